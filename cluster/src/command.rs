@@ -1,0 +1,665 @@
+//! What the log carries: commands in, replies and effects out.
+//!
+//! Commands are idempotent by the ids they carry, so a proposer whose answer was lost proposes the same bytes again
+//! and gets the same reply. Variants are append-only: their order is their encoding.
+
+use crate::entity::{Entity, FeeRate, Id, Micros, Millis, Table, Transport};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// One tenure of an access name. Given by the state, rises with every claim, never reused.
+pub type Epoch = u32;
+/// A live or just released binding; given by the state, never reused.
+pub type BindingId = u64;
+
+/// A call: the epoch of the node that took it in the upper half, that node's counter in the lower.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CallId(pub u64);
+
+impl CallId {
+    /// The `count`-th call of a tenure.
+    pub fn new(epoch: Epoch, count: u32) -> Self {
+        CallId(u64::from(epoch) << 32 | u64::from(count))
+    }
+    /// The tenure that took the call.
+    pub fn epoch(self) -> Epoch {
+        (self.0 >> 32) as Epoch
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0 >> 32, self.0 & 0xffff_ffff)
+    }
+}
+
+/// Everything that changes the replicated state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Admit a call, pick its gateway and numbers. Answers `Reserved` or `Refused`.
+    Reserve(Reserve),
+    /// The present attempt failed: free what it held and pick another. Answers `Reserved` or `Refused`.
+    Next(Next),
+    /// The platform confirmed a binding. Answers `Done`, or `Refused` when the X it named is not ours or is full.
+    Bound(Bound),
+    /// The callee answered. Answers `Answered`.
+    Answered(Answered),
+    /// The credit slice is running out. Answers `Renewed`.
+    Renew(Renew),
+    /// The platform let a binding go (or never had it). Answers `Done`.
+    Unbound(Unbound),
+    /// The platform did not let go; the row stays, with the error. Answers `Done`.
+    UnbindFailed(UnbindFailed),
+    /// The call is over: free, charge, record. Answers `Done`.
+    End(End),
+    /// Claim an access name. Answers `Claimed` or `Refused`.
+    Claim(Claim),
+    /// Renew a claim's lease. Answers `Done` or `Refused(StaleEpoch)`.
+    KeepAlive {
+        /// The tenure.
+        epoch: Epoch,
+    },
+    /// Give a claim up at an orderly stop; what the tenure still owns is handed over. Answers `Done`.
+    Resign {
+        /// The tenure.
+        epoch: Epoch,
+    },
+    /// The leader saw a lease run out. Answers `Done`; refused while the lease lives.
+    NodeDown {
+        /// The tenure.
+        epoch: Epoch,
+    },
+    /// Make or change a row. Answers `Row` or `Refused`.
+    Put(Put),
+    /// Remove a row. Answers `Done` or `Refused`.
+    Remove(Remove),
+    /// Move money. Answers `Balance` or `Refused`.
+    Pay(Payment),
+    /// A node has stored the outbox up to this number. Answers `Done`.
+    Stored {
+        /// The raft node.
+        node: u64,
+        /// Last number stored.
+        upto: u64,
+    },
+    /// An operator asks the platform to release a binding (row goes on its success). Answers `Done` or `Refused`.
+    AskUnbind {
+        /// Which.
+        binding: BindingId,
+        /// Who asked.
+        actor: String,
+    },
+    /// An operator drops a binding whatever the platform says. Answers `Done` or `Refused`.
+    ForceUnbind {
+        /// Which.
+        binding: BindingId,
+        /// Who asked.
+        actor: String,
+    },
+    /// An operator relabels a device or changes its settings. Answers `Done` or `Refused`.
+    Device {
+        /// Its access name.
+        access_name: String,
+        /// 标识
+        label: Option<String>,
+        /// 补充设置
+        settings: Option<BTreeMap<String, String>>,
+        /// Takes no new calls.
+        draining: Option<bool>,
+        /// Who asked.
+        actor: String,
+    },
+    /// An interface's last error, for people; reported at most once a second an interface.
+    InterfaceError {
+        /// Which.
+        interface: Id,
+        /// Short text, at most 500 bytes.
+        text: String,
+    },
+}
+
+/// Admission of a call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reserve {
+    /// Its id; carries the owner's epoch.
+    pub call: CallId,
+    /// Where it came in.
+    pub gateway: Id,
+    /// C, as received.
+    pub caller_access: String,
+    /// N, after the gateway's rules.
+    pub caller: String,
+    /// Callee as received.
+    pub callee_access: String,
+    /// B.
+    pub callee: String,
+    /// When the INVITE arrived, by the node's clock.
+    pub started_at: Millis,
+    /// Source of the INVITE.
+    pub remote: SocketAddr,
+    /// The customer's SIP Call-ID.
+    pub sip_call_id: String,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Failure {
+    /// The platform refused this X or this pair; nothing is bound. Another X is tried, two at most.
+    NumberRefused {
+        /// The platform's code, for the row and the log.
+        code: String,
+    },
+    /// The platform refused for a reason that every number shares, or could not be reached; nothing is bound.
+    PlatformRefused {
+        /// The platform's code.
+        code: String,
+    },
+    /// Time-out or a cut reply: the platform may hold the binding. X is quarantined until an `Unbound` confirms.
+    BindUnknown {
+        /// What happened.
+        code: String,
+    },
+    /// The routing gateway refused, was silent or could not be reached.
+    Gateway {
+        /// Final SIP status (408 for silence, 503 for a dead transport).
+        status: u16,
+    },
+}
+
+/// Asks for another attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Next {
+    /// The call.
+    pub call: CallId,
+    /// The attempt that failed ([`Attempt::number`]).
+    pub attempt: u16,
+    /// How.
+    pub failure: Failure,
+}
+
+/// What the platform answered to a bind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bound {
+    /// Which.
+    pub binding: BindingId,
+    /// Owner's tenure.
+    pub epoch: Epoch,
+    /// Named values that the unbind needs.
+    pub handle: BTreeMap<String, String>,
+    /// The X in the answer, which may differ from the X asked for.
+    pub x: String,
+    /// When the platform would drop it by itself.
+    pub expires_at: Option<Millis>,
+    /// The reply, cut to 2 KB.
+    pub raw: String,
+}
+
+/// The callee answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The call.
+    pub call: CallId,
+    /// When the 200 arrived, by the owner's clock.
+    pub answered_at: Millis,
+    /// From the INVITE's arrival to the first ringing or answer.
+    pub pdd_ms: u32,
+    /// Both dialogs and the last SDP, encoded by the owner; opaque here, at most 16 KB.
+    pub dialogs: Vec<u8>,
+    /// First audio codec of the answer.
+    pub codec: String,
+}
+
+/// Asks for the next slice of credit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Renew {
+    /// The call.
+    pub call: CallId,
+    /// The end of the slice in hand, seconds from the answer ([`Credit::upto_secs`]).
+    pub upto_secs: u32,
+}
+
+/// A binding is gone from the platform.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unbound {
+    /// Which.
+    pub binding: BindingId,
+    /// Owner's tenure.
+    pub epoch: Epoch,
+    /// The platform said that it had no such binding.
+    pub missing: bool,
+}
+
+/// An unbind that did not work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnbindFailed {
+    /// Which.
+    pub binding: BindingId,
+    /// Owner's tenure.
+    pub epoch: Epoch,
+    /// What the platform or the network said, at most 500 bytes.
+    pub error: String,
+}
+
+/// 终止原因.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndReason {
+    /// Text key of `DOMAIN.md` §9, such as `normal`.
+    pub key: String,
+    /// Far end's final SIP status, if one decided.
+    pub sip: Option<u16>,
+    /// Far end's Q.850 cause.
+    pub q850: Option<u8>,
+}
+
+/// 挂断方.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EndedBy {
+    /// 0
+    Caller,
+    /// 1
+    Callee,
+    /// 2
+    Server,
+}
+
+/// A call is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct End {
+    /// The call.
+    pub call: CallId,
+    /// When, by the owner's clock.
+    pub ended_at: Millis,
+    /// When the callee answered, if it did: repeated here so that no record depends on an `Answered` that was lost.
+    pub answered_at: Option<Millis>,
+    /// From the INVITE's arrival to the first ringing or answer.
+    pub pdd_ms: Option<u32>,
+    /// First audio codec of the answer.
+    pub codec: String,
+    /// Why.
+    pub reason: EndReason,
+    /// By whom.
+    pub by: EndedBy,
+}
+
+/// Claims an access name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// 接入名称
+    pub access_name: String,
+    /// The raft node that claims.
+    pub node: u64,
+    /// Random for each start of the process. The same node with another boot supersedes its own old claim at once:
+    /// the lock on its data directory proves that the older process is gone.
+    pub boot: u64,
+    /// 接入地址: where its admin API listens.
+    pub address: String,
+    /// Its version.
+    pub version: String,
+    /// Lease, 1,000 to 60,000 ms.
+    pub lease_ms: u32,
+}
+
+/// Makes (`id` none) or changes a row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Put {
+    /// Random; a repeat within the last 4,096 edits gets the first reply again.
+    pub request: u64,
+    /// Who edits, for the audit.
+    pub actor: String,
+    /// Row to change; `None` makes one.
+    pub id: Option<Id>,
+    /// Version seen; `None` overwrites.
+    pub version: Option<u32>,
+    /// 备注
+    pub memo: String,
+    /// The row.
+    pub entity: Entity,
+}
+
+/// Removes a row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remove {
+    /// As in [`Put`].
+    pub request: u64,
+    /// Who.
+    pub actor: String,
+    /// Which table.
+    pub table: Table,
+    /// Which row.
+    pub id: Id,
+    /// Version seen; `None` removes whatever is there.
+    pub version: Option<u32>,
+}
+
+/// 缴费记录.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Payment {
+    /// As in [`Put`].
+    pub request: u64,
+    /// Who.
+    pub actor: String,
+    /// Whose money.
+    pub account: Id,
+    /// What is added; negative takes away.
+    pub amount: Micros,
+    /// 备注
+    pub memo: String,
+}
+
+/// What `apply` answers to the proposer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// It is so.
+    Done,
+    /// Named outcome that is not an error of the switch.
+    Refused(Refusal),
+    /// Numbers, gateway, credit.
+    Reserved(Box<Attempt>),
+    /// To an `Answered`.
+    Answered {
+        /// When the binding is to be released; `None`: at call end (or there is none).
+        unbind_at: Option<Millis>,
+    },
+    /// To a `Renew`.
+    Renewed(Credit),
+    /// To a `Claim`.
+    Claimed {
+        /// The tenure.
+        epoch: Epoch,
+    },
+    /// To a `Put`.
+    Row {
+        /// The row's id.
+        id: Id,
+        /// Its version now.
+        version: u32,
+    },
+    /// To a `Pay`.
+    Balance(Micros),
+}
+
+/// How far the reserved money carries a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credit {
+    /// Paid for up to this second from the answer.
+    pub upto_secs: u32,
+    /// No more will be granted: hang up at that second (`balance_exhausted`).
+    pub last: bool,
+}
+
+/// One way to carry the call: where to send it and as whom.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Counts from 1 within the call.
+    pub number: u16,
+    /// Which gateway.
+    pub gateway: Id,
+    /// Its name.
+    pub gateway_name: String,
+    /// Where.
+    pub address: SocketAddr,
+    /// Over what.
+    pub transport: Transport,
+    /// Caller as sent.
+    pub caller_out: String,
+    /// Callee as sent.
+    pub callee_out: String,
+    /// Send P-Asserted-Identity.
+    pub send_identity: bool,
+    /// Silence allowed.
+    pub response_timeout_ms: u32,
+    /// Numbers to bind first.
+    pub lease: Option<Lease>,
+    /// Longest call by the gateways' settings, seconds; `None` is without bound.
+    pub max_duration_secs: Option<u32>,
+    /// First slice of credit; `None`: the call costs nothing.
+    pub credit: Option<Credit>,
+}
+
+/// The numbers of one AXB attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The row in the state.
+    pub binding: BindingId,
+    /// Whose X.
+    pub interface: Id,
+    /// A
+    pub a: String,
+    /// X
+    pub x: String,
+    /// B' as told to the platform.
+    pub b_submitted: String,
+}
+
+/// Refusals, in their order of precedence where several hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The proposer's tenure is over; it must serve no longer.
+    StaleEpoch,
+    /// No such call, or it has ended.
+    UnknownCall,
+    /// The mapping gateway is gone or locked.
+    GatewayLocked,
+    /// The mapping gateway has no free line.
+    GatewayCapacity,
+    /// `caller_forbidden`
+    CallerForbidden,
+    /// `callee_forbidden`
+    CalleeForbidden,
+    /// `account_locked`
+    AccountLocked,
+    /// `account_expired`
+    AccountExpired,
+    /// `rate_not_found`
+    RateNotFound,
+    /// `balance_insufficient`
+    BalanceInsufficient,
+    /// No prefix matches.
+    NoRoute,
+    /// Prefixes match, no gateway has a line.
+    RouteCapacity,
+    /// Only AXB gateways match and the customer may not use them.
+    AxbNotAllowed,
+    /// No free pair.
+    NoAxbNumber,
+    /// Every bind tried failed.
+    AxbBindFailed,
+    /// The last gateway's failure is the answer: nothing more to try, or its failure does not move calls on.
+    PassOn {
+        /// Its status.
+        status: u16,
+    },
+    /// The access name is held by a live claim.
+    ClaimHeld {
+        /// Who holds it.
+        address: String,
+        /// How long its lease lasts without renewal.
+        left_ms: u64,
+    },
+    /// Row or version is not as the edit says; the text names field and reason.
+    Invalid {
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        text: String,
+    },
+    /// The row has been changed meanwhile.
+    VersionConflict {
+        /// Its version now.
+        version: u32,
+    },
+    /// No such row.
+    NotFound,
+    /// The row is used by others; the text names one.
+    InUse {
+        /// By what.
+        by: String,
+    },
+    /// The answered X is not ours or is full.
+    XNotOurs,
+}
+
+/// What a node must do because of an applied entry. Every node sees every effect of entries applied after its start;
+/// the one named as owner acts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// A binding changed hands: `owner` releases it at its moment.
+    Adopted {
+        /// New owner.
+        owner: Epoch,
+        /// Which.
+        binding: BindingId,
+    },
+    /// An operator asked for a release.
+    UnbindAsked {
+        /// Owner.
+        owner: Epoch,
+        /// Which.
+        binding: BindingId,
+    },
+    /// An operator dropped the row; one best-effort request goes out.
+    ForceUnbound {
+        /// Owner.
+        owner: Epoch,
+        /// What it was.
+        gone: Box<crate::state::Binding>,
+    },
+    /// A tenure is over: its node must stop serving.
+    Fenced {
+        /// Which.
+        epoch: Epoch,
+    },
+    /// The outbox has grown.
+    Outbox {
+        /// Last number in it.
+        last: u64,
+    },
+    /// An operator changed a row; caches made from it are stale.
+    Edited {
+        /// Table.
+        table: Table,
+        /// Row.
+        id: Id,
+    },
+}
+
+/// A rate with the account it charges, as chosen when the call was admitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rated {
+    /// The account's row.
+    pub account: Id,
+    /// Its number.
+    pub account_number: String,
+    /// Its name.
+    pub account_name: String,
+    /// The rate.
+    pub rate: FeeRate,
+}
+
+/// The AXB facts of an ended call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AxbUsage {
+    /// A
+    pub a: String,
+    /// X
+    pub x: String,
+    /// B
+    pub b: String,
+    /// B'
+    pub b_submitted: String,
+    /// 接口名称
+    pub interface: String,
+    /// A 号码组
+    pub a_group: String,
+}
+
+/// The facts of an ended call, for [`Biller`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Usage {
+    /// The call; its number is the flow number.
+    pub call: CallId,
+    /// The node (access name) that owned it.
+    pub node: String,
+    /// C
+    pub caller_access: String,
+    /// N
+    pub caller: String,
+    /// Caller as sent.
+    pub caller_out: String,
+    /// Callee as received.
+    pub callee_access: String,
+    /// B
+    pub callee: String,
+    /// Callee as sent.
+    pub callee_out: String,
+    /// 主叫经由网关
+    pub mapping_gateway: String,
+    /// 被叫经由网关, empty when none was reached.
+    pub routing_gateway: String,
+    /// Source of the INVITE.
+    pub caller_ip: String,
+    /// Where it was sent, empty when nowhere.
+    pub callee_ip: String,
+    /// The customer's SIP Call-ID.
+    pub sip_call_id: String,
+    /// INVITE's arrival.
+    pub started_at: Millis,
+    /// Answer.
+    pub answered_at: Option<Millis>,
+    /// End.
+    pub ended_at: Millis,
+    /// Post-dial delay.
+    pub pdd_ms: Option<u32>,
+    /// First audio codec.
+    pub codec: String,
+    /// Why it ended.
+    pub reason: EndReason,
+    /// By whom.
+    pub by: EndedBy,
+    /// Numbers of the last AXB attempt.
+    pub axb: Option<AxbUsage>,
+    /// Customer account on B.
+    pub customer: Option<Rated>,
+    /// Landing settlement on X as dialled (on the callee as sent for a plain call).
+    pub landing: Option<Rated>,
+    /// AXB settlement on B or B'.
+    pub axb_settlement: Option<Rated>,
+}
+
+/// What a call's end costs and the record that remains of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Closing {
+    /// What each account pays.
+    pub charges: Vec<(Id, Micros)>,
+    /// The encoded record, opaque to the cluster.
+    pub record: Vec<u8>,
+}
+
+/// The arithmetic of money, given by the process that runs the state. It must be a pure function of its arguments and
+/// alike on all nodes.
+pub trait Biller: Send + Sync {
+    /// Prices an ended call.
+    fn close(&self, usage: &Usage) -> Closing;
+    /// The next slice after `from_secs` that `available` pays for: its end in seconds from the answer and its price;
+    /// `None` when not even one period is covered.
+    fn slice(&self, rate: &FeeRate, from_secs: u32, available: Micros) -> Option<Slice>;
+}
+
+/// A stretch of talk paid for in advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Ends here, seconds from the answer.
+    pub upto_secs: u32,
+    /// Costs this much beyond what was paid for `from_secs`.
+    pub cost: Micros,
+    /// Nothing more could be granted after it.
+    pub last: bool,
+}
