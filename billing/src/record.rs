@@ -1,0 +1,345 @@
+//! The rows of `DOMAIN.md` §9: the CDR of every call and the AXB CDR of those that got an (A,X).
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::money::Money;
+use crate::time::Time;
+use crate::usage::{AxbMode, EndReason, EndedBy};
+
+/// What is stored of one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The call's CDR.
+    pub cdr: Cdr,
+    /// What an AXB CDR adds to it, when the call got an (A,X).
+    pub axb: Option<Axb>,
+}
+
+impl Record {
+    /// The AXB CDR, when the call got an (A,X).
+    pub fn axb_cdr(&self) -> Option<AxbCdr> {
+        self.axb
+            .clone()
+            .map(|axb| AxbCdr::join(self.cdr.clone(), axb))
+    }
+}
+
+/// A row that can be printed: the same names and order in JSON, CSV and tables.
+pub trait Row: Serialize {
+    /// Names of the columns, in order; they are the JSON keys too.
+    fn columns() -> &'static [&'static str];
+
+    /// One text for each column, as JSON would show it but without quotes; empty for null.
+    fn values(&self) -> Vec<String>;
+}
+
+/// Declares a struct whose fields are columns.
+macro_rules! row {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident { $($(#[$doc:meta])+ $field:ident: $type:ty,)+ }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct $name { $($(#[$doc])+ pub $field: $type,)+ }
+
+        impl Row for $name {
+            fn columns() -> &'static [&'static str] {
+                &[$(stringify!($field),)+]
+            }
+
+            fn values(&self) -> Vec<String> {
+                vec![$(Cell::text(&self.$field),)+]
+            }
+        }
+    };
+}
+pub(crate) use row;
+
+row! {
+    /// The record of one call attempt, answered or not. Fields stand in export order; the ones
+    /// behind `call_id` are additions to the list of `DOMAIN.md` §9. Its order is also that of the
+    /// encoded form (see [`codec`](crate::codec)): it changes only with a new version there.
+    pub struct Cdr {
+        /// The record's own number.
+        flow_no: Serial,
+        /// C, the caller as received.
+        caller_access: String,
+        /// N, the caller after rules.
+        caller: String,
+        /// The caller as sent.
+        caller_out: String,
+        /// The callee as received.
+        callee_access: String,
+        /// B, the callee after rules.
+        callee: String,
+        /// The callee as sent.
+        callee_out: String,
+        /// Mapping gateway.
+        caller_gateway: String,
+        /// Routing gateway.
+        callee_gateway: String,
+        /// Signalling address of the calling side.
+        caller_ip: Option<IpAddr>,
+        /// Signalling address of the called side.
+        callee_ip: Option<IpAddr>,
+        /// When the INVITE came.
+        started_at: Time,
+        /// When the callee answered.
+        answered_at: Option<Time>,
+        /// When the call ended.
+        ended_at: Time,
+        /// From answer to end, in seconds.
+        hold_secs: u32,
+        /// The hold rounded up by the customer's rate, in seconds.
+        bill_secs: u32,
+        /// What the customer pays.
+        fee: Money,
+        /// Prefix of the customer's rate.
+        rate_prefix: String,
+        /// Part of the hold taken from a package.
+        package_secs: u32,
+        /// Part of the fee taken from a package.
+        package_fee: Money,
+        /// Number of the customer's account.
+        account: String,
+        /// Why the call ended.
+        end_reason: EndReason,
+        /// Who ended it: 0 caller, 1 callee, 2 server.
+        end_direction: EndedBy,
+        /// Post-dial delay in milliseconds.
+        pdd_ms: Option<u32>,
+        /// Speech codec.
+        codec: String,
+        /// Access name of the node.
+        node: String,
+        /// Our id of the call.
+        call_id: Serial,
+        /// Name of the customer's account.
+        account_name: String,
+        /// Number of the carrier's settlement account.
+        landing_account: String,
+        /// The hold rounded up by the carrier's rate, in seconds.
+        landing_bill_secs: u32,
+        /// What we owe the carrier.
+        landing_fee: Money,
+        /// Final SIP status of the far end, 0 for none.
+        sip_code: u16,
+        /// Q.850 cause of the far end, 0 for none.
+        q850_cause: u8,
+        /// Call-ID of the calling side's dialog.
+        sip_call_id: String,
+    }
+}
+
+/// What an AXB CDR adds to the call's CDR. The field order is that of the encoded form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Axb {
+    /// A.
+    pub a_number: String,
+    /// X.
+    pub x_number: String,
+    /// B.
+    pub b_number: String,
+    /// B', as the platform got it.
+    pub b_submitted: String,
+    /// Interface that X belongs to.
+    pub interface_name: String,
+    /// A group that A was taken from.
+    pub a_group: String,
+    /// By a binding of its own or a standing one.
+    pub mode: AxbMode,
+    /// Number of the platform's settlement account.
+    pub axb_account: String,
+    /// Name of the platform's settlement account.
+    pub axb_account_name: String,
+    /// The hold rounded up by the platform's rate, in seconds.
+    pub axb_bill_secs: u32,
+    /// What we owe the platform.
+    pub axb_fee: Money,
+    /// Part of the hold taken from a package.
+    pub axb_package_secs: u32,
+    /// Part of the fee taken from a package.
+    pub axb_package_fee: Money,
+}
+
+row! {
+    /// The record of a call that got an (A,X) (AXB 历史话单). Fields stand in export order; the
+    /// ones behind `flow_no` are additions to the list of `DOMAIN.md` §9.
+    pub struct AxbCdr {
+        /// A.
+        a_number: String,
+        /// X.
+        x_number: String,
+        /// B.
+        b_number: String,
+        /// When the INVITE came.
+        started_at: Time,
+        /// When the call ended.
+        ended_at: Time,
+        /// From answer to end, in seconds.
+        hold_secs: u32,
+        /// The hold rounded up by the platform's rate, in seconds.
+        axb_bill_secs: u32,
+        /// What we owe the platform.
+        axb_fee: Money,
+        /// The hold rounded up by the carrier's rate, in seconds.
+        landing_bill_secs: u32,
+        /// What we owe the carrier.
+        landing_fee: Money,
+        /// The hold rounded up by the customer's rate, in seconds.
+        bill_secs: u32,
+        /// What the customer pays.
+        fee: Money,
+        /// Why the call ended.
+        end_reason: EndReason,
+        /// Who ended it: 0 caller, 1 callee, 2 server.
+        end_direction: EndedBy,
+        /// Mapping gateway.
+        caller_gateway: String,
+        /// Routing gateway.
+        callee_gateway: String,
+        /// Interface that X belongs to.
+        interface_name: String,
+        /// Number of the platform's settlement account.
+        axb_account: String,
+        /// Name of the platform's settlement account.
+        axb_account_name: String,
+        /// Number of the carrier's settlement account.
+        landing_account: String,
+        /// Number of the customer's account.
+        account: String,
+        /// Part of the hold taken from a package of the platform's account.
+        axb_package_secs: u32,
+        /// Part of the fee taken from a package of the platform's account.
+        axb_package_fee: Money,
+        /// The record's own number.
+        flow_no: Serial,
+        /// Fee less landing fee less AXB fee.
+        profit: Money,
+        /// When the callee answered.
+        answered_at: Option<Time>,
+        /// B', as the platform got it.
+        b_submitted: String,
+        /// A group that A was taken from.
+        a_group: String,
+        /// `axb` by a binding of its own, `ax` by a standing one.
+        mode: AxbMode,
+        /// Access name of the node.
+        node: String,
+        /// Our id of the call.
+        call_id: Serial,
+    }
+}
+
+impl AxbCdr {
+    pub(crate) fn join(cdr: Cdr, axb: Axb) -> AxbCdr {
+        AxbCdr {
+            a_number: axb.a_number,
+            x_number: axb.x_number,
+            b_number: axb.b_number,
+            started_at: cdr.started_at,
+            ended_at: cdr.ended_at,
+            hold_secs: cdr.hold_secs,
+            axb_bill_secs: axb.axb_bill_secs,
+            axb_fee: axb.axb_fee,
+            landing_bill_secs: cdr.landing_bill_secs,
+            landing_fee: cdr.landing_fee,
+            bill_secs: cdr.bill_secs,
+            fee: cdr.fee,
+            end_reason: cdr.end_reason,
+            end_direction: cdr.end_direction,
+            caller_gateway: cdr.caller_gateway,
+            callee_gateway: cdr.callee_gateway,
+            interface_name: axb.interface_name,
+            axb_account: axb.axb_account,
+            axb_account_name: axb.axb_account_name,
+            landing_account: cdr.landing_account,
+            account: cdr.account,
+            axb_package_secs: axb.axb_package_secs,
+            axb_package_fee: axb.axb_package_fee,
+            flow_no: cdr.flow_no,
+            profit: cdr
+                .fee
+                .saturating_sub(cdr.landing_fee)
+                .saturating_sub(axb.axb_fee),
+            answered_at: cdr.answered_at,
+            b_submitted: axb.b_submitted,
+            a_group: axb.a_group,
+            mode: axb.mode,
+            node: cdr.node,
+            call_id: cdr.call_id,
+        }
+    }
+}
+
+/// A 64-bit id. Where a person reads it is a decimal string, since JSON readers keep only 53 bits
+/// of a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Serial(pub u64);
+
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Serial {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_u64(self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Serial {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Serial, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            text.parse().map(Serial).map_err(de::Error::custom)
+        } else {
+            u64::deserialize(deserializer).map(Serial)
+        }
+    }
+}
+
+/// A column's value as text.
+pub(crate) trait Cell {
+    fn text(&self) -> String;
+}
+
+/// Cells whose `Display` is their text.
+macro_rules! displayed {
+    ($($type:ty)+) => {
+        $(impl Cell for $type {
+            fn text(&self) -> String {
+                self.to_string()
+            }
+        })+
+    };
+}
+
+displayed!(String u8 u16 u32 u64 Money Time Serial EndReason IpAddr);
+
+impl Cell for EndedBy {
+    fn text(&self) -> String {
+        self.number().to_string()
+    }
+}
+
+impl Cell for AxbMode {
+    fn text(&self) -> String {
+        self.key().to_owned()
+    }
+}
+
+impl<C: Cell> Cell for Option<C> {
+    fn text(&self) -> String {
+        self.as_ref().map_or_else(String::new, C::text)
+    }
+}
