@@ -1,0 +1,265 @@
+//! What the process lends to this room: the replicated state, a way to change it, and the nodes of the cluster.
+//!
+//! [`Switch`] is implemented once, by the process. Everything that concerns *another* node goes through
+//! [`Switch::ask`] as a [`Query`], which the process carries to that node and has answered there by [`answer`]; so the
+//! process needs one message kind for the whole admin API, and a new question needs no new wiring.
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tandem_cluster::command::{CallId, Command, Reply};
+use tandem_cluster::entity::{Micros, Millis};
+use tandem_cluster::state::State;
+
+/// The process, seen from the admin API.
+///
+/// All methods that return at once must be cheap (no lock held over I/O); all futures must end within the time their
+/// comment names, for a person waits for them.
+pub trait Switch: Send + Sync + 'static {
+    /// This node's access name.
+    fn name(&self) -> String;
+
+    /// Wall clock.
+    fn now(&self) -> Millis;
+
+    /// The state as applied here.
+    fn state(&self) -> Arc<State>;
+
+    /// Proposes a command and answers when this node has applied it, so that the next [`Switch::state`] shows it.
+    /// Ends within 5 s.
+    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Reply, Unavailable>>;
+
+    /// Where this node stands in the consensus.
+    fn raft(&self) -> RaftStatus;
+
+    /// This node's counters, as `GET /api/v1/status` shows them.
+    fn local(&self) -> NodeStatus;
+
+    /// Tells a call that lives on this node to end with reason `admin_hangup`. False: no such call here.
+    fn hang_up(&self, call: CallId) -> bool;
+
+    /// Writes a snapshot of this node's state and answers the entry it reaches. Ends within 30 s.
+    fn snapshot(&self) -> BoxFuture<'_, Result<u64, Failed>>;
+
+    /// Hands leadership from this node to the raft node `to`. Ends within 5 s.
+    fn transfer_leader(&self, to: u64) -> BoxFuture<'_, Result<(), Failed>>;
+
+    /// Carries a question to the node with this access name (which may be this one) and has it answered there by
+    /// [`answer`]. Ends within 2 s, within 30 s for [`Query::Snapshot`].
+    fn ask(&self, node: &str, query: Query) -> BoxFuture<'_, Result<Answer, AskError>>;
+}
+
+/// A question or an order to one node, as it travels between nodes. Variants are append-only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Query {
+    /// Its counters.
+    Status,
+    /// Rows and hash of every table.
+    Digest,
+    /// End this call, which lives there.
+    HangUp(CallId),
+    /// Write a snapshot.
+    Snapshot,
+    /// Hand leadership to this raft node.
+    TransferLeader {
+        /// Who leads next.
+        to: u64,
+    },
+}
+
+/// What a node answers. Variants are append-only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    /// To `Status`.
+    Status(Box<NodeStatus>),
+    /// To `Digest`.
+    Digest(Digest),
+    /// To `HangUp`: whether the call lived there.
+    HangUp(bool),
+    /// To `Snapshot` (the entry it reaches).
+    Snapshot(u64),
+    /// To `TransferLeader`.
+    Done,
+    /// It could not be done; the text says why.
+    Failed(String),
+}
+
+/// Answers a question on the node it concerns. Called by the process for a [`Query`] that came from another node, and
+/// by an implementation of [`Switch::ask`] when the node asked is the own one.
+pub async fn answer(switch: &dyn Switch, query: Query) -> Answer {
+    match query {
+        Query::Status => Answer::Status(Box::new(switch.local())),
+        Query::Digest => Answer::Digest(Digest::of(&switch.state(), switch.raft().applied)),
+        Query::HangUp(call) => Answer::HangUp(switch.hang_up(call)),
+        Query::Snapshot => match switch.snapshot().await {
+            Ok(upto) => Answer::Snapshot(upto),
+            Err(Failed(why)) => Answer::Failed(why),
+        },
+        Query::TransferLeader { to } => match switch.transfer_leader(to).await {
+            Ok(()) => Answer::Done,
+            Err(Failed(why)) => Answer::Failed(why),
+        },
+    }
+}
+
+/// No quorum, no leader, or no answer in time: whether the command was applied is not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cluster unavailable: {0}")]
+pub struct Unavailable(pub String);
+
+/// An action that did not work; the text says why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Failed(pub String);
+
+/// A node could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// No device has this access name.
+    #[error("no device `{0}`")]
+    Unknown(String),
+    /// It did not answer in time or the link is down.
+    #[error("device `{0}` does not answer")]
+    Silent(String),
+}
+
+/// Part in the consensus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Takes entries from a leader.
+    #[default]
+    Follower,
+    /// Orders the entries.
+    Leader,
+    /// Asks for votes.
+    Candidate,
+    /// Follows without a vote.
+    Learner,
+}
+
+impl Role {
+    /// The word used in the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Follower => "follower",
+            Role::Leader => "leader",
+            Role::Candidate => "candidate",
+            Role::Learner => "learner",
+        }
+    }
+}
+
+/// Where a node stands in the consensus.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaftStatus {
+    /// Its raft id.
+    pub node: u64,
+    /// Who leads, as far as it knows.
+    pub leader: Option<u64>,
+    /// Term.
+    pub term: u64,
+    /// Its part.
+    pub role: Role,
+    /// Last entry applied here.
+    pub applied: u64,
+    /// Raft ids of the voters.
+    pub voters: Vec<u64>,
+}
+
+/// Counters of one node. The first eight are 0 when it is idle.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Calls that live on this node.
+    pub calls: u64,
+    /// Of these, answered.
+    pub answered_calls: u64,
+    /// Bindings in the replicated state.
+    pub bindings: u64,
+    /// X slots held.
+    pub x_in_use: u64,
+    /// A lines held.
+    pub a_in_use: u64,
+    /// Timers of calls and bindings that are armed.
+    pub timers: u64,
+    /// Money reserved by calls.
+    pub reserved: Micros,
+    /// Records not yet stored by every voter.
+    pub outbox: u64,
+    /// Last entry applied.
+    pub applied: u64,
+    /// Hash of the applied state.
+    pub state_hash: u64,
+    /// Access name.
+    pub name: String,
+    /// Raft id.
+    pub node: u64,
+    /// Where its admin API listens.
+    pub address: String,
+    /// Program version.
+    pub version: String,
+    /// Since the start of the process.
+    pub uptime_secs: u64,
+    /// Takes no new calls.
+    pub draining: bool,
+    /// Where it stands in the consensus.
+    pub raft: RaftStatus,
+    /// User and system time of the process, milliseconds.
+    pub cpu_ms: u64,
+    /// Resident memory of the process.
+    pub memory_bytes: u64,
+    /// What `/readyz` asks.
+    pub checks: Vec<Check>,
+    /// More for people, such as listening addresses.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl NodeStatus {
+    /// Whether every check passes.
+    pub fn ready(&self) -> bool {
+        self.checks.iter().all(|check| check.fault.is_none())
+    }
+}
+
+/// One question of `/readyz`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What is asked, one word: `quorum`, `claim`, `sip`, `store`, `disk`.
+    pub name: String,
+    /// Why the answer is no.
+    pub fault: Option<String>,
+}
+
+/// What a node holds, for comparison with another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Last entry applied.
+    pub applied: u64,
+    /// Hash of everything.
+    pub state_hash: u64,
+    /// Table by table.
+    pub tables: Vec<TableDigest>,
+}
+
+/// One table of a [`Digest`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableDigest {
+    /// Its name in the API.
+    pub table: String,
+    /// Rows.
+    pub rows: u64,
+    /// FNV-1a over the rows' encoding, in the order of their ids.
+    pub hash: u64,
+}
+
+impl Digest {
+    /// Of a state that has applied everything up to `applied`.
+    pub fn of(state: &State, applied: u64) -> Digest {
+        Digest {
+            applied,
+            state_hash: state.hash(),
+            tables: Vec::new(),
+        }
+    }
+}
