@@ -218,9 +218,12 @@ impl Message {
     /// The top Via.
     #[must_use]
     pub fn top_via(&self) -> Via<'_> {
-        self.values(Name::Via)
-            .next()
-            .and_then(Via::parse)
+        // Only a rejected message can have parameters that cannot be read; it is still answered
+        // when transport and host can (RFC 4475 "badinv01").
+        let value = self.values(Name::Via).next().unwrap_or_default();
+        let head = value.split(|&b| b == b';').next().unwrap_or_default();
+        Via::parse(value)
+            .or_else(|| Via::parse(head))
             .unwrap_or_default()
     }
 

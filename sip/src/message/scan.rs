@@ -382,20 +382,19 @@ fn read_cseq(value: &[u8]) -> Option<(u32, Method)> {
 fn find(message: &Message) -> Option<Fault> {
     let mut hops = None;
     for header in message.lines() {
-        match header.name {
-            Name::MaxForwards => {
-                if hops.replace(number::<u8>(header.value)).is_some() {
-                    return Some(Fault::Repeated("Max-Forwards"));
-                }
-            }
+        let fault = match header.name {
+            Name::MaxForwards => hops
+                .replace(number::<u8>(header.value))
+                .map(|_| Fault::Repeated("Max-Forwards")),
             Name::Contact | Name::Route | Name::RecordRoute => {
-                if !header.value.is_empty()
-                    && split_list(header.value).any(|v| NameAddr::parse(v).is_none())
-                {
-                    return Some(Fault::Malformed(header.name.as_str()));
-                }
+                let sound = header.value.is_empty()
+                    || split_list(header.value).all(|value| NameAddr::parse(value).is_some());
+                (!sound).then(|| Fault::Malformed(header.name.as_str()))
             }
-            _ => {}
+            _ => None,
+        };
+        if fault.is_some() {
+            return fault;
         }
     }
     match hops {
