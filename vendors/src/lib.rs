@@ -1,1 +1,30 @@
-//! To be filled.
+//! Number platforms ("X platforms"): a wanted binding goes in, a signed HTTP request goes out, and
+//! its response comes back as bound, released, found or a classified [`Failure`]. The other half of
+//! the room is [`sim`], a simulator of those platforms for tests, demo and development.
+//!
+//! This room never chooses numbers, never retries, never remembers a binding between two requests
+//! and never decides what a failure means for a call: it names the [`Class`] and the caller decides.
+//! It knows no other room.
+//!
+//! Where to start reading: [`Interface`] (what is configured), [`Client`] (what is called),
+//! [`description`] (what is data about a vendor), [`huawei`] (one vendor: description, signer,
+//! request building, response reading; all pure), [`client`] (the one sender for all vendors).
+
+pub mod breaker;
+pub mod bucket;
+pub mod client;
+pub mod description;
+pub mod exchange;
+pub mod huawei;
+pub mod interface;
+pub mod metrics;
+pub mod numbers;
+pub mod outcome;
+pub mod sim;
+pub mod timestamp;
+
+pub use client::{Client, InterfaceError};
+pub use interface::{Finding, Interface, Severity, Vendor};
+pub use outcome::{
+    Bind, BindOutcome, Class, Failure, Handle, Held, QueryOutcome, Service, UnbindOutcome,
+};

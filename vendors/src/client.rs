@@ -1,0 +1,414 @@
+//! The one sender for all vendors: a pooled HTTP session per interface, bounded in time, size, rate
+//! and number of requests under way. It builds nothing and reads nothing itself, and it never
+//! repeats a request: whoever holds the binding decides, and each attempt is signed anew.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use rand::Rng;
+use thiserror::Error;
+
+use crate::breaker::{self, Breaker};
+use crate::bucket::Bucket;
+use crate::exchange::{Attempt, Method, Op, Request, Response};
+use crate::huawei::{self, Huawei};
+use crate::interface::{Finding, Interface, Severity, Vendor};
+use crate::metrics;
+use crate::outcome::{Bind, BindOutcome, Class, Failure, Handle, QueryOutcome, UnbindOutcome};
+
+/// Why an interface cannot be used at all.
+#[derive(Debug, Error)]
+pub enum InterfaceError {
+    /// [`Interface::check`] found errors.
+    #[error("interface \"{name}\" cannot work: {}", list(.mistakes))]
+    Mistakes {
+        /// The interface.
+        name: String,
+        /// The errors, without the warnings.
+        mistakes: Vec<Finding>,
+    },
+    /// No HTTP session could be made of it: bad PEM, or no trusted roots on this machine.
+    #[error("interface \"{name}\" gets no http session")]
+    Session {
+        /// The interface.
+        name: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+}
+
+fn list(mistakes: &[Finding]) -> String {
+    let texts: Vec<_> = mistakes.iter().map(Finding::to_string).collect();
+    texts.join("; ")
+}
+
+/// The session of one interface; cheap to clone, all clones share it. Make one per interface and
+/// node, and a new one when the interface changes.
+///
+/// Every call needs a tokio runtime with time and I/O, takes at most `timeout_ms`, and may be
+/// dropped at any moment (the platform may then hold what was asked, as after a time-out).
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: String,
+    platform: Platform,
+    http: reqwest::Client,
+    response_bytes_max: usize,
+    in_flight: AtomicU32,
+    in_flight_max: u32,
+    born: Instant,
+    gate: Mutex<Gate>,
+}
+
+/// One arm a vendor; the pure builders and readers behind one door.
+enum Platform {
+    Huawei(Huawei),
+}
+
+struct Gate {
+    breaker: Breaker,
+    bucket: Option<Bucket>,
+}
+
+impl Client {
+    /// The session of an interface. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the interface cannot work; warnings of [`Interface::check`] are no reason.
+    pub fn new(interface: &Interface) -> Result<Client, InterfaceError> {
+        let mut mistakes = interface.check();
+        mistakes.retain(|f| f.severity == Severity::Error);
+        if !mistakes.is_empty() {
+            let name = interface.name.clone();
+            return Err(InterfaceError::Mistakes { name, mistakes });
+        }
+        let http = session(interface).map_err(|source| InterfaceError::Session {
+            name: interface.name.clone(),
+            source,
+        })?;
+        let platform = match interface.vendor {
+            Vendor::Huawei => Platform::Huawei(Huawei::new(interface)),
+        };
+        metrics::breaker(&interface.name, false);
+        Ok(Client {
+            inner: Arc::new(Inner {
+                name: interface.name.clone(),
+                platform,
+                http,
+                response_bytes_max: interface.response_bytes_max,
+                in_flight: AtomicU32::new(0),
+                in_flight_max: interface.in_flight_max,
+                born: Instant::now(),
+                gate: Mutex::new(Gate {
+                    breaker: Breaker::new(interface.breaker, interface.timeout_ms),
+                    bucket: interface.rate_per_s.map(|rate| Bucket::new(rate, 0)),
+                }),
+            }),
+        })
+    }
+
+    /// Asks the platform to join A, X and B. After a failure whose class [`Class::may_hold`], the
+    /// platform may hold the binding.
+    pub async fn bind(&self, bind: &Bind) -> BindOutcome {
+        let platform = &self.inner.platform;
+        let exchanged = self
+            .exchange(Op::Bind, |attempt| match platform {
+                Platform::Huawei(huawei) => huawei.bind(bind, attempt),
+            })
+            .await;
+        let (outcome, sent) = match exchanged {
+            Ok((response, sent)) => {
+                let (outcome, auth) = match platform {
+                    Platform::Huawei(_) => huawei::read_bind(&response, bind),
+                };
+                self.note(breaker::Result::Answered(auth));
+                (outcome, Some(sent))
+            }
+            Err((failure, sent)) => (BindOutcome::Failed(failure), sent),
+        };
+        let word = match &outcome {
+            BindOutcome::Bound { .. } => "bound",
+            BindOutcome::Failed(failure) => failure.class.word(),
+        };
+        self.count(Op::Bind, word, sent);
+        outcome
+    }
+
+    /// Asks the platform to release one binding. `numbers` serve vendors whose bindings have no
+    /// id; a vendor with ids never unbinds by numbers.
+    pub async fn unbind(&self, handle: &Handle, numbers: &Bind) -> UnbindOutcome {
+        // Only platforms without binding ids will read it.
+        let _ = numbers;
+        let platform = &self.inner.platform;
+        let exchanged = self
+            .exchange(Op::Unbind, |attempt| match platform {
+                Platform::Huawei(huawei) => huawei.unbind(handle, attempt),
+            })
+            .await;
+        let (outcome, sent) = match exchanged {
+            Ok((response, sent)) => {
+                let (outcome, auth) = match platform {
+                    Platform::Huawei(_) => huawei::read_unbind(&response),
+                };
+                self.note(breaker::Result::Answered(auth));
+                (outcome, Some(sent))
+            }
+            Err((failure, sent)) => (UnbindOutcome::Failed(failure), sent),
+        };
+        let word = match &outcome {
+            UnbindOutcome::Released => "released",
+            UnbindOutcome::AlreadyGone => "already_gone",
+            UnbindOutcome::Failed(failure) => failure.class.word(),
+        };
+        self.count(Op::Unbind, word, sent);
+        outcome
+    }
+
+    /// Asks what the platform holds for X with A and B. An empty A or B widens the question. The
+    /// way to learn what became of a bind that was lost; after a time-out ask twice with a pause,
+    /// since the lost request may still be on its way.
+    pub async fn query(&self, numbers: &Bind) -> QueryOutcome {
+        let platform = &self.inner.platform;
+        let exchanged = self
+            .exchange(Op::Query, |attempt| match platform {
+                Platform::Huawei(huawei) => huawei.query(numbers, attempt),
+            })
+            .await;
+        let (outcome, sent) = match exchanged {
+            Ok((response, sent)) => {
+                let (outcome, auth) = match platform {
+                    Platform::Huawei(_) => huawei::read_query(&response, numbers),
+                };
+                self.note(breaker::Result::Answered(auth));
+                (outcome, Some(sent))
+            }
+            Err((failure, sent)) => (QueryOutcome::Failed(failure), sent),
+        };
+        let word = match &outcome {
+            QueryOutcome::Found(_) => "found",
+            QueryOutcome::None => "none",
+            QueryOutcome::Failed(failure) => failure.class.word(),
+        };
+        self.count(Op::Query, word, sent);
+        outcome
+    }
+
+    /// Whether the circuit breaker holds requests back now.
+    pub fn breaker_open(&self) -> bool {
+        self.gate(|gate, _| gate.breaker.is_open())
+    }
+
+    /// Builds, admits and sends one request. The time is absent when nothing was sent.
+    async fn exchange(
+        &self,
+        op: Op,
+        build: impl FnOnce(&Attempt) -> Result<Request, Failure>,
+    ) -> Result<(Response, Duration), (Failure, Option<Duration>)> {
+        let request = build(&attempt()).map_err(|failure| (failure, None))?;
+        let _place = self.enter().map_err(|failure| (failure, None))?;
+        let started = Instant::now();
+        match self.send(request).await {
+            Ok(response) => Ok((response, started.elapsed())),
+            Err(failure) => {
+                let result = match failure.class {
+                    Class::NotSent => breaker::Result::ConnectFailed,
+                    _ => breaker::Result::Lost,
+                };
+                self.note(result);
+                tracing::debug!(
+                    interface = %self.inner.name, op = op.word(), code = %failure.code,
+                    class = %failure.class, "request to platform failed"
+                );
+                Err((failure, Some(started.elapsed())))
+            }
+        }
+    }
+
+    /// A place among the requests under way, if breaker and rate limit allow one.
+    fn enter(&self) -> Result<Place<'_>, Failure> {
+        let place = Place(&self.inner.in_flight);
+        if self.inner.in_flight.fetch_add(1, Ordering::Relaxed) >= self.inner.in_flight_max {
+            let text = "too many requests under way";
+            return Err(Failure::new(Class::Throttled, "in_flight", text));
+        }
+        self.gate(|gate, now_ms| {
+            // The rate comes first: a breaker that let its probe pass must see it sent.
+            if let Some(bucket) = &mut gate.bucket
+                && let Err(wait_ms) = bucket.take(now_ms)
+            {
+                let failure = Failure::new(Class::Throttled, "rate_limit", "our own rate limit");
+                return Err(failure.wait(wait_ms));
+            }
+            if let Err((why, wait_ms)) = gate.breaker.admit(now_ms) {
+                let failure = Failure::new(Class::VendorDown, "breaker", why.words());
+                return Err(failure.wait(wait_ms));
+            }
+            Ok(place)
+        })
+    }
+
+    async fn send(&self, request: Request) -> Result<Response, Failure> {
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Delete => reqwest::Method::DELETE,
+        };
+        let mut builder = self.inner.http.request(method, &request.url);
+        for (name, value) in request.headers {
+            builder = builder.header(name, value);
+        }
+        if !request.body.is_empty() {
+            builder = builder.body(request.body);
+        }
+        let mut response = builder.send().await.map_err(classify)?;
+        let status = response.status().as_u16();
+        let most = self.inner.response_bytes_max;
+        let too_large = || {
+            let text = format!("http {status} with more than {most} bytes");
+            Failure::new(Class::Unknown, "too_large", text)
+        };
+        if response
+            .content_length()
+            .is_some_and(|length| length > most as u64)
+        {
+            return Err(too_large());
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(classify)? {
+            if body.len() + chunk.len() > most {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let body: Bytes = body.freeze();
+        Ok(Response { status, body })
+    }
+
+    fn note(&self, result: breaker::Result) {
+        let (before, after) = self.gate(|gate, now_ms| {
+            let before = gate.breaker.is_open();
+            gate.breaker.note(result, now_ms);
+            (before, gate.breaker.is_open())
+        });
+        if before != after {
+            metrics::breaker(&self.inner.name, after);
+            if after {
+                tracing::warn!(interface = %self.inner.name, ?result, "breaker opened");
+            } else {
+                tracing::info!(interface = %self.inner.name, "breaker closed");
+            }
+        }
+    }
+
+    fn gate<T>(&self, with: impl FnOnce(&mut Gate, u64) -> T) -> T {
+        let now_ms = u64::try_from(self.inner.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // Breaker and bucket are valid after every statement, so a panic elsewhere spoils nothing.
+        let mut gate = self
+            .inner
+            .gate
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        with(&mut gate, now_ms)
+    }
+
+    fn count(&self, op: Op, result: &'static str, sent_for: Option<Duration>) {
+        metrics::request(&self.inner.name, op, result, sent_for);
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("interface", &self.inner.name)
+            .field("in_flight", &self.inner.in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives the place among the requests under way back, also when the request is dropped.
+struct Place<'a>(&'a AtomicU32);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn attempt() -> Attempt {
+    let nonce: [u8; 16] = rand::rng().random();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Attempt {
+        now_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+        nonce: hex::encode_upper(nonce),
+    }
+}
+
+fn session(interface: &Interface) -> reqwest::Result<reqwest::Client> {
+    // The session builder wants a provider even for plain http. A program that installed its own
+    // keeps it; losing the race to another thread means that there is one now.
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("tandem/", env!("CARGO_PKG_VERSION")))
+        .timeout(Duration::from_millis(interface.timeout_ms))
+        .connect_timeout(Duration::from_millis(interface.connect_timeout_ms))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .tcp_nodelay(true)
+        .referer(false);
+    builder = match interface.idle_ms {
+        0 => builder.pool_max_idle_per_host(0),
+        idle_ms => builder
+            .pool_idle_timeout(Duration::from_millis(idle_ms))
+            .pool_max_idle_per_host(usize::try_from(interface.in_flight_max).unwrap_or(1000)),
+    };
+    let operations = interface.vendor.describe().operations;
+    let any_tls = operations
+        .iter()
+        .any(|operation| interface.url(operation.op).starts_with("https:"));
+    if let Some(pem) = &interface.ca_pem {
+        builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes())?);
+    } else if !any_tls {
+        // A machine without certificates must still reach a platform over plain http.
+        builder = builder.tls_certs_only([]);
+    }
+    if !interface.tls_verify {
+        builder = builder.tls_danger_accept_invalid_certs(true);
+    }
+    builder.build()
+}
+
+/// A sending error as a failure. Only an error while connecting proves that nothing was applied.
+fn classify(error: reqwest::Error) -> Failure {
+    // The URL holds numbers.
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    let (class, code) = if error.is_connect() {
+        (Class::NotSent, "connect")
+    } else if error.is_builder() {
+        (Class::Config, "url")
+    } else if error.is_timeout() {
+        (Class::Unknown, "timeout")
+    } else {
+        (Class::Unknown, "reset")
+    };
+    Failure::new(class, code, text)
+}

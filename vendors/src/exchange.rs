@@ -1,0 +1,108 @@
+//! A request ready to be sent and a response as it came: the border between the pure building and
+//! reading of a vendor and the one client that sends.
+
+use bytes::Bytes;
+
+/// The methods platforms use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// GET
+    Get,
+    /// POST
+    Post,
+    /// PUT
+    Put,
+    /// DELETE
+    Delete,
+}
+
+impl Method {
+    /// The method as it stands in the request line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Delete => "DELETE",
+        }
+    }
+}
+
+/// What is asked of a platform; names a metric label and chooses the reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Op {
+    /// Join A, X and B.
+    Bind,
+    /// Release one binding.
+    Unbind,
+    /// Ask what is bound for X, A and B.
+    Query,
+}
+
+impl Op {
+    /// The word for metrics, logs and the keys of `Interface::urls`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Op::Bind => "bind",
+            Op::Unbind => "unbind",
+            Op::Query => "query",
+        }
+    }
+}
+
+/// One signed request; signed for one attempt only, since its nonce and time are in the signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The whole URL with its query, already percent-encoded.
+    pub url: String,
+    /// Headers in the order they are sent, without Host and Content-Length.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body byte for byte, empty when there is none.
+    pub body: String,
+}
+
+/// What came back, already bounded by the sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// What changes with each attempt and must not be read inside the pure part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The clock, Unix milliseconds.
+    pub now_ms: u64,
+    /// A fresh nonce of upper-case hexadecimal digits, never used before with these credentials.
+    pub nonce: String,
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986 §2.3, so `+` is `%2B`.
+pub fn percent(text: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = String::with_capacity(text.len() + 8);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push(char::from(HEX[usize::from(byte >> 4)]));
+            out.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plus_and_everything_reserved_is_percent_encoded() {
+        assert_eq!(percent("+86 170&x=/é~"), "%2B86%20170%26x%3D%2F%C3%A9~");
+    }
+}

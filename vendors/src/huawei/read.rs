@@ -1,0 +1,168 @@
+//! Reading the platform's answers. Strings and integers compare equal when their text is equal,
+//! since both occur in the wild. Success is HTTP 200 and `resultcode` 0, never one of them alone.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{DESCRIPTION, SUBSCRIPTION_ID};
+use crate::description::{Auth, Verdict};
+use crate::exchange::Response;
+use crate::numbers::from_e164;
+use crate::outcome::{
+    Bind, BindOutcome, Class, Failure, Handle, Held, QueryOutcome, UnbindOutcome, bounded,
+};
+
+/// Longest id that is taken as one.
+const ID_MAX: usize = 256;
+
+/// An answer that is not success, judged.
+struct Refusal {
+    failure: Failure,
+    gone: bool,
+}
+
+/// Reads the answer to a bind; `asked` names the X that an answer without one speaks of. The second
+/// value says what the answer tells about our credentials.
+pub fn read_bind(response: &Response, asked: &Bind) -> (BindOutcome, Auth) {
+    let body = match success(response) {
+        Ok(body) => body,
+        Err((refusal, auth)) => return (BindOutcome::Failed(refusal.failure), auth),
+    };
+    let id = text(&body, SUBSCRIPTION_ID).filter(|id| !id.is_empty() && id.len() <= ID_MAX);
+    let Some(id) = id else {
+        // It says bound but not under which id: only a query can find it again.
+        let failure = unreadable(response, "success without a subscriptionId");
+        return (BindOutcome::Failed(failure), Auth::Fine);
+    };
+    let x = text(&body, "relationNum")
+        .filter(|x| !x.is_empty() && x.len() <= 32)
+        .map_or_else(|| from_e164(&asked.x), |x| from_e164(&x));
+    let outcome = BindOutcome::Bound {
+        handle: handle(&id),
+        x,
+        raw: bounded(String::from_utf8_lossy(&response.body).into_owned()),
+    };
+    (outcome, Auth::Fine)
+}
+
+/// Reads the answer to an unbind.
+pub fn read_unbind(response: &Response) -> (UnbindOutcome, Auth) {
+    match success(response) {
+        Ok(_) => (UnbindOutcome::Released, Auth::Fine),
+        Err((refusal, auth)) if refusal.gone => (UnbindOutcome::AlreadyGone, auth),
+        Err((refusal, auth)) => (UnbindOutcome::Failed(refusal.failure), auth),
+    }
+}
+
+/// Reads the answer to a query. Records without an id are left out; a record that names no number
+/// of a kind gets the one that was asked for.
+pub fn read_query(response: &Response, asked: &Bind) -> (QueryOutcome, Auth) {
+    let body = match success(response) {
+        Ok(body) => body,
+        Err((refusal, auth)) if refusal.gone => return (QueryOutcome::None, auth),
+        Err((refusal, auth)) => return (QueryOutcome::Failed(refusal.failure), auth),
+    };
+    let records = match body.get("relationNumList") {
+        Some(Value::Array(records)) => records.as_slice(),
+        None | Some(Value::Null) => &[],
+        Some(_) => {
+            let failure = unreadable(response, "relationNumList is no list");
+            return (QueryOutcome::Failed(failure), Auth::Fine);
+        }
+    };
+    let held: Vec<Held> = records
+        .iter()
+        .filter_map(|record| {
+            let id =
+                text(record, SUBSCRIPTION_ID).filter(|id| !id.is_empty() && id.len() <= ID_MAX)?;
+            let number = |field, asked: &str| match text(record, field) {
+                Some(number) => from_e164(&number),
+                None => from_e164(asked),
+            };
+            Some(Held {
+                handle: handle(&id),
+                a: number("callerNum", &asked.a),
+                x: number("relationNum", &asked.x),
+                b: number("calleeNum", &asked.b),
+            })
+        })
+        .collect();
+    if held.is_empty() {
+        if records.is_empty() {
+            return (QueryOutcome::None, Auth::Fine);
+        }
+        let failure = unreadable(response, "no record has a subscriptionId");
+        return (QueryOutcome::Failed(failure), Auth::Fine);
+    }
+    (QueryOutcome::Found(held), Auth::Fine)
+}
+
+/// The body of a success, or the judged refusal.
+fn success(response: &Response) -> Result<Value, (Refusal, Auth)> {
+    let body: Option<Value> = serde_json::from_slice(&response.body).ok();
+    let code = body.as_ref().and_then(|b| text(b, "resultcode"));
+    let refuse = |failure, verdict: Verdict| {
+        let gone = verdict.gone;
+        Err((Refusal { failure, gone }, verdict.auth))
+    };
+    match (response.status, code) {
+        (200, Some(code)) if code == DESCRIPTION.success => {
+            Ok(body.expect("a code was read from it"))
+        }
+        (200..=299, None) => Err((
+            Refusal {
+                failure: unreadable(response, "answer without resultcode"),
+                gone: false,
+            },
+            Auth::Fine,
+        )),
+        (status, None) => {
+            let verdict = DESCRIPTION.verdict(status, None);
+            let words = String::from_utf8_lossy(&response.body).into_owned();
+            let mut failure = Failure::new(verdict.class, format!("http {status}"), words);
+            failure.wait_ms = verdict.wait_ms;
+            refuse(failure, verdict)
+        }
+        (status, Some(code)) if code == DESCRIPTION.success => {
+            // Success in the body under another status contradicts itself.
+            let failure = Failure::new(Class::Unknown, format!("http {status}"), "resultcode 0");
+            let verdict = Verdict {
+                class: Class::Unknown,
+                wait_ms: None,
+                auth: Auth::Fine,
+                gone: false,
+            };
+            refuse(failure, verdict)
+        }
+        (status, Some(code)) => {
+            let verdict = DESCRIPTION.verdict(status, Some(&code));
+            let words = body.as_ref().and_then(|b| text(b, "resultdesc"));
+            let words = words.map(Cow::into_owned).unwrap_or_default();
+            let code: String = code.chars().take(64).collect();
+            let mut failure = Failure::new(verdict.class, code, words);
+            failure.wait_ms = verdict.wait_ms;
+            refuse(failure, verdict)
+        }
+    }
+}
+
+fn unreadable(response: &Response, what: &str) -> Failure {
+    let start = String::from_utf8_lossy(&response.body[..response.body.len().min(200)]);
+    let text = format!("{what}: http {} {start}", response.status);
+    Failure::new(Class::Unknown, "unreadable", text)
+}
+
+/// A field as text, whether it was sent as text or as a whole number.
+fn text<'a>(value: &'a Value, field: &str) -> Option<Cow<'a, str>> {
+    match value.get(field)? {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        _ => None,
+    }
+}
+
+fn handle(id: &str) -> Handle {
+    BTreeMap::from([(SUBSCRIPTION_ID.to_owned(), id.to_owned())])
+}

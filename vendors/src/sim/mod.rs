@@ -1,0 +1,1 @@
+//! The platform simulator (under construction in this commit).
