@@ -10,5 +10,10 @@
 //! message: headers and bodies stay out of logs. Start reading at [`message::Message`], then
 //! [`transport::Flow`].
 
+pub mod dialog;
+pub mod endpoint;
+pub mod leg;
 pub mod message;
 pub mod transport;
+pub mod timer;
+pub mod transaction;
