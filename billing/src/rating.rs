@@ -234,3 +234,314 @@ fn climb(rate: &Rate, hold: u64) -> Climb {
 fn saturated(secs: u64) -> u32 {
     u32::try_from(secs).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn money(text: &str) -> Money {
+        text.parse().expect("an amount")
+    }
+
+    fn rate(fee: &str, period_s: u32, sections: &[(&str, u32)]) -> Rate {
+        Rate {
+            fee: money(fee),
+            period_s,
+            sections: sections
+                .iter()
+                .map(|&(fee, secs)| Section {
+                    fee: money(fee),
+                    secs,
+                })
+                .collect(),
+            ..Rate::default()
+        }
+    }
+
+    #[test]
+    fn a_hold_is_rounded_up_but_a_fraction_below_50_ms_is_dropped() {
+        for (talked_ms, secs) in [
+            (0, 0),
+            (49, 0),
+            (50, 1),
+            (999, 1),
+            (1_000, 1),
+            (1_049, 1),
+            (1_050, 2),
+            (60_000, 60),
+            (60_049, 60),
+            (60_050, 61),
+            (u64::MAX - 7, u32::MAX),
+        ] {
+            assert_eq!(hold_secs(7, 7 + talked_ms), secs, "{talked_ms} ms");
+        }
+        assert_eq!(hold_secs(2_000, 1_000), 0, "a clock that went back");
+    }
+
+    #[test]
+    fn charges_follow_the_price_list() {
+        const NONE: &[(&str, u32)] = &[];
+        for (fee, period, sections, hold, billed, cost) in [
+            // The three ratings of the example in DOMAIN.md §8.
+            ("0.10", 60, NONE, 61, 120, "0.20"),
+            ("0.03", 60, NONE, 61, 120, "0.06"),
+            ("0.006", 6, NONE, 61, 66, "0.066"),
+            // Edges of periods.
+            ("0.10", 60, NONE, 0, 0, "0"),
+            ("0.10", 60, NONE, 1, 60, "0.10"),
+            ("0.10", 60, NONE, 60, 60, "0.10"),
+            ("0.10", 60, NONE, 3_000, 3_000, "5"),
+            ("0.000001", 1, NONE, 7, 7, "0.000007"),
+            ("0", 60, NONE, 61, 120, "0"),
+            // A lump for the first three minutes, then by the second.
+            ("0.001", 1, &[("0.30", 180)], 1, 180, "0.30"),
+            ("0.001", 1, &[("0.30", 180)], 180, 180, "0.30"),
+            ("0.001", 1, &[("0.30", 180)], 181, 181, "0.301"),
+            ("0.001", 1, &[("0.30", 180)], 0, 0, "0"),
+            // Two lumps in order, then periods of a minute counted from their end.
+            ("0.10", 60, &[("0.50", 30), ("0.20", 30)], 30, 30, "0.50"),
+            ("0.10", 60, &[("0.50", 30), ("0.20", 30)], 31, 60, "0.70"),
+            ("0.10", 60, &[("0.50", 30), ("0.20", 30)], 61, 120, "0.80"),
+            // A set-up fee, and a lump of no length behind a section.
+            ("0.10", 60, &[("1", 0)], 1, 60, "1.10"),
+            ("0.10", 60, &[("1", 30), ("2", 0)], 30, 30, "1"),
+            ("0.10", 60, &[("1", 30), ("2", 0)], 31, 90, "3.10"),
+            // Limits hold without wrapping.
+            (
+                "9223372036854",
+                1,
+                NONE,
+                u32::MAX,
+                u32::MAX,
+                "9223372036854.775807",
+            ),
+            ("0.10", u32::MAX, NONE, 1, u32::MAX, "0.10"),
+        ] {
+            let got = charge(&rate(fee, period, sections), hold);
+            let wanted = Charge {
+                billed_s: billed,
+                fee: money(cost),
+            };
+            assert_eq!(got, wanted, "{fee}/{period} {sections:?} hold {hold}");
+        }
+    }
+
+    #[test]
+    fn the_longest_call_is_what_money_pays_for_whole() {
+        const NONE: &[(&str, u32)] = &[];
+        for (fee, period, sections, available, longest_s) in [
+            // 50 minutes, as DOMAIN.md §8 has it.
+            ("0.10", 60, NONE, "5", Some(3_000)),
+            ("0.10", 60, NONE, "5.099999", Some(3_000)),
+            ("0.10", 60, NONE, "0.10", Some(60)),
+            ("0.10", 60, NONE, "0.099999", Some(0)),
+            ("0.10", 60, NONE, "0", Some(0)),
+            ("0.10", 60, NONE, "-1", Some(0)),
+            ("0.006", 6, NONE, "0.066", Some(66)),
+            ("0", 60, NONE, "0", None),
+            ("0", 60, &[("1", 60)], "0.5", Some(0)),
+            ("0", 60, &[("1", 60)], "1", None),
+            ("0.001", 1, &[("0.30", 180)], "0.299", Some(0)),
+            ("0.001", 1, &[("0.30", 180)], "0.30", Some(180)),
+            ("0.001", 1, &[("0.30", 180)], "0.305", Some(185)),
+            ("0.10", 60, &[("0.50", 30), ("0.20", 30)], "0.69", Some(30)),
+            ("0.10", 60, &[("1", 0)], "1.05", Some(0)),
+            ("0.000001", 60, NONE, "9000000000000", Some(u32::MAX)),
+        ] {
+            let got = longest(&rate(fee, period, sections), money(available));
+            assert_eq!(
+                got, longest_s,
+                "{fee}/{period} {sections:?} with {available}"
+            );
+        }
+    }
+
+    #[test]
+    fn slices_are_periods_of_at_least_a_minute_or_what_is_left() {
+        const NONE: &[(&str, u32)] = &[];
+        for (fee, period, sections, already, available, next) in [
+            ("0.10", 60, NONE, 0, "5", Some((60, "0.10"))),
+            ("0.10", 60, NONE, 60, "5", Some((120, "0.10"))),
+            ("0.10", 60, NONE, 60, "0.09", None),
+            ("0.006", 6, NONE, 0, "5", Some((60, "0.06"))),
+            ("0.006", 6, NONE, 60, "0.02", Some((78, "0.018"))),
+            ("0.01", 45, NONE, 0, "5", Some((90, "0.02"))),
+            ("0.01", 180, NONE, 0, "5", Some((180, "0.01"))),
+            ("0.10", 60, &[("0.30", 180)], 0, "5", Some((180, "0.30"))),
+            ("0.10", 60, &[("0.30", 180)], 180, "5", Some((240, "0.10"))),
+            ("0.10", 60, &[("0.30", 30)], 0, "0.35", Some((30, "0.30"))),
+            ("0.10", 60, &[("1", 0)], 0, "1.05", None),
+            ("0.10", 60, &[("1", 0)], 0, "1.10", Some((60, "1.10"))),
+            ("0", 60, NONE, 600, "0", Some((660, "0"))),
+            ("0", 60, NONE, u32::MAX, "0", None),
+        ] {
+            let rate = rate(fee, period, sections);
+            let wanted = next.map(|(upto_s, cost)| Slice {
+                upto_s,
+                cost: money(cost),
+            });
+            let got = slice(&rate, already, money(available));
+            assert_eq!(got, wanted, "{rate:?} from {already} with {available}");
+        }
+    }
+
+    #[test]
+    fn the_longest_prefix_decides_and_a_lock_on_it_refuses() {
+        let rates: Vec<Rate> = [("", false), ("1", false), ("138", true), ("1381", false)]
+            .into_iter()
+            .map(|(prefix, locked)| Rate {
+                prefix: prefix.to_owned(),
+                locked,
+                ..rate("1", 1, &[])
+            })
+            .collect();
+        let prefix = |number| find(&rates, number).map(|rate| rate.prefix.as_str());
+        assert_eq!(prefix("13812"), Ok("1381"));
+        assert_eq!(prefix("13900"), Ok("1"));
+        assert_eq!(prefix("0571"), Ok(""));
+        assert_eq!(prefix("13800"), Err(NoRate::Locked("138".into())));
+        assert_eq!(find(&rates[1..], "0571"), Err(NoRate::None("0571".into())));
+    }
+
+    #[test]
+    fn unusable_rates_are_named_and_do_not_panic() {
+        let no_period = rate("1", 0, &[]);
+        assert_eq!(no_period.check(), Err(RateError::NoPeriod("".into())));
+        assert_eq!(charge(&no_period, 3).fee, money("3"));
+        let negative = rate("-1", 60, &[("-1", 5)]);
+        assert_eq!(negative.check(), Err(RateError::Negative("".into())));
+        assert_eq!(charge(&negative, 61).fee, Money::ZERO);
+        assert_eq!(longest(&negative, Money::ZERO), None);
+        let many = rate("1", 60, &[("0", 1); SECTIONS_MAX + 1]);
+        assert_eq!(many.check(), Err(RateError::TooManySections("".into())));
+        assert_eq!(rate("1", 60, &[("0", 1); SECTIONS_MAX]).check(), Ok(()));
+    }
+
+    fn rates() -> impl Strategy<Value = Rate> {
+        let sections = prop::collection::vec((0..3_000_000i64, 0..200u32), 0..4);
+        (0..2_000_000i64, 1..400u32, sections).prop_map(|(fee, period_s, sections)| Rate {
+            fee: Money::from_micros(fee),
+            period_s,
+            sections: sections
+                .into_iter()
+                .map(|(fee, secs)| Section {
+                    fee: Money::from_micros(fee),
+                    secs,
+                })
+                .collect(),
+            ..Rate::default()
+        })
+    }
+
+    /// The rule of DOMAIN.md §8 read word by word, second by second.
+    fn plain_charge(rate: &Rate, hold: u32) -> (u64, i64) {
+        let (mut billed, mut fee) = (0u64, 0i64);
+        for section in &rate.sections {
+            if billed < u64::from(hold) {
+                billed += u64::from(section.secs);
+                fee += section.fee.micros();
+            }
+        }
+        while billed < u64::from(hold) {
+            billed += u64::from(rate.period_s);
+            fee += rate.fee.micros();
+        }
+        (billed, fee)
+    }
+
+    proptest! {
+        #[test]
+        fn charges_are_those_of_the_plain_rule(rate in rates(), hold in 0..4_000u32) {
+            let got = charge(&rate, hold);
+            let plain = plain_charge(&rate, hold);
+            prop_assert_eq!((u64::from(got.billed_s), got.fee.micros()), plain);
+        }
+
+        #[test]
+        fn a_longer_hold_never_costs_less(rate in rates(), hold in 0..100_000u32, more in 0..5_000u32) {
+            let (short, long) = (charge(&rate, hold), charge(&rate, hold + more));
+            prop_assert!(short.fee <= long.fee);
+            prop_assert!(short.billed_s <= long.billed_s);
+            prop_assert!(short.billed_s >= hold);
+        }
+
+        #[test]
+        fn the_longest_call_is_affordable_and_a_second_more_is_not(
+            rate in rates(),
+            available in 0..50_000_000i64,
+        ) {
+            let available = Money::from_micros(available);
+            match longest(&rate, available) {
+                None => prop_assert!(charge(&rate, 1_000_000).fee <= available),
+                Some(secs) => {
+                    prop_assert!(charge(&rate, secs).fee <= available);
+                    if secs < u32::MAX {
+                        prop_assert!(charge(&rate, secs + 1).fee > available);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn slices_add_up_to_the_fee_and_reach_the_longest_call(
+            rate in rates(),
+            available in 0..20_000_000i64,
+        ) {
+            let available = Money::from_micros(available);
+            let (mut upto, mut spent) = (0, Money::ZERO);
+            for _ in 0..200 {
+                let left = available.saturating_sub(spent);
+                let Some(next) = slice(&rate, upto, left) else {
+                    prop_assert_eq!(Some(upto), longest(&rate, available));
+                    break;
+                };
+                prop_assert!(next.upto_s > upto);
+                prop_assert!(next.cost <= left);
+                upto = next.upto_s;
+                spent = spent.saturating_add(next.cost);
+                prop_assert_eq!(spent, charge(&rate, upto).fee);
+            }
+        }
+
+        #[test]
+        fn two_calls_on_one_account_never_spend_more_than_there_is(
+            rates in [rates(), rates()],
+            available in 0..20_000_000i64,
+            turns in prop::collection::vec(0..2usize, 0..60),
+        ) {
+            let available = Money::from_micros(available);
+            let mut left = available;
+            let mut upto = [0; 2];
+            for call in turns {
+                if let Some(next) = slice(&rates[call], upto[call], left) {
+                    upto[call] = next.upto_s;
+                    left = left.saturating_sub(next.cost);
+                }
+            }
+            let spent: Money = (0..2).map(|call| charge(&rates[call], upto[call]).fee).sum();
+            prop_assert!(spent <= available);
+        }
+
+        #[test]
+        fn nothing_panics_at_the_limits(
+            fee: i64, period_s: u32, lump: i64, secs: u32, hold: u32, available: i64,
+        ) {
+            let rate = Rate {
+                fee: Money::from_micros(fee),
+                period_s,
+                sections: vec![Section { fee: Money::from_micros(lump), secs }; 3],
+                ..Rate::default()
+            };
+            let available = Money::from_micros(available);
+            charge(&rate, hold);
+            if let Some(secs) = longest(&rate, available) {
+                prop_assert!(secs == 0 || charge(&rate, secs).fee <= available);
+            }
+            if let Some(next) = slice(&rate, hold, available) {
+                prop_assert!(next.upto_s > hold);
+            }
+        }
+    }
+}

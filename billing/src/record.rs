@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::cell::{Cell, Value};
 use crate::money::Money;
 use crate::time::Time;
 use crate::usage::{AxbMode, EndReason, EndedBy};
@@ -36,6 +37,15 @@ pub trait Row: Serialize {
     fn values(&self) -> Vec<String>;
 }
 
+/// A row as SQL holds it.
+pub(crate) trait Stored: Sized {
+    /// The values in column order.
+    fn store(&self, put: impl FnMut(Value<'_>));
+
+    /// A row from its values in column order; the error names the column that holds no such thing.
+    fn restore<'v>(next: impl FnMut() -> Value<'v>) -> Result<Self, &'static str>;
+}
+
 /// Declares a struct whose fields are columns.
 macro_rules! row {
     (
@@ -55,9 +65,20 @@ macro_rules! row {
                 vec![$(Cell::text(&self.$field),)+]
             }
         }
+
+        impl Stored for $name {
+            fn store(&self, mut put: impl FnMut(Value<'_>)) {
+                $(put(Cell::store(&self.$field));)+
+            }
+
+            fn restore<'v>(mut next: impl FnMut() -> Value<'v>) -> Result<Self, &'static str> {
+                Ok($name {
+                    $($field: Cell::restore(next()).ok_or(stringify!($field))?,)+
+                })
+            }
+        }
     };
 }
-pub(crate) use row;
 
 row! {
     /// The record of one call attempt, answered or not. Fields stand in export order; the ones
@@ -135,35 +156,61 @@ row! {
     }
 }
 
-/// What an AXB CDR adds to the call's CDR. The field order is that of the encoded form.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Axb {
-    /// A.
-    pub a_number: String,
-    /// X.
-    pub x_number: String,
-    /// B.
-    pub b_number: String,
-    /// B', as the platform got it.
-    pub b_submitted: String,
-    /// Interface that X belongs to.
-    pub interface_name: String,
-    /// A group that A was taken from.
-    pub a_group: String,
-    /// By a binding of its own or a standing one.
-    pub mode: AxbMode,
-    /// Number of the platform's settlement account.
-    pub axb_account: String,
-    /// Name of the platform's settlement account.
-    pub axb_account_name: String,
-    /// The hold rounded up by the platform's rate, in seconds.
-    pub axb_bill_secs: u32,
-    /// What we owe the platform.
-    pub axb_fee: Money,
-    /// Part of the hold taken from a package.
-    pub axb_package_secs: u32,
-    /// Part of the fee taken from a package.
-    pub axb_package_fee: Money,
+row! {
+    /// What an AXB CDR adds to the call's CDR. The field order is that of the encoded form.
+    pub struct Axb {
+        /// A.
+        a_number: String,
+        /// X.
+        x_number: String,
+        /// B.
+        b_number: String,
+        /// B', as the platform got it.
+        b_submitted: String,
+        /// Interface that X belongs to.
+        interface_name: String,
+        /// A group that A was taken from.
+        a_group: String,
+        /// By a binding of its own or a standing one.
+        mode: AxbMode,
+        /// Number of the platform's settlement account.
+        axb_account: String,
+        /// Name of the platform's settlement account.
+        axb_account_name: String,
+        /// The hold rounded up by the platform's rate, in seconds.
+        axb_bill_secs: u32,
+        /// What we owe the platform.
+        axb_fee: Money,
+        /// Part of the hold taken from a package.
+        axb_package_secs: u32,
+        /// Part of the fee taken from a package.
+        axb_package_fee: Money,
+    }
+}
+
+row! {
+    /// One line of the AXB settlement report (AXB 结算报表): the AXB CDRs of one account that
+    /// started in one period.
+    pub struct ReportRow {
+        /// First moment of the period, or of the asked range if that begins later.
+        period_start: Time,
+        /// First moment behind the period, or behind the asked range if that ends earlier.
+        period_end: Time,
+        /// Number of the settlement account; empty for calls whose gateway names none.
+        account: String,
+        /// Its name, as on the latest of the rows.
+        name: String,
+        /// Sum of the AXB fees.
+        total_fee: Money,
+        /// Sum of the AXB billed times, in seconds.
+        total_bill_secs: u64,
+        /// Sum of the package fees.
+        package_fee: Money,
+        /// Sum of the package times, in seconds.
+        package_secs: u64,
+        /// How many rows.
+        count: u64,
+    }
 }
 
 row! {
@@ -305,41 +352,5 @@ impl<'de> Deserialize<'de> for Serial {
         } else {
             u64::deserialize(deserializer).map(Serial)
         }
-    }
-}
-
-/// A column's value as text.
-pub(crate) trait Cell {
-    fn text(&self) -> String;
-}
-
-/// Cells whose `Display` is their text.
-macro_rules! displayed {
-    ($($type:ty)+) => {
-        $(impl Cell for $type {
-            fn text(&self) -> String {
-                self.to_string()
-            }
-        })+
-    };
-}
-
-displayed!(String u8 u16 u32 u64 Money Time Serial EndReason IpAddr);
-
-impl Cell for EndedBy {
-    fn text(&self) -> String {
-        self.number().to_string()
-    }
-}
-
-impl Cell for AxbMode {
-    fn text(&self) -> String {
-        self.key().to_owned()
-    }
-}
-
-impl<C: Cell> Cell for Option<C> {
-    fn text(&self) -> String {
-        self.as_ref().map_or_else(String::new, C::text)
     }
 }

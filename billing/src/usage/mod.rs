@@ -480,3 +480,6 @@ impl Priced {
 fn text(text: &str) -> String {
     text[..text.floor_char_boundary(TEXT_MAX)].to_owned()
 }
+
+#[cfg(test)]
+mod tests;
