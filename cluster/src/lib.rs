@@ -8,6 +8,9 @@
 //!
 //! Start reading at [`command`], then [`state`].
 
+pub mod codec;
 pub mod command;
 pub mod entity;
+pub mod metrics;
 pub mod state;
+pub mod wal;

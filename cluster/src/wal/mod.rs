@@ -1,0 +1,88 @@
+//! The log of one node on disk: votes, entries, truncations and purges in one serial stream of checksummed blocks.
+//!
+//! [`Wal`] is the handle: calls return at once and their callbacks run when the bytes are durable. A thread drains
+//! the queue into one write and one sync at a time ([`appender::Appender`]). Layout: [`record`] and [`segment`].
+//!
+//! What it holds to: after a crash at any byte the longest valid prefix is back, and it contains everything that was
+//! ever called durable; a damaged record with sound ones behind it is an error, never a shorter log; after a failed
+//! write or sync nothing more is written until the log is opened again; purged segments are unlinked only after the
+//! purge itself is durable.
+
+pub mod appender;
+pub mod disk;
+pub mod record;
+pub mod segment;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use appender::Settings;
+pub use disk::{Disk, DiskError, RealDisk};
+pub use record::{Entry, LogId, Membership, Payload, Vote};
+pub use segment::Identity;
+pub use writer::{Callback, Wal};
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a log cannot be opened or written to. One line each, naming the file.
+#[derive(Debug, thiserror::Error)]
+pub enum WalError {
+    /// The disk or the directory.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The log belongs to another cluster.
+    #[error("log `{}` belongs to cluster `{found}`, not `{wanted}`", path.display())]
+    OtherCluster {
+        /// Segment.
+        path: PathBuf,
+        /// Cluster named in it.
+        found: String,
+        /// Our cluster.
+        wanted: String,
+    },
+    /// The log belongs to another node.
+    #[error("log `{}` belongs to node {found}, not {wanted}", path.display())]
+    OtherNode {
+        /// Segment.
+        path: PathBuf,
+        /// Node named in it.
+        found: u64,
+        /// Our id.
+        wanted: u64,
+    },
+    /// The log was written by another release.
+    #[error("log `{}` has format {found}, this release reads {}", path.display(), segment::FORMAT)]
+    Format {
+        /// Segment.
+        path: PathBuf,
+        /// Its format.
+        found: u16,
+    },
+    /// The log is damaged: this node must be replaced or its directory restored.
+    #[error("log `{}` is damaged at byte {offset}: {what}", path.display())]
+    Corrupt {
+        /// Segment.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// How.
+        what: &'static str,
+    },
+    /// An earlier write failed; nothing is written since.
+    #[error("log is closed after an earlier failure: {0}")]
+    Closed(String),
+}
+
+impl From<WalError> for io::Error {
+    fn from(error: WalError) -> Self {
+        let kind = match &error {
+            WalError::Disk(error) => error.kind(),
+            WalError::Corrupt { .. } => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
