@@ -1,0 +1,481 @@
+//! A cluster for one test: three nodes and the platform simulator as `tandem dev` starts them, on ports of its own.
+
+use crate::api::Api;
+use crate::http;
+use crate::platform::{Log, Platform};
+use crate::process;
+use crate::records::{self, Record};
+use crate::wait::eventually;
+use serde_json::Value;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+/// Nodes of every test cluster.
+pub const NODES: u8 = 3;
+
+/// The counters of `status` that are 0 when nothing is going on.
+pub const IDLE: [&str; 8] = [
+    "calls",
+    "answered_calls",
+    "bindings",
+    "x_in_use",
+    "a_in_use",
+    "timers",
+    "reserved",
+    "outbox",
+];
+
+/// A running cluster; everything it started is killed when it is dropped.
+#[derive(Debug)]
+pub struct Switch {
+    base: u16,
+    dir: tempfile::TempDir,
+    dev: Child,
+    restarted: Vec<Child>,
+    token: String,
+    next_port: AtomicU16,
+}
+
+impl Switch {
+    /// Three fresh nodes with the sample configuration, ready to take calls.
+    #[track_caller]
+    pub fn start() -> Switch {
+        let dir = tempfile::tempdir().expect("a directory for the cluster");
+        let base = free_base();
+        let log = File::create(dir.path().join("dev.log")).expect("a file for the output");
+        let errors = log.try_clone().expect("a second handle");
+        let data = dir.path().join("data");
+        let dev = Command::new(binary())
+            .args([
+                "dev",
+                "--nodes",
+                &NODES.to_string(),
+                "--base-port",
+                &base.to_string(),
+                "--fresh",
+                "--data-dir",
+            ])
+            .arg(&data)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .expect("the binary was just built");
+        let mut switch = Switch {
+            base,
+            dir,
+            dev,
+            restarted: Vec::new(),
+            token: String::new(),
+            next_port: AtomicU16::new(base + 1),
+        };
+        switch.token = eventually("the administrator's token", Duration::from_secs(30), || {
+            switch.dev_runs()?;
+            std::fs::read_to_string(data.join("admin.token"))
+                .map_err(|e| format!("admin.token: {e}"))
+        })
+        .trim()
+        .to_owned();
+        for node in 1..=NODES {
+            switch.wait_ready(node);
+        }
+        eventually("the simulator", Duration::from_secs(30), || {
+            http::request(switch.platform().at, "GET", "/_sim/bindings", None, None).map(drop)
+        });
+        eventually("the sample configuration", Duration::from_secs(30), || {
+            let response = switch
+                .api(1)
+                .try_call("GET", "routing-gateways?limit=10", None)?;
+            if response.body.contains("platform") {
+                Ok(())
+            } else {
+                Err(response.body)
+            }
+        });
+        switch
+    }
+
+    fn dev_runs(&self) -> Result<(), String> {
+        assert!(process::alive(self.dev.id()), "`tandem dev` ended");
+        Ok(())
+    }
+
+    /// Waits until `/readyz` of the node says so.
+    #[track_caller]
+    pub fn wait_ready(&self, node: u8) {
+        eventually(
+            &format!("node {node} is ready"),
+            Duration::from_secs(60),
+            || {
+                let response =
+                    http::request(self.api(node).at, "GET", "/readyz?verbose", None, None)?;
+                if response.status == 200 {
+                    Ok(())
+                } else {
+                    Err(response.body)
+                }
+            },
+        );
+    }
+
+    /// Where SIP of node n listens, UDP and TCP.
+    pub fn sip(&self, node: u8) -> SocketAddr {
+        self.at(100 * u16::from(node) + 60)
+    }
+
+    /// The port that the platform sends callees' calls to.
+    pub fn phone_port(&self) -> u16 {
+        self.base + 40
+    }
+
+    /// The port that the `plain` routing gateway sends calls to (callees starting with 9).
+    pub fn plain_port(&self) -> u16 {
+        self.base + 50
+    }
+
+    /// A port of this test's own for a customer.
+    pub fn own_port(&self) -> u16 {
+        let port = self.next_port.fetch_add(1, Ordering::Relaxed);
+        assert!(
+            port < self.base + 40,
+            "a test uses at most 39 ports of its own"
+        );
+        port
+    }
+
+    /// The admin API of node n.
+    pub fn api(&self, node: u8) -> Api {
+        Api::new(self.at(100 * u16::from(node) + 80), &self.token)
+    }
+
+    /// The simulator's control side.
+    pub fn platform(&self) -> Platform {
+        Platform { at: self.at(80) }
+    }
+
+    /// The simulator's log so far.
+    #[track_caller]
+    pub fn platform_log(&self) -> Log {
+        Log::read(&self.data().join("vendor-sim.jsonl"))
+    }
+
+    fn at(&self, offset: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.base + offset))
+    }
+
+    /// The test's directory, for SIPp's files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Process id of node n.
+    #[track_caller]
+    pub fn pid(&self, node: u8) -> u32 {
+        let path = self.data().join(format!("n{node}/pid"));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        text.trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("{}: {text:?}", path.display()))
+    }
+
+    /// Kills node n with SIGKILL and sees it gone.
+    #[track_caller]
+    pub fn kill(&self, node: u8) {
+        let pid = self.pid(node);
+        assert!(process::signal(pid, "KILL"), "node {node} was not running");
+        assert!(
+            process::gone(pid, Duration::from_secs(5)),
+            "node {node} does not die"
+        );
+    }
+
+    /// Starts node n again on its old data, and waits until it is ready.
+    #[track_caller]
+    pub fn restart(&mut self, node: u8) {
+        self.spawn_node(node);
+        self.wait_ready(node);
+    }
+
+    /// Starts all nodes again at once, and waits until they are ready: alone none of them is.
+    #[track_caller]
+    pub fn restart_all(&mut self) {
+        for node in 1..=NODES {
+            self.spawn_node(node);
+        }
+        for node in 1..=NODES {
+            self.wait_ready(node);
+        }
+    }
+
+    #[track_caller]
+    fn spawn_node(&mut self, node: u8) {
+        let log = File::create(self.dir.path().join(format!("dev-node-{node}.log")))
+            .expect("a file for the output");
+        let errors = log.try_clone().expect("a second handle");
+        let child = Command::new(binary())
+            .args([
+                "dev",
+                "--nodes",
+                &NODES.to_string(),
+                "--base-port",
+                &self.base.to_string(),
+                "--data-dir",
+            ])
+            .arg(self.data())
+            .args(["node", &node.to_string()])
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .expect("the binary is there");
+        self.restarted.push(child);
+    }
+
+    /// `GET /api/v1/cluster`, asked of node n.
+    #[track_caller]
+    pub fn cluster(&self, node: u8) -> Value {
+        self.api(node).get("cluster")
+    }
+
+    /// The node that leads.
+    #[track_caller]
+    pub fn leader(&self) -> u8 {
+        eventually("a leader", Duration::from_secs(10), || {
+            let cluster = self.cluster(1);
+            (1..=NODES)
+                .find(|n| cluster["nodes"][usize::from(*n) - 1]["role"] == "leader")
+                .or_else(|| {
+                    let name = cluster["leader"].as_str()?;
+                    name.strip_prefix("dev-")?.parse().ok()
+                })
+                .ok_or_else(|| cluster.to_string())
+        })
+    }
+
+    /// Waits until every counter of `status` that is 0 in rest is 0 on these nodes.
+    #[track_caller]
+    pub fn comes_to_rest(&self, nodes: &[u8], limit: Duration) {
+        eventually("the switch comes to rest", limit, || {
+            for node in nodes {
+                let status = self.api(*node).try_status()?;
+                for counter in IDLE {
+                    let value = &status[counter];
+                    let zero = value.as_f64() == Some(0.0)
+                        || value.as_str().and_then(|v| v.parse().ok()) == Some(0.0);
+                    if !zero {
+                        return Err(format!("node {node}: {counter} is {value} in {status}"));
+                    }
+                }
+            }
+            Ok(())
+        });
+    }
+
+    /// Waits until all nodes show one `state_hash` at one `applied`, and asserts that none ever shows another hash for
+    /// an index that was seen before.
+    #[track_caller]
+    pub fn states_agree(&self, limit: Duration) {
+        let mut seen: std::collections::BTreeMap<u64, Vec<(u8, String)>> =
+            std::collections::BTreeMap::new();
+        eventually("one state on all nodes", limit, || {
+            for node in 1..=NODES {
+                let status = self.api(node).try_status()?;
+                let applied = status["applied"]
+                    .as_u64()
+                    .ok_or_else(|| status.to_string())?;
+                let hash = status["state_hash"].to_string();
+                let at = seen.entry(applied).or_default();
+                if let Some((other, differs)) = at.iter().find(|(_, known)| *known != hash) {
+                    panic!("nodes {other} and {node} differ at {applied}: {differs} and {hash}");
+                }
+                if at.iter().all(|(known, _)| *known != node) {
+                    at.push((node, hash));
+                }
+                if at.len() == usize::from(NODES) {
+                    return Ok(());
+                }
+            }
+            Err(format!("{seen:?}"))
+        });
+    }
+
+    /// Runs a client command of the binary against node n.
+    #[track_caller]
+    pub fn client(&self, node: u8, args: &[&str]) -> Output {
+        let mut command = Command::new(binary());
+        command
+            .args(args)
+            .env("TANDEM_SERVER", format!("http://{}", self.api(node).at))
+            .env("TANDEM_TOKEN", &self.token);
+        command
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary is there")
+    }
+
+    /// CDRs as node n exports them.
+    #[track_caller]
+    pub fn cdrs(&self, node: u8) -> Vec<Record> {
+        records::read(&self.export(node, "cdr"))
+    }
+
+    /// AXB CDRs as node n exports them.
+    #[track_caller]
+    pub fn axb_cdrs(&self, node: u8) -> Vec<Record> {
+        records::read(&self.export(node, "axb-cdr"))
+    }
+
+    /// The text of `tandem cdr export` or `tandem axb-cdr export` for all of the test's time.
+    #[track_caller]
+    pub fn export(&self, node: u8, what: &str) -> String {
+        let span = [
+            "--since",
+            "2020-01-01T00:00:00Z",
+            "--until",
+            "2100-01-01T00:00:00Z",
+            "-o",
+            "jsonl",
+        ];
+        let mut args = vec![what, "export"];
+        args.extend(span);
+        let output = self.client(node, &args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "tandem {args:?}: {} {errors}",
+            output.status
+        );
+        String::from_utf8(output.stdout).expect("an export is text")
+    }
+
+    fn logs(&self) -> String {
+        let mut text = String::new();
+        let mut paths = vec![self.dir.path().join("dev.log")];
+        paths.extend((1..=NODES).map(|n| self.dir.path().join(format!("dev-node-{n}.log"))));
+        paths.extend((1..=NODES).map(|n| self.data().join(format!("n{n}/log"))));
+        for path in paths.iter().filter(|path| path.exists()) {
+            let bytes = std::fs::read(path).unwrap_or_default();
+            let tail = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(4000)..]);
+            text.push_str(&format!("---- {} (end)\n{tail}\n", path.display()));
+        }
+        text
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
+        let mut pids: Vec<u32> = Vec::new();
+        for child in self.restarted.iter().chain([&self.dev]) {
+            pids.extend(process::descendants(child.id()));
+            pids.push(child.id());
+        }
+        // A node whose parent died first is nobody's descendant any more.
+        for node in 1..=NODES {
+            let text = std::fs::read_to_string(self.data().join(format!("n{node}/pid")))
+                .unwrap_or_default();
+            pids.extend(
+                text.trim()
+                    .parse::<u32>()
+                    .ok()
+                    .filter(|pid| self.owns(*pid)),
+            );
+        }
+        for pid in pids {
+            process::signal(pid, "KILL");
+        }
+        for child in self.restarted.iter_mut().chain([&mut self.dev]) {
+            // Reaped so that ports and files are free when the next test starts.
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Switch {
+    /// Whether the process still is one of ours: a process id alone may have been given to another program.
+    fn owns(&self, pid: u32) -> bool {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("tandem")
+    }
+}
+
+/// The release binary: `TANDEM_BIN`, or else built now, so that no test ever runs yesterday's.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("TANDEM_BIN") {
+            return PathBuf::from(path);
+        }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo)
+            .current_dir(&root)
+            .args([
+                "build",
+                "--release",
+                "--quiet",
+                "--package",
+                "tandem-node",
+                "--bin",
+                "tandem",
+            ])
+            .status()
+            .expect("cargo starts");
+        assert!(built.success(), "the release binary does not build");
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        target.join("release/tandem")
+    })
+}
+
+/// A base port below the range that the kernel gives to outgoing connections, with all ports that `dev` needs free.
+pub fn free_base() -> u16 {
+    let mut seed = std::process::id() ^ now_nanos();
+    for _ in 0..200 {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let base = 11_000 + u16::try_from(seed >> 16 & 0x7fff).expect("fifteen bits") % 500 * 40;
+        let mut needed = vec![base + 40, base + 50, base + 60, base + 80];
+        for node in 1..=u16::from(NODES) {
+            needed.extend([60, 61, 70, 80].map(|offset| base + 100 * node + offset));
+        }
+        if needed.into_iter().chain(base + 1..base + 6).all(is_free) {
+            return base;
+        }
+    }
+    panic!("no free range of ports between 11000 and 31400");
+}
+
+/// A free port for a program that stands alone.
+pub fn free_port() -> u16 {
+    let mut seed = std::process::id() ^ now_nanos();
+    loop {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let port = 11_000 + u16::try_from(seed >> 16 & 0x3fff).expect("fourteen bits");
+        if is_free(port) {
+            return port;
+        }
+    }
+}
+
+fn now_nanos() -> u32 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_nanos())
+}
+
+fn is_free(port: u16) -> bool {
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+        && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
