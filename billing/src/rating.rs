@@ -142,7 +142,8 @@ pub fn charge(rate: &Rate, hold_s: u32) -> Charge {
 /// The longest hold in seconds whose fee is at most `available`; `None` when money sets no limit
 /// because the periods are free and the sections are affordable.
 ///
-/// `Some(0)`: not even the first step can be paid. Limits past `u32::MAX` seconds stand at it.
+/// `Some(0)`: not even the first step can be paid. A debt counts as no money, which free steps do
+/// not need. Limits past `u32::MAX` seconds stand at it.
 pub fn longest(rate: &Rate, available: Money) -> Option<u32> {
     let mut left = unsigned(available);
     let mut secs = 0u64;
@@ -537,7 +538,7 @@ mod tests {
             let available = Money::from_micros(available);
             charge(&rate, hold);
             if let Some(secs) = longest(&rate, available) {
-                prop_assert!(secs == 0 || charge(&rate, secs).fee <= available);
+                prop_assert!(charge(&rate, secs).fee <= available.max(Money::ZERO));
             }
             if let Some(next) = slice(&rate, hold, available) {
                 prop_assert!(next.upto_s > hold);

@@ -80,7 +80,7 @@ fn read_time(text: &[u8]) -> Option<Time> {
         month: month as u8,
         day: day as u8,
     };
-    let mut ms = i64::try_from(date.checked_day()? * DAY_MS as i64).ok()?;
+    let mut ms = date.checked_day()? * DAY_MS as i64;
     if !text.0.is_empty() {
         // RFC 3339 allows `t`, `z` and a blank for readability.
         text.one_of(b"Tt ")?;

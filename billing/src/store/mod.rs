@@ -248,3 +248,97 @@ async fn migrate(path: &Path, conn: &mut SqliteConnection) -> Result<(), StoreEr
         .map_err(failed)?;
     tx.commit().await.map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usage::{Usage, close};
+
+    async fn pragma(store: &Store, sql: &'static str) {
+        let mut writer = store.writer.lock().await;
+        sqlx::raw_sql(sql)
+            .execute(writer.conn())
+            .await
+            .expect("a pragma");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_named_and_writing_goes_on_when_there_is_room() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).await.expect("a fresh directory");
+        let record = close(&Usage::default()).record;
+        let rows: Vec<(u64, Record)> = (1..=2_000).map(|seq| (seq, record.clone())).collect();
+        // SQLite then reports what it reports when the file cannot grow.
+        pragma(&store, "PRAGMA max_page_count = 20").await;
+        let error = store.append(&rows).await.expect_err("no room");
+        let path = dir.path().join(FILE);
+        assert_eq!(
+            error.to_string(),
+            format!("disk of cdr store `{}` is full", path.display())
+        );
+        assert!(error.is_passing());
+        assert_eq!(store.last(), 0);
+        pragma(&store, "PRAGMA max_page_count = 1000000").await;
+        assert_eq!(store.append(&rows).await.expect("room"), 2_000);
+    }
+
+    #[tokio::test]
+    async fn writing_to_a_read_only_database_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).await.expect("a fresh directory");
+        pragma(&store, "PRAGMA query_only = on").await;
+        let row = (1, close(&Usage::default()).record);
+        let error = store.append(&[row]).await.expect_err("read-only");
+        assert!(matches!(error, StoreError::ReadOnly(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_another_process_holds_is_named_as_locked() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).await.expect("a fresh directory");
+        pragma(&store, "PRAGMA busy_timeout = 20").await;
+        let row = [(1, close(&Usage::default()).record)];
+        let other = SqliteConnectOptions::new().filename(dir.path().join(FILE));
+        let mut other = SqliteConnection::connect_with(&other).await.expect("open");
+        let tx = other.begin_with("BEGIN IMMEDIATE").await.expect("the lock");
+        let error = store.append(&row).await.expect_err("locked");
+        assert!(matches!(error, StoreError::Locked(_)), "{error}");
+        assert!(error.is_passing());
+        tx.rollback().await.expect("given back");
+        assert_eq!(store.append(&row).await.expect("free"), 1);
+    }
+
+    #[tokio::test]
+    async fn pages_and_reports_walk_keys_and_never_sort_rows() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).await.expect("a fresh directory");
+        for (sql, wanted) in [
+            (
+                "SELECT min(seq), max(seq) FROM cdr WHERE started_at >= 1 AND started_at < 9",
+                "COVERING INDEX cdr_started",
+            ),
+            (
+                "SELECT * FROM cdr WHERE seq BETWEEN 1 AND 9 AND +cdr.started_at >= 3 ORDER BY seq",
+                "USING INTEGER PRIMARY KEY",
+            ),
+            (
+                "SELECT * FROM cdr WHERE seq BETWEEN 1 AND 9 AND account = 'c' ORDER BY seq",
+                "INDEX cdr_account",
+            ),
+            (
+                "SELECT * FROM axb_cdr CROSS JOIN cdr USING (seq) WHERE seq BETWEEN 1 AND 9 \
+                 AND (caller = 'c' OR caller_access = 'c') ORDER BY seq",
+                "USING INTEGER PRIMARY KEY",
+            ),
+        ] {
+            let plan: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+                    .fetch_all(&store.readers)
+                    .await
+                    .expect("a plan");
+            let plan: Vec<String> = plan.into_iter().map(|step| step.3).collect();
+            assert!(plan[0].contains(wanted), "{plan:?}");
+            assert!(!plan.iter().any(|step| step.contains("B-TREE")), "{plan:?}");
+        }
+    }
+}

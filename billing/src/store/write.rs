@@ -106,6 +106,11 @@ impl Writer {
         tx.commit().await
     }
 
+    #[cfg(test)]
+    pub(super) fn conn(&mut self) -> &mut SqliteConnection {
+        &mut self.conn
+    }
+
     pub(super) async fn close(self) {
         if let Err(error) = self.conn.close().await {
             tracing::warn!(%error, "cdr store did not close cleanly");
@@ -157,7 +162,7 @@ impl Inserts {
     }
 }
 
-pub(super) fn put(args: &mut SqliteArguments, value: Value<'_>) {
+fn put(args: &mut SqliteArguments, value: Value<'_>) {
     let added = match value {
         Value::Null => args.add(None::<i64>),
         Value::Int(int) => args.add(int),
