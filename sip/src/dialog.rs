@@ -112,7 +112,8 @@ impl Dialog {
     /// Whether a request with this sequence number is new here, RFC 3261 §12.2.2. Only BYE may reuse the last number:
     /// refusing it would leave a call open for the sake of a careless peer.
     pub(crate) fn accepts(&self, cseq: u32, method: &Method) -> bool {
-        self.remote_cseq.is_none_or(|last| cseq > last || (cseq == last && *method == Method::Bye))
+        self.remote_cseq
+            .is_none_or(|last| cseq > last || (cseq == last && *method == Method::Bye))
     }
 
     /// Jumps ahead of anything another node may have sent in this dialog.
@@ -128,13 +129,22 @@ impl Dialog {
 
     /// Starts a request inside the dialog as far as its routing goes, RFC 3261 §12.2.1.1: start line and Routes.
     pub(crate) fn start<'w>(&self, writer: &'w mut Writer, method: &Method) -> &'w mut Writer {
-        start_routed(writer, method, &self.target, self.routes.iter().map(|route| &route[..]))
+        start_routed(
+            writer,
+            method,
+            &self.target,
+            self.routes.iter().map(|route| &route[..]),
+        )
     }
 
     /// Where the next request goes: the first route, else the target, if that is written as an address that can be
     /// meant; the way the far end came otherwise (names are resolved when a leg is dialled, not in the middle).
     pub fn next_flow(&self) -> Flow {
-        let first = self.routes.first().and_then(|route| NameAddr::parse(route)).map(|route| route.uri);
+        let first = self
+            .routes
+            .first()
+            .and_then(|route| NameAddr::parse(route))
+            .map(|route| route.uri);
         flow_towards(first.unwrap_or(&self.target), self.flow)
     }
 }
@@ -149,7 +159,9 @@ pub(crate) fn start_routed<'w, 'r>(
     let Some(first) = routes.next() else {
         return writer.request(method, target);
     };
-    let uri = NameAddr::parse(first).map(|route| route.uri).unwrap_or_default();
+    let uri = NameAddr::parse(first)
+        .map(|route| route.uri)
+        .unwrap_or_default();
     let loose = Uri::parse(uri).is_none_or(|uri| uri.params.has(b"lr"));
     if loose {
         writer.request(method, target).header(Name::Route, first);
@@ -196,7 +208,12 @@ pub(crate) fn flow_towards(uri: &[u8], came: Flow) -> Flow {
     if transport == came.transport && remote == came.remote {
         return came;
     }
-    Flow { transport, remote, connection: None, ..came }
+    Flow {
+        transport,
+        remote,
+        connection: None,
+        ..came
+    }
 }
 
 fn is_inner(ip: IpAddr) -> bool {
@@ -219,8 +236,11 @@ pub(crate) fn tagged(value: &[u8], tag: &[u8]) -> Bytes {
 }
 
 fn routes(message: &Message, reversed: bool) -> Vec<Bytes> {
-    let mut routes: Vec<Bytes> =
-        message.values(Name::RecordRoute).take(ROUTES_MAX).map(Bytes::copy_from_slice).collect();
+    let mut routes: Vec<Bytes> = message
+        .values(Name::RecordRoute)
+        .take(ROUTES_MAX)
+        .map(Bytes::copy_from_slice)
+        .collect();
     if reversed {
         routes.reverse();
     }

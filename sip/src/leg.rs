@@ -28,7 +28,10 @@ pub struct Body {
 impl Body {
     /// A session description.
     pub fn sdp(bytes: impl Into<Bytes>) -> Self {
-        Self { content_type: Bytes::from_static(b"application/sdp"), bytes: bytes.into() }
+        Self {
+            content_type: Bytes::from_static(b"application/sdp"),
+            bytes: bytes.into(),
+        }
     }
 }
 
@@ -55,7 +58,10 @@ pub struct Cause {
 impl Cause {
     /// A Q.850 cause without text.
     pub fn q850(cause: u16) -> Self {
-        Self { q850: Some(cause), ..Self::default() }
+        Self {
+            q850: Some(cause),
+            ..Self::default()
+        }
     }
 }
 
@@ -72,7 +78,7 @@ pub struct Dial {
     pub to: Bytes,
     /// `None`: the endpoint makes one that belongs to its own shard.
     pub call_id: Option<Bytes>,
-    /// Further headers, written as they are; values must not hold line ends (such a header is left out).
+    /// Further headers, written as they are; line ends in values become blanks.
     pub headers: Vec<(Bytes, Bytes)>,
     /// The offer; without one the far end is asked for it.
     pub body: Option<Body>,
@@ -84,7 +90,7 @@ pub struct Dial {
     pub no_response_ms: u64,
 }
 
-/// An INVITE outside any dialog. The values are views of the received message: copy what is kept for long.
+/// An INVITE outside any dialog. All values are copies, but the body shares the received bytes.
 #[derive(Debug, Clone)]
 pub struct Invited {
     /// Where it came in.

@@ -100,7 +100,10 @@ impl<T> Wheel<T> {
         };
         self.live += 1;
         self.link(index);
-        TimerId { index, generation: self.nodes[index as usize].generation }
+        TimerId {
+            index,
+            generation: self.nodes[index as usize].generation,
+        }
     }
 
     /// Takes a timer back; what it carried, or nothing when it has fired or been cancelled before.
@@ -163,7 +166,9 @@ impl<T> Wheel<T> {
     }
 
     fn link(&mut self, index: u32) {
-        let at = self.nodes[index as usize].at.clamp(self.elapsed, self.elapsed + SPAN);
+        let at = self.nodes[index as usize]
+            .at
+            .clamp(self.elapsed, self.elapsed + SPAN);
         let differs = (at ^ self.elapsed) | (SLOTS as u64 - 1);
         let level = (((63 - differs.leading_zeros()) / SLOT_BITS) as usize).min(LEVELS - 1);
         let slot = ((at >> (SLOT_BITS * level as u32)) as usize) & (SLOTS - 1);
@@ -252,7 +257,11 @@ mod tests {
         let first = wheel.arm(10, 1);
         assert_eq!(wheel.cancel(first), Some(1));
         let second = wheel.arm(10, 2);
-        assert_eq!(wheel.cancel(first), None, "the slot is in use again by another timer");
+        assert_eq!(
+            wheel.cancel(first),
+            None,
+            "the slot is in use again by another timer"
+        );
         assert_eq!(drain(&mut wheel, 10), [2]);
         assert_eq!(wheel.cancel(second), None);
     }

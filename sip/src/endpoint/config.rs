@@ -96,7 +96,11 @@ impl Default for Config {
 
 impl Config {
     pub(super) fn timing(&self) -> Timing {
-        Timing { t1_ms: self.t1_ms, t2_ms: self.t2_ms, t4_ms: self.t4_ms }
+        Timing {
+            t1_ms: self.t1_ms,
+            t2_ms: self.t2_ms,
+            t4_ms: self.t4_ms,
+        }
     }
 }
 

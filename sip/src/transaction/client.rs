@@ -26,7 +26,11 @@ impl Client {
             clock.repeat(now, timing.t1_ms);
         }
         clock.end(now, timing.patience_ms());
-        Self { state: State::Trying, reliable, clock }
+        Self {
+            state: State::Trying,
+            reliable,
+            clock,
+        }
     }
 
     /// Whether no final response has come yet.
@@ -43,7 +47,14 @@ impl Client {
             }
             (State::Trying | State::Proceeding, _) => {
                 self.state = State::Completed;
-                self.clock.only_end(now, if self.reliable { 0 } else { Millis::from(timing.t4_ms) });
+                self.clock.only_end(
+                    now,
+                    if self.reliable {
+                        0
+                    } else {
+                        Millis::from(timing.t4_ms)
+                    },
+                );
                 Act::Pass
             }
             // Copies of the final response.
@@ -53,7 +64,11 @@ impl Client {
 
     pub(super) fn due(&mut self, timing: &Timing, now: Millis) -> Act {
         if self.clock.ended(now) {
-            return if self.pending() { Act::TimedOut } else { Act::Over };
+            return if self.pending() {
+                Act::TimedOut
+            } else {
+                Act::Over
+            };
         }
         if self.clock.repeats(now) {
             let next_ms = match self.state {
@@ -75,10 +90,21 @@ mod tests {
 
     #[test]
     fn a_request_is_repeated_from_t1_doubling_to_t2_for_32_seconds() {
-        let acts = run(Machine::Client(Client::new(false, &Timing::default(), 0)), 0);
-        let resends: Vec<Millis> =
-            acts.iter().filter(|(_, act)| *act == Act::Resend).map(|(at, _)| *at).collect();
-        assert_eq!(resends, [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
+        let acts = run(
+            Machine::Client(Client::new(false, &Timing::default(), 0)),
+            0,
+        );
+        let resends: Vec<Millis> = acts
+            .iter()
+            .filter(|(_, act)| *act == Act::Resend)
+            .map(|(at, _)| *at)
+            .collect();
+        assert_eq!(
+            resends,
+            [
+                500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500
+            ]
+        );
         assert_eq!(acts.last(), Some(&(32_000, Act::TimedOut)));
     }
 

@@ -27,7 +27,11 @@ impl ClientInvite {
             clock.repeat(now, timing.t1_ms);
         }
         clock.end(now, timing.patience_ms());
-        Self { state: State::Calling, reliable, clock }
+        Self {
+            state: State::Calling,
+            reliable,
+            clock,
+        }
     }
 
     /// Whether a provisional response has come, so that a CANCEL may go out (RFC 3261 §9.1).
@@ -64,7 +68,8 @@ impl ClientInvite {
             }
             (State::Calling | State::Proceeding, _) => {
                 self.state = State::Completed;
-                self.clock.only_end(now, if self.reliable { 0 } else { timing.absorb_ms() });
+                self.clock
+                    .only_end(now, if self.reliable { 0 } else { timing.absorb_ms() });
                 Act::PassAndAck
             }
             // A 2xx again, or from another branch of a fork: the core acknowledges each.
@@ -84,7 +89,8 @@ impl ClientInvite {
         }
         if self.clock.repeats(now) {
             // Timer A doubles without a ceiling, RFC 3261 §17.1.1.2.
-            self.clock.repeat_again(now, self.clock.repeat_ms.saturating_mul(2));
+            self.clock
+                .repeat_again(now, self.clock.repeat_ms.saturating_mul(2));
             return Act::Resend;
         }
         Act::Nothing
@@ -111,7 +117,10 @@ mod tests {
 
     #[test]
     fn over_a_stream_an_invite_is_sent_once_and_given_up_after_32_seconds() {
-        assert_eq!(run(Machine::ClientInvite(machine(true)), 0), [(32_000, Act::TimedOut)]);
+        assert_eq!(
+            run(Machine::ClientInvite(machine(true)), 0),
+            [(32_000, Act::TimedOut)]
+        );
     }
 
     #[test]
@@ -135,7 +144,10 @@ mod tests {
     #[test]
     fn over_a_stream_a_refusal_ends_the_transaction_at_once() {
         let mut invite = machine(true);
-        assert_eq!(invite.on_response(486, &Timing::default(), 1_000), Act::PassAndAck);
+        assert_eq!(
+            invite.on_response(486, &Timing::default(), 1_000),
+            Act::PassAndAck
+        );
         assert_eq!(Machine::ClientInvite(invite).next(), Some(1_000));
     }
 
@@ -154,6 +166,9 @@ mod tests {
         let mut invite = machine(false);
         invite.on_response(180, &Timing::default(), 100);
         invite.give_up_at(40_000);
-        assert_eq!(run(Machine::ClientInvite(invite), 0), [(40_000, Act::TimedOut)]);
+        assert_eq!(
+            run(Machine::ClientInvite(invite), 0),
+            [(40_000, Act::TimedOut)]
+        );
     }
 }

@@ -39,7 +39,11 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { t1_ms: 500, t2_ms: 4_000, t4_ms: 5_000 }
+        Self {
+            t1_ms: 500,
+            t2_ms: 4_000,
+            t4_ms: 5_000,
+        }
     }
 }
 

@@ -35,7 +35,11 @@ impl Server {
         }
         // RFC 4320 §4.2: after timer F the client is gone, and a 408 would only do harm.
         clock.end(now, timing.patience_ms());
-        Self { state: State::Trying, reliable, clock }
+        Self {
+            state: State::Trying,
+            reliable,
+            clock,
+        }
     }
 
     /// Whether no final response has been sent yet.
@@ -50,7 +54,14 @@ impl Server {
             (State::Trying | State::Proceeding, 100..=199) => self.state = State::Proceeding,
             (State::Trying | State::Proceeding, _) => {
                 self.state = State::Completed;
-                self.clock.end(now, if self.reliable { 0 } else { timing.patience_ms() });
+                self.clock.end(
+                    now,
+                    if self.reliable {
+                        0
+                    } else {
+                        timing.patience_ms()
+                    },
+                );
             }
             (State::Completed, _) => {}
         }
@@ -67,7 +78,11 @@ impl Server {
     /// [`Act::Pass`] here means that it is time for a 100.
     pub(super) fn due(&mut self, now: Millis) -> Act {
         if self.clock.ended(now) {
-            return if self.pending() { Act::TimedOut } else { Act::Over };
+            return if self.pending() {
+                Act::TimedOut
+            } else {
+                Act::Over
+            };
         }
         if self.clock.repeats(now) {
             self.clock.stop_repeats();
@@ -105,7 +120,10 @@ mod tests {
     fn a_slow_answer_gets_a_100_after_three_and_a_half_seconds_and_silence_after_32() {
         let timing = Timing::default();
         let info = Server::new(false, &timing, 0);
-        assert_eq!(run(Machine::Server(info), 0), [(3_500, Act::Pass), (32_000, Act::TimedOut)]);
+        assert_eq!(
+            run(Machine::Server(info), 0),
+            [(3_500, Act::Pass), (32_000, Act::TimedOut)]
+        );
         let info = Server::new(true, &timing, 0);
         assert_eq!(run(Machine::Server(info), 0), [(32_000, Act::TimedOut)]);
     }

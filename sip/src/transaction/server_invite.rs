@@ -22,7 +22,11 @@ enum State {
 impl ServerInvite {
     /// The INVITE has just arrived.
     pub fn new(reliable: bool) -> Self {
-        Self { state: State::Proceeding, reliable, clock: Clock::default() }
+        Self {
+            state: State::Proceeding,
+            reliable,
+            clock: Clock::default(),
+        }
     }
 
     /// Whether no final response has been sent yet.
@@ -69,7 +73,14 @@ impl ServerInvite {
             State::Accepted => Act::Pass,
             State::Completed => {
                 self.state = State::Confirmed;
-                self.clock.only_end(now, if self.reliable { 0 } else { Millis::from(timing.t4_ms) });
+                self.clock.only_end(
+                    now,
+                    if self.reliable {
+                        0
+                    } else {
+                        Millis::from(timing.t4_ms)
+                    },
+                );
                 Act::Nothing
             }
             // A copy of the ACK, or one for a response that was never sent.
@@ -79,10 +90,17 @@ impl ServerInvite {
 
     pub(super) fn due(&mut self, timing: &Timing, now: Millis) -> Act {
         if self.clock.ended(now) {
-            return if self.state == State::Completed { Act::TimedOut } else { Act::Over };
+            return if self.state == State::Completed {
+                Act::TimedOut
+            } else {
+                Act::Over
+            };
         }
         if self.clock.repeats(now) {
-            self.clock.repeat_again(now, self.clock.repeat_ms.saturating_mul(2).min(timing.t2_ms));
+            self.clock.repeat_again(
+                now,
+                self.clock.repeat_ms.saturating_mul(2).min(timing.t2_ms),
+            );
             return Act::Resend;
         }
         Act::Nothing
@@ -101,9 +119,17 @@ mod tests {
         let mut invite = ServerInvite::new(false);
         invite.respond(487, &timing, 0);
         let acts = run(Machine::ServerInvite(invite), 0);
-        let resends: Vec<Millis> =
-            acts.iter().filter(|(_, act)| *act == Act::Resend).map(|(at, _)| *at).collect();
-        assert_eq!(resends, [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
+        let resends: Vec<Millis> = acts
+            .iter()
+            .filter(|(_, act)| *act == Act::Resend)
+            .map(|(at, _)| *at)
+            .collect();
+        assert_eq!(
+            resends,
+            [
+                500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500
+            ]
+        );
         assert_eq!(acts.last(), Some(&(32_000, Act::TimedOut)));
     }
 
@@ -124,7 +150,10 @@ mod tests {
         let timing = Timing::default();
         let mut invite = ServerInvite::new(true);
         invite.respond(486, &timing, 0);
-        assert_eq!(run(Machine::ServerInvite(invite), 0), [(32_000, Act::TimedOut)]);
+        assert_eq!(
+            run(Machine::ServerInvite(invite), 0),
+            [(32_000, Act::TimedOut)]
+        );
         assert_eq!(invite.on_ack(&timing, 100), Act::Nothing);
         assert_eq!(Machine::ServerInvite(invite).next(), Some(100));
     }
