@@ -14,6 +14,7 @@ pub mod dialog;
 pub mod endpoint;
 pub mod leg;
 pub mod message;
-pub mod transport;
+pub mod metrics;
 pub mod timer;
 pub mod transaction;
+pub mod transport;

@@ -43,6 +43,9 @@ pub enum Fault {
     /// Two Content-Lengths that differ.
     #[error("two different Content-Lengths")]
     TwoContentLengths,
+    /// On a stream, a Content-Length beyond what a message may have.
+    #[error("body too large")]
+    BodyTooLarge,
     /// Fewer bytes than Content-Length says.
     #[error("body shorter than Content-Length")]
     BodyShort,
@@ -86,6 +89,7 @@ impl Fault {
             Self::Version => 505,
             Self::Scheme => 416,
             Self::Hops => 483,
+            Self::BodyTooLarge => 413,
             Self::MessageTooLarge => 513,
             _ => 400,
         }
@@ -106,6 +110,7 @@ impl Fault {
             Self::NoContentLength => "no_content_length",
             Self::ContentLength => "content_length",
             Self::TwoContentLengths => "two_content_lengths",
+            Self::BodyTooLarge => "body_too_large",
             Self::BodyShort => "body_short",
             Self::Mandatory(_) => "mandatory_header",
             Self::Repeated(_) => "repeated_header",

@@ -23,6 +23,7 @@ use smallvec::SmallVec;
 pub use fault::{Fault, Finding, Rejected};
 pub use method::Method;
 pub use name::Name;
+pub(crate) use scan::framed_bytes;
 pub use scan::{Framing, Limits};
 pub use view::{MAGIC_COOKIE, NameAddr, Params, Scheme, Uri, Via, host_ip, unescape, unquote};
 pub use write::{Transport, Writer, reason_phrase};

@@ -55,6 +55,54 @@ impl Default for Limits {
     }
 }
 
+/// Length of a whole message on a stream, of which `head` is everything up to the body.
+///
+/// # Errors
+/// A head whose length cannot be trusted or is beyond the limits: the stream ends here.
+pub(crate) fn framed_bytes(head: &[u8], limits: &Limits) -> Result<usize, Rejected> {
+    let bytes = Bytes::copy_from_slice(head);
+    let scanned = scan(&bytes, limits);
+    let (start, method, _) = read_start(&bytes, scanned.start_line)?;
+    let message = Message::unchecked(bytes, start, method, scanned.lines, scanned.end);
+    if let Some(fault) = scanned.fault {
+        return Err(Rejected::of(fault, message));
+    }
+    let length = match declared_length(&message) {
+        Ok(Some(length)) => length,
+        Ok(None) => return Err(Rejected::of(Fault::NoContentLength, message)),
+        Err(fault) => return Err(Rejected::of(fault, message)),
+    };
+    let whole = usize::try_from(length)
+        .ok()
+        .and_then(|length| head.len().checked_add(length));
+    match whole.filter(|&whole| whole <= limits.message_bytes) {
+        Some(whole) => Ok(whole),
+        None => Err(Rejected::of(Fault::BodyTooLarge, message)),
+    }
+}
+
+impl Message {
+    fn unchecked(
+        bytes: Bytes,
+        start: Start,
+        method: Option<Method>,
+        lines: SmallVec<[Line; super::INLINE_LINES]>,
+        head_end: usize,
+    ) -> Self {
+        Self {
+            // `parse` and the framer keep messages below 4 GiB.
+            body: (head_end as u32, head_end as u32),
+            bytes,
+            start,
+            method: method.unwrap_or(Method::Options),
+            lines,
+            cseq: 0,
+            finding: None,
+            source: None,
+        }
+    }
+}
+
 /// What the single pass found.
 struct Head {
     start_line: (usize, usize),
@@ -71,16 +119,7 @@ pub(super) fn parse(bytes: Bytes, framing: Framing, limits: &Limits) -> Result<M
     let head = scan(&bytes, limits);
     let (start, method, start_fault) = read_start(&bytes, head.start_line)?;
     let is_request = matches!(start, Start::Request { .. });
-    let mut message = Message {
-        body: (head.end as u32, head.end as u32),
-        bytes,
-        start,
-        method: method.unwrap_or(Method::Options),
-        lines: head.lines,
-        cseq: 0,
-        finding: None,
-        source: None,
-    };
+    let mut message = Message::unchecked(bytes, start, method, head.lines, head.end);
     if let Some(fault) = head.fault {
         return Err(Rejected::of(fault, message));
     }
@@ -284,23 +323,14 @@ fn uri_fault(uri: &[u8]) -> Option<Fault> {
     }
 }
 
-/// Why Content-Length gives no length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LengthError {
-    Malformed,
-    Different,
-}
-
 /// The one rule for Content-Length, for datagrams and streams alike: digits only, and all that
-/// stand agree. `values` are those of every Content-Length header.
-pub(crate) fn content_length<'a>(
-    values: impl Iterator<Item = &'a [u8]>,
-) -> Result<Option<u64>, LengthError> {
+/// stand agree.
+fn declared_length(message: &Message) -> Result<Option<u64>, Fault> {
     let mut length = None;
-    for value in values {
-        let this = number::<u64>(trim(value)).ok_or(LengthError::Malformed)?;
+    for header in message.lines().filter(|h| h.name == Name::ContentLength) {
+        let this = number::<u64>(header.value).ok_or(Fault::ContentLength)?;
         if length.is_some_and(|length| length != this) {
-            return Err(LengthError::Different);
+            return Err(Fault::TwoContentLengths);
         }
         length = Some(this);
     }
@@ -310,16 +340,10 @@ pub(crate) fn content_length<'a>(
 fn body_range(message: &Message, framing: Framing) -> Result<(u32, u32), Fault> {
     let start = message.body.0;
     let there = message.bytes.len() as u64 - u64::from(start);
-    let values = message
-        .lines()
-        .filter(|h| h.name == Name::ContentLength)
-        .map(|h| h.value);
-    let length = match (content_length(values), framing) {
-        (Ok(Some(length)), _) => length,
-        (Ok(None), Framing::Datagram) => there,
-        (Ok(None), Framing::Stream) => return Err(Fault::NoContentLength),
-        (Err(LengthError::Malformed), _) => return Err(Fault::ContentLength),
-        (Err(LengthError::Different), _) => return Err(Fault::TwoContentLengths),
+    let length = match (declared_length(message)?, framing) {
+        (Some(length), _) => length,
+        (None, Framing::Datagram) => there,
+        (None, Framing::Stream) => return Err(Fault::NoContentLength),
     };
     if length > there {
         return Err(Fault::BodyShort);
