@@ -15,6 +15,7 @@ pub mod endpoint;
 pub mod leg;
 pub mod message;
 pub mod metrics;
+pub mod sdp;
 pub mod timer;
 pub mod transaction;
 pub mod transport;

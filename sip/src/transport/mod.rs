@@ -78,7 +78,7 @@ impl Default for Bounds {
             connect_ms: 4_000,
             idle_ms: 900_000,
             half_message_ms: 30_000,
-            linger_ms: 10_000,
+            linger_ms: 3_000,
             udp_buffer_bytes: 4 << 20,
             refusals_per_second_max: 100,
         }
