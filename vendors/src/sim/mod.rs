@@ -1,1 +1,291 @@
-//! The platform simulator (under construction in this commit).
+//! The platform simulator: the HTTP side of every supported vendor and a SIP side that turns a call
+//! A→X into a call X→B. Tests, the demo and development clusters use it; so may anybody who wants
+//! to try a switch against a platform.
+//!
+//! It shares no code with the client where they could agree on a mistake: signatures are parsed
+//! and recomputed in [`auth`], requests are validated against the vendor's tables in
+//! [`huawei`], and SIP is relayed by a small rewriting proxy ([`sip`]) that is not the switch's own
+//! stack. Only the notation of numbers ([`crate::numbers`]) is common.
+//!
+//! ```text
+//! http.rs ──▶ auth.rs ──▶ faults.rs ──▶ huawei.rs ──▶ table.rs ◀── sip/driver.rs ◀── sip/proxy.rs
+//! (actix)                                    └──▶ log.rs            (a thread)
+//! ```
+//! HTTP: `/huawei/rest/caas/relationnumber/partners/v1.0` with POST, DELETE, PUT and GET.
+//! Control, for callers on the loopback interface only: `GET /_sim/bindings`, `GET /_sim/calls`,
+//! `GET`, `PUT` and `DELETE /_sim/faults`. A PUT replaces all faults of its vendor (fields left out
+//! are off); without `vendor` it speaks of every vendor. DELETE ends all faults and lifts the
+//! blocks on addresses that failed to authenticate.
+//!
+//! A binding takes effect, and its line is in the log, before the answer is sent and before any
+//! `latency_ms` passes: a client that gave up early finds its binding made.
+
+pub mod auth;
+mod config;
+mod faults;
+mod http;
+pub mod huawei;
+mod log;
+pub mod sip;
+pub mod table;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use thiserror::Error;
+
+pub use config::{Config, Credentials};
+pub use faults::Faults;
+pub use log::Line;
+pub use sip::Calls;
+
+use crate::interface::Vendor;
+use huawei::Huawei;
+use sip::Counters;
+
+/// Why the simulator does not start.
+#[derive(Debug, Error)]
+pub enum SimError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {what} {address}")]
+    Listen {
+        /// `http` or `sip`.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The log cannot be written.
+    #[error("cannot write log \"{}\"", path.display())]
+    Log {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A section of the configuration names no vendor that is simulated.
+    #[error("no simulated vendor is called \"{0}\"")]
+    UnknownVendor(String),
+    /// A thread could not be made.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A running simulator. Stops when dropped.
+#[derive(Debug)]
+pub struct Sim {
+    http: SocketAddr,
+    sip: SocketAddr,
+    shared: Arc<Shared>,
+    server: Option<http::Server>,
+    proxy: Option<sip::Driver>,
+}
+
+/// What both sides work on.
+#[derive(Debug)]
+struct Shared {
+    platform: Mutex<Platform>,
+    calls: Arc<Counters>,
+}
+
+/// The vendors' state and the log they write, under one lock so that the log's order is the order
+/// of effects.
+#[derive(Debug)]
+struct Platform {
+    huawei: Option<Huawei>,
+    huawei_faults: faults::Gate,
+    log: log::Log,
+}
+
+impl Shared {
+    fn platform(&self) -> MutexGuard<'_, Platform> {
+        // A panic in a handler leaves at worst one half-made binding in a simulator.
+        self.platform.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A live binding as the simulator holds it; numbers in our notation.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Binding {
+    /// The vendor's word.
+    pub vendor: String,
+    /// The vendor's id.
+    pub bind_id: String,
+    /// A.
+    #[serde(rename = "A")]
+    pub a: String,
+    /// X.
+    #[serde(rename = "X")]
+    pub x: String,
+    /// B.
+    #[serde(rename = "B")]
+    pub b: String,
+    /// Unix seconds with milliseconds when it was made.
+    pub since: f64,
+    /// Unix seconds with milliseconds when it ends by itself.
+    pub expires: Option<f64>,
+}
+
+/// Starts a simulator on threads of its own; works with and without any async runtime around it.
+///
+/// # Errors
+/// When an address is taken, the log cannot be opened or a vendor is unknown.
+pub fn spawn(config: &Config) -> Result<Sim, SimError> {
+    let mut huawei = None;
+    for (name, credentials) in &config.vendors {
+        match Vendor::named(name) {
+            Some(Vendor::Huawei) => huawei = Some(Huawei::new(credentials.clone())),
+            None => return Err(SimError::UnknownVendor(name.clone())),
+        }
+    }
+    let log = match &config.log {
+        Some(path) => log::Log::open(path).map_err(|source| SimError::Log {
+            path: path.clone(),
+            source,
+        })?,
+        None => log::Log::nowhere(),
+    };
+    let calls = Arc::new(Counters::default());
+    let shared = Arc::new(Shared {
+        platform: Mutex::new(Platform {
+            huawei,
+            huawei_faults: faults::Gate::default(),
+            log,
+        }),
+        calls: calls.clone(),
+    });
+    let proxy = {
+        let shared = shared.clone();
+        sip::Driver::spawn(
+            config.sip,
+            config.callee_phone,
+            config.calls_max,
+            calls,
+            move |a, x| callee(&shared, a, x),
+        )?
+    };
+    let server = http::Server::spawn(config.http, config.workers, shared.clone())?;
+    let (http, sip) = (server.address(), proxy.address());
+    tracing::info!(%http, %sip, "platform simulator started");
+    Ok(Sim {
+        http,
+        sip,
+        shared,
+        server: Some(server),
+        proxy: Some(proxy),
+    })
+}
+
+/// Like [`spawn`], for callers inside an async runtime of any kind.
+///
+/// # Errors
+/// As [`spawn`].
+pub async fn start(config: Config) -> Result<Sim, SimError> {
+    // Binding two sockets and starting two threads blocks for well under a millisecond.
+    spawn(&config)
+}
+
+/// The B in our notation that a call from A to X goes to.
+fn callee(shared: &Shared, a: &str, x: &str) -> Option<String> {
+    let now_ms = now_ms();
+    let mut platform = shared.platform();
+    platform.huawei.as_mut()?.callee(a, x, now_ms)
+}
+
+impl Sim {
+    /// Where HTTP is listened on.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where SIP over UDP is listened on.
+    pub fn sip_addr(&self) -> SocketAddr {
+        self.sip
+    }
+
+    /// The base URL of a vendor, for `Interface::base_url`.
+    pub fn base_url(&self, vendor: Vendor) -> String {
+        format!("http://{}/{vendor}", self.http)
+    }
+
+    /// The live bindings of all vendors, oldest first.
+    pub fn bindings(&self) -> Vec<Binding> {
+        bindings(&self.shared)
+    }
+
+    /// Replaces the faults of one vendor.
+    pub fn set_faults(&self, vendor: Vendor, faults: Faults) {
+        match vendor {
+            Vendor::Huawei => self.shared.platform().huawei_faults.set(faults),
+        }
+    }
+
+    /// Ends all faults and lifts all blocks.
+    pub fn clear_faults(&self) {
+        clear_faults(&self.shared);
+    }
+
+    /// What the SIP side has carried so far.
+    pub fn calls(&self) -> Calls {
+        self.shared.calls.read()
+    }
+
+    /// Closes both sides and waits for their threads; the next start may use the same addresses.
+    pub fn stop(mut self) {
+        self.close();
+    }
+
+    fn close(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+        if let Some(proxy) = self.proxy.take() {
+            proxy.stop();
+        }
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn clear_faults(shared: &Shared) {
+    let mut platform = shared.platform();
+    platform.huawei_faults.set(Faults::default());
+    if let Some(huawei) = &mut platform.huawei {
+        huawei.lift_blocks();
+    }
+}
+
+fn bindings(shared: &Shared) -> Vec<Binding> {
+    let now_ms = now_ms();
+    let mut platform = shared.platform();
+    match &mut platform.huawei {
+        Some(huawei) => huawei.bindings(now_ms),
+        None => Vec::new(),
+    }
+}
+
+/// Unix milliseconds.
+fn now_ms() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Unix seconds with milliseconds, exact for any time of this age.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds since 1970 stay below 2^53"
+)]
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1000.0
+}

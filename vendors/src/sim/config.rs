@@ -1,0 +1,150 @@
+//! What a simulator is started with.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The configuration, as a TOML file or made by a program. Port 0 takes a free port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where HTTP is served.
+    pub http: SocketAddr,
+    /// Where SIP over UDP is served.
+    pub sip: SocketAddr,
+    /// Where calls to B are sent, over UDP.
+    pub callee_phone: SocketAddr,
+    /// One JSON line per request is appended here; absent: nowhere.
+    #[serde(default)]
+    pub log: Option<PathBuf>,
+    /// Threads that serve HTTP, 1 to 64.
+    #[serde(default = "workers")]
+    pub workers: usize,
+    /// Calls the SIP side remembers at once; more are answered 503.
+    #[serde(default = "calls_max")]
+    pub calls_max: usize,
+    /// The vendors that are simulated, by their word (`huawei`); others answer 404.
+    #[serde(default)]
+    pub vendors: BTreeMap<String, Credentials>,
+}
+
+fn workers() -> usize {
+    1
+}
+
+fn calls_max() -> usize {
+    100_000
+}
+
+/// One application at one vendor, and how strict the vendor is with it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    /// The application's key.
+    pub app_key: String,
+    /// Its secret.
+    pub app_secret: String,
+    /// The X numbers it owns, in our notation; empty with an empty `x_prefix`: every X.
+    #[serde(default)]
+    pub x_numbers: Vec<String>,
+    /// Every X that begins so, in our notation, is owned too.
+    #[serde(default)]
+    pub x_prefix: String,
+    /// Tolerated difference between the clocks, in seconds.
+    #[serde(default = "skew_s")]
+    pub skew_s: u64,
+    /// Failed authentications of one address within a minute that block it; 0: never.
+    #[serde(default = "auth_failures_max")]
+    pub auth_failures_max: u32,
+    /// For how long, in seconds.
+    #[serde(default = "block_s")]
+    pub block_s: u64,
+}
+
+fn skew_s() -> u64 {
+    300
+}
+
+fn auth_failures_max() -> u32 {
+    20
+}
+
+fn block_s() -> u64 {
+    1800
+}
+
+impl Credentials {
+    /// An application that owns every X.
+    pub fn new(app_key: &str, app_secret: &str) -> Credentials {
+        Credentials {
+            app_key: app_key.to_owned(),
+            app_secret: app_secret.to_owned(),
+            x_numbers: Vec::new(),
+            x_prefix: String::new(),
+            skew_s: skew_s(),
+            auth_failures_max: auth_failures_max(),
+            block_s: block_s(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("app_key", &self.app_key)
+            .field("app_secret", &"***")
+            .field("x_numbers", &self.x_numbers.len())
+            .field("x_prefix", &self.x_prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// A simulator of one Huawei application.
+    pub fn huawei(
+        http: SocketAddr,
+        sip: SocketAddr,
+        callee_phone: SocketAddr,
+        credentials: Credentials,
+    ) -> Config {
+        Config {
+            http,
+            sip,
+            callee_phone,
+            log: None,
+            workers: workers(),
+            calls_max: calls_max(),
+            vendors: BTreeMap::from([("huawei".to_owned(), credentials)]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_file_is_read_with_defaults() {
+        let config: Config = toml::from_str(
+            r#"
+            http = "127.0.0.1:15080"
+            sip = "127.0.0.1:15060"
+            callee_phone = "127.0.0.1:15040"
+            [vendors.huawei]
+            app_key = "k"
+            app_secret = "s"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.vendors["huawei"].skew_s, 300);
+        assert_eq!(config.workers, 1);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_and_named() {
+        let error = toml::from_str::<Config>("htpp = \"127.0.0.1:1\"").unwrap_err();
+        assert!(error.to_string().contains("htpp"));
+    }
+}

@@ -1,0 +1,124 @@
+//! What a simulated vendor does wrong on request.
+
+use serde::{Deserialize, Serialize};
+
+/// The faults of one vendor; all off by default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Faults {
+    /// The answer waits so long; the effect has taken place before. At most 600,000 are kept.
+    pub latency_ms: u64,
+    /// Share of requests refused with `error_code` and without effect, 0 to 1.
+    pub error_rate: f64,
+    /// The vendor's code for those; empty: its "internal error".
+    pub error_code: String,
+    /// Share of requests whose effect takes place but whose connection is cut instead of an
+    /// answer, 0 to 1.
+    pub drop_reply_rate: f64,
+    /// Requests a second beyond which the vendor's throttling code is answered; 0: no limit.
+    pub throttle_per_s: u32,
+    /// Every connection is closed at once, without effect or answer.
+    pub down: bool,
+}
+
+impl Faults {
+    /// The first field that makes no sense.
+    pub fn mistake(&self) -> Option<&'static str> {
+        let share = |rate: f64| (0.0..=1.0).contains(&rate);
+        if !share(self.error_rate) {
+            Some("error_rate is not between 0 and 1")
+        } else if !share(self.drop_reply_rate) {
+            Some("drop_reply_rate is not between 0 and 1")
+        } else if self.latency_ms > 600_000 {
+            Some("latency_ms is above 600000")
+        } else if self.error_code.len() > 64 {
+            Some("error_code is longer than 64 bytes")
+        } else {
+            None
+        }
+    }
+}
+
+/// The faults with the little they remember.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    pub(super) faults: Faults,
+    second: u64,
+    in_second: u32,
+}
+
+/// What happens to one request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is served.
+    Serve {
+        /// Whether the connection is cut instead of answering.
+        cut: bool,
+    },
+    /// It is refused with this code of the vendor, without effect; `None`: throttled.
+    Refuse(Option<String>),
+}
+
+impl Gate {
+    pub(super) fn set(&mut self, faults: Faults) {
+        *self = Gate {
+            faults,
+            ..Gate::default()
+        };
+    }
+
+    /// The fate of a request; `rolls` are two uniform draws from 0 to 1.
+    pub(super) fn fate(&mut self, now_ms: u64, rolls: [f64; 2]) -> Fate {
+        let second = now_ms / 1000;
+        if self.second != second {
+            self.second = second;
+            self.in_second = 0;
+        }
+        self.in_second = self.in_second.saturating_add(1);
+        let most = self.faults.throttle_per_s;
+        if most > 0 && self.in_second > most {
+            return Fate::Refuse(None);
+        }
+        if rolls[0] < self.faults.error_rate {
+            return Fate::Refuse(Some(self.faults.error_code.clone()));
+        }
+        Fate::Serve {
+            cut: rolls[1] < self.faults.drop_reply_rate,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_of_one_always_happen_and_rates_of_nought_never() {
+        let mut gate = Gate::default();
+        assert_eq!(gate.fate(0, [0.0, 0.0]), Fate::Serve { cut: false });
+        gate.set(Faults {
+            error_rate: 1.0,
+            error_code: "7".into(),
+            ..Faults::default()
+        });
+        assert_eq!(gate.fate(0, [0.999, 0.0]), Fate::Refuse(Some("7".into())));
+        gate.set(Faults {
+            drop_reply_rate: 1.0,
+            ..Faults::default()
+        });
+        assert_eq!(gate.fate(0, [0.0, 0.999]), Fate::Serve { cut: true });
+    }
+
+    #[test]
+    fn the_throttle_counts_by_the_second() {
+        let mut gate = Gate::default();
+        gate.set(Faults {
+            throttle_per_s: 2,
+            ..Faults::default()
+        });
+        let fates: Vec<_> = [0, 10, 20, 1000]
+            .map(|ms| matches!(gate.fate(ms, [1.0, 1.0]), Fate::Serve { .. }))
+            .into();
+        assert_eq!(fates, [true, true, false, true]);
+    }
+}

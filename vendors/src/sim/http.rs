@@ -1,0 +1,306 @@
+//! The HTTP side on actix-web, on a thread of its own so that the caller may run any runtime or
+//! none.
+
+use std::any::Any;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_web::dev::{Extensions, ServerHandle};
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::rt::net::TcpStream as ActixStream;
+use actix_web::web::{self, Bytes, Data};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::faults::{Fate, Faults};
+use super::huawei::{Answer, Call};
+use super::log::Line;
+use super::{Platform, Shared, SimError, bindings, clear_faults, now_ms, seconds};
+use crate::interface::Vendor;
+
+const BODY_MAX: usize = 65_536;
+/// Long, so that it is the client that decides how long a connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// The running server.
+#[derive(Debug)]
+pub(super) struct Server {
+    address: SocketAddr,
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(super) fn spawn(
+        address: SocketAddr,
+        workers: usize,
+        shared: Arc<Shared>,
+    ) -> Result<Server, SimError> {
+        let listen = |source| SimError::Listen {
+            what: "http",
+            address,
+            source,
+        };
+        let listener = TcpListener::bind(address).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let (tx, rx) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("sim-http".into())
+            .spawn(move || {
+                let system = actix_web::rt::System::new();
+                let result = system.block_on(async move {
+                    let server = serve(listener, workers, shared)?;
+                    // Nobody waits any more only if the spawning thread is gone.
+                    let _ = tx.send(server.handle());
+                    server.await
+                });
+                if let Err(error) = result {
+                    tracing::error!(%error, "simulator http server failed");
+                }
+            })
+            .map_err(SimError::Thread)?;
+        match rx.recv() {
+            Ok(handle) => Ok(Server {
+                address,
+                handle,
+                thread: Some(thread),
+            }),
+            Err(_) => Err(listen(io::Error::other("server did not start"))),
+        }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn stop(mut self) {
+        // The command is sent when the future is made; the thread's end is what is waited for.
+        drop(self.handle.stop(false));
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("simulator http thread panicked");
+        }
+    }
+}
+
+fn serve(
+    listener: TcpListener,
+    workers: usize,
+    shared: Arc<Shared>,
+) -> io::Result<actix_web::dev::Server> {
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(Data::from(shared.clone()))
+            .app_data(web::PayloadConfig::new(BODY_MAX))
+            .route("/_sim/bindings", web::get().to(get_bindings))
+            .route("/_sim/calls", web::get().to(get_calls))
+            .service(
+                web::resource("/_sim/faults")
+                    .route(web::get().to(get_faults))
+                    .route(web::put().to(put_faults))
+                    .route(web::delete().to(delete_faults)),
+            )
+            .default_service(web::to(vendor))
+    })
+    .on_connect(keep_scissors)
+    .workers(workers.clamp(1, 64))
+    .keep_alive(KEEP_ALIVE)
+    .backlog(4096)
+    .disable_signals()
+    .shutdown_timeout(1)
+    .listen(listener)?;
+    Ok(server.run())
+}
+
+/// A second handle on a connection, to cut it without an answer.
+struct Scissors(TcpStream);
+
+fn keep_scissors(connection: &dyn Any, extensions: &mut Extensions) {
+    if let Some(stream) = connection.downcast_ref::<ActixStream>() {
+        // Answers are small and a client waits for each: no time for gathering.
+        let _ = stream.set_nodelay(true);
+        if let Ok(fd) = std::os::fd::AsFd::as_fd(stream).try_clone_to_owned() {
+            extensions.insert(Scissors(TcpStream::from(fd)));
+        }
+    }
+}
+
+fn cut(request: &HttpRequest) -> HttpResponse {
+    if let Some(Scissors(stream)) = request.conn_data::<Scissors>() {
+        // The client may have been quicker.
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+    // Goes nowhere; makes the server close its side too.
+    HttpResponse::InternalServerError().force_close().finish()
+}
+
+/// What is done with a request once the lock is released.
+enum Next {
+    Answer { answer: Answer, after_ms: u64 },
+    Cut { after_ms: u64 },
+}
+
+async fn vendor(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpResponse {
+    let Some(path) = request.path().strip_prefix("/huawei") else {
+        return HttpResponse::NotFound().body("no such vendor");
+    };
+    let Some(peer) = request.peer_addr() else {
+        return HttpResponse::BadRequest().finish();
+    };
+    let mut headers: Vec<(&str, &str)> = Vec::with_capacity(8);
+    for (name, value) in request.headers() {
+        if let Ok(value) = value.to_str() {
+            headers.push((name.as_str(), value));
+        }
+    }
+    let call = Call {
+        method: request.method().as_str(),
+        path,
+        query: request.query_string(),
+        headers: &headers,
+        body: &body,
+        peer: peer.ip().to_canonical(),
+    };
+    let rolls = [rand::random(), rand::random()];
+    // A statement of its own: the lock must not be held while the answer waits.
+    let next = decide(&mut shared.platform(), &call, now_ms(), rolls);
+    match next {
+        None => HttpResponse::NotFound().body("vendor is not configured"),
+        Some(Next::Answer { answer, after_ms }) => {
+            pause(after_ms).await;
+            let status =
+                StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            HttpResponse::build(status)
+                .insert_header((CONTENT_TYPE, "application/json;charset=UTF-8"))
+                .body(answer.body)
+        }
+        Some(Next::Cut { after_ms }) => {
+            pause(after_ms).await;
+            cut(&request)
+        }
+    }
+}
+
+/// Serves a request under the lock and writes its lines.
+fn decide(platform: &mut Platform, call: &Call, now_ms: u64, rolls: [f64; 2]) -> Option<Next> {
+    let huawei = platform.huawei.as_mut()?;
+    let gate = &mut platform.huawei_faults;
+    let after_ms = gate.faults.latency_ms.min(600_000);
+    let (answer, answered) = if gate.faults.down {
+        let mut answer = huawei.refused_by_fault(call, Some(""));
+        (answer.status, answer.code) = (0, String::new());
+        (answer, false)
+    } else {
+        match huawei.admit(call, now_ms) {
+            Err(answer) => (answer, true),
+            Ok(()) => match gate.fate(now_ms, rolls) {
+                Fate::Refuse(code) => (huawei.refused_by_fault(call, code.as_deref()), true),
+                Fate::Serve { cut } => (huawei.serve(call, now_ms), !cut),
+            },
+        }
+    };
+    for entry in &answer.entries {
+        platform.log.write(&Line {
+            t: seconds(now_ms),
+            vendor: "huawei".into(),
+            op: entry.op.into(),
+            a: entry.a.clone(),
+            x: entry.x.clone(),
+            b: entry.b.clone(),
+            bind_id: entry.bind_id.clone(),
+            applied: entry.applied,
+            answered,
+            status: answer.status,
+            code: answer.code.clone(),
+        });
+    }
+    Some(if answered {
+        Next::Answer { answer, after_ms }
+    } else if platform.huawei_faults.faults.down {
+        Next::Cut { after_ms: 0 }
+    } else {
+        Next::Cut { after_ms }
+    })
+}
+
+async fn pause(ms: u64) {
+    if ms > 0 {
+        actix_web::rt::time::sleep(Duration::from_millis(ms)).await;
+    }
+}
+
+fn local(request: &HttpRequest) -> bool {
+    let peer = request.peer_addr();
+    peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+}
+
+async fn get_bindings(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
+    if !local(&request) {
+        return HttpResponse::Forbidden().finish();
+    }
+    HttpResponse::Ok().json(bindings(&shared))
+}
+
+async fn get_calls(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
+    if !local(&request) {
+        return HttpResponse::Forbidden().finish();
+    }
+    HttpResponse::Ok().json(shared.calls.read())
+}
+
+async fn get_faults(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
+    if !local(&request) {
+        return HttpResponse::Forbidden().finish();
+    }
+    let huawei = shared.platform().huawei_faults.faults.clone();
+    HttpResponse::Ok().json(json!({ "huawei": huawei }))
+}
+
+async fn put_faults(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpResponse {
+    if !local(&request) {
+        return HttpResponse::Forbidden().finish();
+    }
+    let refuse = |text: String| HttpResponse::BadRequest().json(json!({ "error": text }));
+    let (vendor, faults) = match read_faults(&body) {
+        Ok(read) => read,
+        Err(error) => return refuse(error),
+    };
+    match vendor.as_deref().map(Vendor::named) {
+        Some(None) => refuse(format!("no simulated vendor is called {vendor:?}")),
+        None | Some(Some(Vendor::Huawei)) => {
+            shared.platform().huawei_faults.set(faults);
+            HttpResponse::NoContent().finish()
+        }
+    }
+}
+
+/// The vendor that is named, if any, and the faults.
+fn read_faults(body: &[u8]) -> Result<(Option<String>, Faults), String> {
+    let mut value: serde_json::Value =
+        serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let vendor = match value.as_object_mut().and_then(|o| o.remove("vendor")) {
+        None => None,
+        Some(serde_json::Value::String(vendor)) => Some(vendor),
+        Some(_) => return Err("vendor is no string".into()),
+    };
+    let faults = Faults::deserialize(value).map_err(|error| error.to_string())?;
+    match faults.mistake() {
+        Some(mistake) => Err(mistake.into()),
+        None => Ok((vendor, faults)),
+    }
+}
+
+async fn delete_faults(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
+    if !local(&request) {
+        return HttpResponse::Forbidden().finish();
+    }
+    clear_faults(&shared);
+    HttpResponse::NoContent().finish()
+}

@@ -1,0 +1,80 @@
+//! The SIP side over UDP: an INVITE from A to X with a live binding goes on to B's phone as an
+//! INVITE from X to B; without one it is answered 404. The binding is looked up once, when the call
+//! is set up, so an unbind during a call does not end it.
+//!
+//! It is a record-routing proxy that rewrites numbers, not a back-to-back agent and not the
+//! switch's own stack: it keeps no transactions, sends nothing twice by itself and waits for
+//! nothing. Retransmissions of both ends pass through it under the same branch. What it keeps is a
+//! bounded table of calls by Call-ID, so that From, To and the other places where a number stands
+//! are changed alike in every message of a call, in both directions.
+//!
+//! [`message`] reads and writes, [`proxy`] decides (both pure), [`Driver`] has the socket.
+
+mod driver;
+pub mod message;
+pub mod proxy;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+pub use driver::Driver;
+
+/// What the SIP side has carried; also the body of `GET /_sim/calls`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calls {
+    /// Answered and not ended.
+    pub live: u64,
+    /// Sent on to a phone since the start.
+    pub total: u64,
+    /// Answered since the start.
+    pub answered: u64,
+    /// Without binding since the start.
+    pub not_found: u64,
+    /// Calls that came with a number that is neither A nor X in Contact, an identity header or
+    /// the SDP origin: the switch gave away a number it should have kept.
+    pub foreign_identity: u64,
+    /// Retransmissions of a call's first INVITE since the start.
+    pub retransmissions: u64,
+    /// Datagrams that were no SIP message.
+    pub malformed: u64,
+}
+
+/// The counters behind [`Calls`], written by the driver's thread.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// See [`Calls::live`].
+    pub live: AtomicU64,
+    /// See [`Calls::total`].
+    pub total: AtomicU64,
+    /// See [`Calls::answered`].
+    pub answered: AtomicU64,
+    /// See [`Calls::not_found`].
+    pub not_found: AtomicU64,
+    /// See [`Calls::foreign_identity`].
+    pub foreign_identity: AtomicU64,
+    /// See [`Calls::retransmissions`].
+    pub retransmissions: AtomicU64,
+    /// See [`Calls::malformed`].
+    pub malformed: AtomicU64,
+}
+
+impl Counters {
+    /// All at once; each is exact, together they may be a datagram apart.
+    pub fn read(&self) -> Calls {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Calls {
+            live: get(&self.live),
+            total: get(&self.total),
+            answered: get(&self.answered),
+            not_found: get(&self.not_found),
+            foreign_identity: get(&self.foreign_identity),
+            retransmissions: get(&self.retransmissions),
+            malformed: get(&self.malformed),
+        }
+    }
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

@@ -1,0 +1,608 @@
+//! The rewriting proxy, pure: a datagram in, at most one datagram out.
+//!
+//! Towards B every place where the caller's number may stand says X: From, To, Contact, identity
+//! headers, free text, the SDP origin. Headers that tell a call's history are dropped. Back towards
+//! A, From and To are put back as A wrote them; tags are never touched, so both ends see one dialog.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::message::{
+    Header, Kind, Message, first_value, host_port, param, params, tag, uri, user, via, via_target,
+    with_user,
+};
+use super::{Counters, add};
+use crate::numbers::from_e164;
+
+/// How long an ended call is remembered, for late retransmissions: twice 64·T1.
+const LINGER_MS: u64 = 64_000;
+/// An INVITE without final answer is forgotten after so long.
+const SETUP_MS: u64 = 300_000;
+/// A call without any message is forgotten after so long.
+const SILENCE_MS: u64 = 6 * 3_600_000;
+
+/// Longest Call-ID; the table keeps it.
+const CALL_ID_MAX: usize = 512;
+
+/// What is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Out {
+    /// Where to.
+    pub to: SocketAddr,
+    /// What.
+    pub bytes: Vec<u8>,
+}
+
+/// Asks for the B of A and X.
+pub type Callee<'a> = &'a dyn Fn(&str, &str) -> Option<String>;
+
+/// The table of calls and what is needed to relay them.
+#[derive(Debug)]
+pub struct Proxy {
+    me: SocketAddr,
+    phone: SocketAddr,
+    calls_max: usize,
+    calls: HashMap<String, Call>,
+    due: BinaryHeap<Reverse<(u64, String)>>,
+    counters: Arc<Counters>,
+}
+
+/// One call by its Call-ID.
+#[derive(Debug)]
+struct Call {
+    /// A and X as the switch wrote them, and the same in our notation.
+    a: [String; 2],
+    x: [String; 2],
+    b: String,
+    a_tag: String,
+    /// From and To without parameters, as each side writes them.
+    a_from: String,
+    a_to: String,
+    b_from: String,
+    b_to: String,
+    a_addr: SocketAddr,
+    /// The user that A's Contact had, to be put back into requests from B.
+    a_contact_user: Option<String>,
+    /// The INVITE's branch and number, to tell a retransmission from another try.
+    invite: (String, u32),
+    state: State,
+    last_ms: u64,
+    due_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No binding; kept only to count once and to answer alike.
+    Rejected,
+    Trying,
+    Answered,
+    Ended,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Towards {
+    A,
+    B,
+}
+
+impl Proxy {
+    /// An idle proxy. `me` is written into Via and Record-Route.
+    pub fn new(
+        me: SocketAddr,
+        phone: SocketAddr,
+        calls_max: usize,
+        counters: Arc<Counters>,
+    ) -> Proxy {
+        Proxy {
+            me,
+            phone,
+            calls_max,
+            calls: HashMap::new(),
+            due: BinaryHeap::new(),
+            counters,
+        }
+    }
+
+    /// Forgets what is over; also done with every datagram.
+    pub fn tick(&mut self, now_ms: u64) {
+        while let Some(Reverse((due_ms, _))) = self.due.peek() {
+            if *due_ms > now_ms {
+                return;
+            }
+            let Some(Reverse((due_ms, id))) = self.due.pop() else {
+                return;
+            };
+            let Some(call) = self.calls.get_mut(&id) else {
+                continue;
+            };
+            if call.due_ms != due_ms {
+                continue;
+            }
+            let silent_at_ms = call.last_ms + SILENCE_MS;
+            if call.state == State::Answered && silent_at_ms > now_ms {
+                call.due_ms = silent_at_ms;
+                self.due.push(Reverse((silent_at_ms, id)));
+                continue;
+            }
+            if call.state == State::Answered {
+                self.counters.live.fetch_sub(1, Ordering::Relaxed);
+            }
+            self.calls.remove(&id);
+        }
+    }
+
+    /// Takes one datagram; the answer to it or its relayed form.
+    pub fn on(
+        &mut self,
+        datagram: &[u8],
+        from: SocketAddr,
+        now_ms: u64,
+        callee: Callee,
+    ) -> Option<Out> {
+        self.tick(now_ms);
+        if datagram.iter().all(u8::is_ascii_whitespace) {
+            // A keep-alive.
+            return None;
+        }
+        let Some(message) = Message::parse(datagram) else {
+            add(&self.counters.malformed);
+            return None;
+        };
+        let kinds = [Kind::Via, Kind::From, Kind::To, Kind::CallId, Kind::CSeq];
+        let too_long = |id: &str| id.len() > CALL_ID_MAX;
+        if kinds.iter().any(|kind| message.first(*kind).is_none())
+            || message.cseq().is_none()
+            || message.first(Kind::CallId).is_some_and(too_long)
+        {
+            add(&self.counters.malformed);
+            return None;
+        }
+        if message.status().is_some() {
+            self.on_response(message, now_ms)
+        } else if message.request().is_some() {
+            self.on_request(message, from, now_ms, callee)
+        } else {
+            add(&self.counters.malformed);
+            None
+        }
+    }
+
+    fn on_request(
+        &mut self,
+        mut message: Message,
+        from: SocketAddr,
+        now_ms: u64,
+        callee: Callee,
+    ) -> Option<Out> {
+        stamp(&mut message, from)?;
+        let (method, _) = message.request()?;
+        let method = method.to_owned();
+        let is_ack = method == "ACK";
+        let hops = message.first(Kind::MaxForwards).map(str::parse::<u8>);
+        match hops {
+            Some(Ok(0)) if !is_ack => return reply(&message, from, "483 Too Many Hops"),
+            Some(Err(_)) if !is_ack => return reply(&message, from, "400 Bad Max-Forwards"),
+            _ => {}
+        }
+        let id = message.first(Kind::CallId)?.to_owned();
+        let to_tag = tag(message.first(Kind::To)?).is_some();
+        let branch = branch(&message)?;
+        let (number, _) = message.cseq()?;
+        if method == "INVITE" && !to_tag {
+            let known = self.calls.get(&id);
+            if known.is_some_and(|call| call.invite == (branch.clone(), number)) {
+                add(&self.counters.retransmissions);
+            } else {
+                return self.set_up(message, from, now_ms, callee, branch);
+            }
+        }
+        let Some(call) = self.calls.get_mut(&id) else {
+            return match method.as_str() {
+                "ACK" => None,
+                "OPTIONS" if !to_tag => reply(&message, from, "200 OK"),
+                "BYE" | "CANCEL" | "INVITE" | "UPDATE" | "INFO" | "PRACK" | "REFER" | "NOTIFY"
+                | "MESSAGE" | "OPTIONS" => {
+                    reply(&message, from, "481 Call/Transaction Does Not Exist")
+                }
+                _ => reply(&message, from, "405 Method Not Allowed"),
+            };
+        };
+        call.last_ms = now_ms;
+        if call.state == State::Rejected {
+            return match method.as_str() {
+                "ACK" => None,
+                "INVITE" => reply(&message, from, "404 Not Found"),
+                _ => reply(&message, from, "481 Call/Transaction Does Not Exist"),
+            };
+        }
+        if method == "BYE" {
+            self.end(&id, now_ms);
+        }
+        self.forward(message, &id)
+    }
+
+    /// A new INVITE: looks for the binding and opens a call.
+    fn set_up(
+        &mut self,
+        message: Message,
+        from: SocketAddr,
+        now_ms: u64,
+        callee: Callee,
+        branch: String,
+    ) -> Option<Out> {
+        let id = message.first(Kind::CallId)?.to_owned();
+        let (_, target) = message.request()?;
+        let (from_value, to_value) = (message.first(Kind::From)?, message.first(Kind::To)?);
+        let Some(a_tag) = tag(from_value) else {
+            return reply(&message, from, "400 From Without Tag");
+        };
+        let a = user(uri(from_value)).unwrap_or_default();
+        let x = user(target).unwrap_or_default();
+        let found = callee(a, x);
+        if !self.calls.contains_key(&id) && self.calls.len() >= self.calls_max {
+            return reply(&message, from, "503 Service Unavailable");
+        }
+        // Another try under the same Call-ID replaces the earlier one.
+        self.end(&id, now_ms);
+        let without_params = |value: &str| value[..value.len() - params(value).len()].to_owned();
+        let number = message.cseq()?.0;
+        let b = found.clone().unwrap_or_default();
+        let call = Call {
+            a: [a.to_owned(), from_e164(a)],
+            x: [x.to_owned(), from_e164(x)],
+            a_tag: a_tag.to_owned(),
+            a_from: without_params(from_value),
+            a_to: without_params(to_value),
+            b_from: format!("<sip:{x}@{}>", self.me),
+            b_to: format!("<sip:{b}@{}>", self.phone),
+            b,
+            a_addr: from,
+            a_contact_user: None,
+            invite: (branch, number),
+            state: match found {
+                Some(_) => State::Trying,
+                None => State::Rejected,
+            },
+            last_ms: now_ms,
+            due_ms: 0,
+        };
+        let rejected = call.state == State::Rejected;
+        if !rejected && gives_away(&message, &call) {
+            add(&self.counters.foreign_identity);
+        }
+        self.calls.insert(id.clone(), call);
+        if rejected {
+            self.forget_after(&id, now_ms + LINGER_MS);
+            add(&self.counters.not_found);
+            return reply(&message, from, "404 Not Found");
+        }
+        self.forget_after(&id, now_ms + SETUP_MS);
+        add(&self.counters.total);
+        self.forward(message, &id)
+    }
+
+    /// Relays a request of a known call.
+    fn forward(&mut self, mut message: Message, id: &str) -> Option<Out> {
+        let me = self.me;
+        let phone = self.phone;
+        let call = self.calls.get_mut(id)?;
+        let (method, target) = message.request()?;
+        let (method, mut target) = (method.to_owned(), target.to_owned());
+        let from_a = tag(message.first(Kind::From)?) == Some(call.a_tag.as_str());
+        let branch = branch(&message)?;
+        drop_own_route(&mut message, me);
+        let routed = message.first(Kind::Route).map(|route| {
+            let (first, _) = first_value(route);
+            host_port(uri(first))
+        });
+        if host_port(&target) == Some(me) {
+            // Only A knows this address as a place where somebody is: the INVITE itself and what
+            // goes with it before B has answered.
+            if !from_a {
+                return None;
+            }
+            target = format!("sip:{}@{phone}", call.b);
+        } else if !from_a && let Some(contact_user) = &call.a_contact_user {
+            target = with_user(&target, contact_user);
+        }
+        let fallback = if from_a { phone } else { call.a_addr };
+        let to = routed
+            .unwrap_or_else(|| host_port(&target))
+            .filter(|to| *to != me)
+            .unwrap_or(fallback);
+        message.start = Cow::Owned(format!("{method} {target} SIP/2.0"));
+        let towards = if from_a { Towards::B } else { Towards::A };
+        if from_a && let Some(contact) = message.first(Kind::Contact) {
+            call.a_contact_user = user(uri(contact)).map(str::to_owned);
+        }
+        rewrite(&mut message, call, towards, true);
+        let mut hops = false;
+        for header in &mut message.headers {
+            if header.kind == Kind::MaxForwards {
+                hops = true;
+                let left = header.value.parse::<u8>().unwrap_or(70).saturating_sub(1);
+                header.value = Cow::Owned(left.to_string());
+            }
+        }
+        let mut ours = vec![Header {
+            kind: Kind::Via,
+            name: Cow::Borrowed("Via"),
+            value: Cow::Owned(format!("SIP/2.0/UDP {me};branch={branch}")),
+        }];
+        if method == "INVITE" {
+            ours.push(Header {
+                kind: Kind::RecordRoute,
+                name: Cow::Borrowed("Record-Route"),
+                value: Cow::Owned(format!("<sip:{me};lr>")),
+            });
+        }
+        if !hops {
+            ours.push(Header {
+                kind: Kind::MaxForwards,
+                name: Cow::Borrowed("Max-Forwards"),
+                value: Cow::Borrowed("69"),
+            });
+        }
+        message.headers.splice(0..0, ours);
+        let bytes = message.write();
+        Some(Out { to, bytes })
+    }
+
+    fn on_response(&mut self, mut message: Message, now_ms: u64) -> Option<Out> {
+        let id = message.first(Kind::CallId)?.to_owned();
+        let status = message.status()?;
+        let (number, method) = message.cseq()?;
+        let invite = method == "INVITE";
+        drop_own_via(&mut message, self.me)?;
+        let (next, _) = first_value(message.first(Kind::Via)?);
+        let to = via_target(next)?;
+        let call = self.calls.get_mut(&id)?;
+        call.last_ms = now_ms;
+        let to_a = tag(message.first(Kind::From)?) == Some(call.a_tag.as_str());
+        let towards = if to_a { Towards::A } else { Towards::B };
+        rewrite(&mut message, call, towards, false);
+        if to_a && invite && call.invite.1 == number && call.state == State::Trying {
+            if (200..300).contains(&status) {
+                call.state = State::Answered;
+                add(&self.counters.answered);
+                add(&self.counters.live);
+                self.forget_after(&id, now_ms + SILENCE_MS);
+            } else if status >= 300 {
+                self.end(&id, now_ms);
+            }
+        }
+        let bytes = message.write();
+        Some(Out { to, bytes })
+    }
+
+    fn end(&mut self, id: &str, now_ms: u64) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        if call.state == State::Answered {
+            self.counters.live.fetch_sub(1, Ordering::Relaxed);
+        }
+        if matches!(call.state, State::Trying | State::Answered) {
+            call.state = State::Ended;
+            self.forget_after(id, now_ms + LINGER_MS);
+        }
+    }
+
+    fn forget_after(&mut self, id: &str, due_ms: u64) {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.due_ms = due_ms;
+            self.due.push(Reverse((due_ms, id.to_owned())));
+        }
+    }
+}
+
+/// Writes into the top Via where the request really came from (RFC 3581).
+fn stamp(message: &mut Message, from: SocketAddr) -> Option<()> {
+    let top = message.headers.iter_mut().find(|h| h.kind == Kind::Via)?;
+    let (first, rest) = first_value(&top.value);
+    let (sent_by, via_params) = via(first)?;
+    let wants_port = param(via_params, "rport").is_some();
+    if !wants_port && via_target(first) == Some(from) {
+        return Some(());
+    }
+    let kept: String = via_params
+        .split(';')
+        .skip(1)
+        .filter(|item| {
+            let name = item.split('=').next().unwrap_or("").trim();
+            !name.eq_ignore_ascii_case("rport") && !name.eq_ignore_ascii_case("received")
+        })
+        .fold(String::new(), |kept, item| kept + ";" + item.trim());
+    let protocol = first.split_whitespace().next()?;
+    let port = if wants_port {
+        format!(";rport={}", from.port())
+    } else {
+        String::new()
+    };
+    let mut value = format!("{protocol} {sent_by};received={}{port}{kept}", from.ip());
+    if let Some(rest) = rest {
+        value = format!("{value}, {rest}");
+    }
+    top.value = Cow::Owned(value);
+    Some(())
+}
+
+/// Our branch for a request: the same for its retransmissions, for its CANCEL and for the ACK of a
+/// refusal, since those carry the same top Via.
+fn branch(message: &Message) -> Option<String> {
+    let (first, _) = first_value(message.first(Kind::Via)?);
+    let (sent_by, via_params) = via(first)?;
+    let mut hasher = DefaultHasher::new();
+    param(via_params, "branch").hash(&mut hasher);
+    sent_by.hash(&mut hasher);
+    message.first(Kind::CallId)?.hash(&mut hasher);
+    // Peers of RFC 2543 put no unique branch there.
+    message.cseq()?.0.hash(&mut hasher);
+    Some(format!("z9hG4bKsim{:016x}", hasher.finish()))
+}
+
+fn drop_own_route(message: &mut Message, me: SocketAddr) {
+    let Some(at) = message.headers.iter().position(|h| h.kind == Kind::Route) else {
+        return;
+    };
+    let (first, rest) = first_value(&message.headers[at].value);
+    if host_port(uri(first)) == Some(me) {
+        match rest.map(str::to_owned) {
+            Some(rest) => message.headers[at].value = Cow::Owned(rest),
+            None => {
+                message.headers.remove(at);
+            }
+        }
+    }
+}
+
+/// Takes our Via off; `None` when the top one is not ours.
+fn drop_own_via(message: &mut Message, me: SocketAddr) -> Option<()> {
+    let at = message.headers.iter().position(|h| h.kind == Kind::Via)?;
+    let (first, rest) = first_value(&message.headers[at].value);
+    let (sent_by, via_params) = via(first)?;
+    let ours = sent_by.parse() == Ok(me)
+        && param(via_params, "branch").is_some_and(|branch| branch.starts_with("z9hG4bKsim"));
+    if !ours {
+        return None;
+    }
+    match rest.map(str::to_owned) {
+        Some(rest) => message.headers[at].value = Cow::Owned(rest),
+        None => {
+            message.headers.remove(at);
+        }
+    }
+    Some(())
+}
+
+/// Puts numbers as the receiving side knows them.
+fn rewrite(message: &mut Message, call: &Call, towards: Towards, request: bool) {
+    // In a request the sender is From, in a response the receiver is.
+    let (from, to) = match (towards, request) {
+        (Towards::B, true) => (&call.b_from, &call.b_to),
+        (Towards::A, false) => (&call.a_from, &call.a_to),
+        (Towards::A, true) => (&call.a_to, &call.a_from),
+        (Towards::B, false) => (&call.b_to, &call.b_from),
+    };
+    for header in &mut message.headers {
+        let prefix = match header.kind {
+            Kind::From => from,
+            Kind::To => to,
+            _ => continue,
+        };
+        header.value = Cow::Owned(format!("{prefix}{}", params(&header.value)));
+    }
+    if towards == Towards::A {
+        return;
+    }
+    message
+        .headers
+        .retain(|header| header.kind != Kind::History);
+    let x = &call.x[0];
+    for header in &mut message.headers {
+        match header.kind {
+            Kind::Contact => {
+                // A display name is the caller's too.
+                let value = with_user(&header.value, x);
+                let address = format!("<{}>{}", uri(&value), params(&value));
+                header.value = Cow::Owned(address);
+            }
+            Kind::Identity => header.value = Cow::Owned(call.b_from.clone()),
+            Kind::Other => {
+                if let Cow::Owned(hidden) = hide(&header.value, call) {
+                    header.value = Cow::Owned(hidden);
+                }
+            }
+            _ => {}
+        }
+    }
+    if let Some(body) = hide_origin(&message.body, call) {
+        message.body = Cow::Owned(body);
+    }
+}
+
+/// Text in which A, in either notation, says X.
+fn hide<'t>(text: &'t str, call: &Call) -> Cow<'t, str> {
+    let mut text = Cow::Borrowed(text);
+    for (a, x) in call.a.iter().zip(&call.x) {
+        if a.len() >= 3 && text.contains(a.as_str()) {
+            text = Cow::Owned(text.replace(a.as_str(), x));
+        }
+    }
+    text
+}
+
+/// A body whose SDP origin and session name do not say A.
+fn hide_origin(body: &[u8], call: &Call) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let mut changed = false;
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        if line.starts_with("o=") || line.starts_with("s=") {
+            let hidden = hide(line, call);
+            changed |= matches!(hidden, Cow::Owned(_));
+            out.push_str(&hidden);
+        } else {
+            out.push_str(line);
+        }
+    }
+    changed.then(|| out.into_bytes())
+}
+
+/// Whether an INVITE carries a number that is neither A nor X where the caller is spoken of.
+fn gives_away(message: &Message, call: &Call) -> bool {
+    let foreign = |number: &str| {
+        let digits = number.strip_prefix('+').unwrap_or(number);
+        digits.len() >= 5
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !call.a.iter().chain(&call.x).any(|known| known == number)
+            && from_e164(number) != call.a[1]
+            && from_e164(number) != call.x[1]
+    };
+    let in_headers = message.headers.iter().any(|header| {
+        matches!(header.kind, Kind::Contact | Kind::Identity | Kind::History)
+            && user(uri(&header.value)).is_some_and(foreign)
+    });
+    let origin = std::str::from_utf8(&message.body).ok().and_then(|body| {
+        let line = body.lines().find_map(|line| line.strip_prefix("o="))?;
+        line.split(' ').next()
+    });
+    in_headers || origin.is_some_and(foreign)
+}
+
+/// A response of our own to where the request came from.
+fn reply(message: &Message, to: SocketAddr, status: &str) -> Option<Out> {
+    let (method, _) = message.request()?;
+    if method == "ACK" {
+        return None;
+    }
+    let mut headers = Vec::new();
+    for header in &message.headers {
+        match header.kind {
+            Kind::Via | Kind::From | Kind::CallId | Kind::CSeq => headers.push(header.clone()),
+            Kind::To => {
+                let mut header = header.clone();
+                if tag(&header.value).is_none() {
+                    let mut hasher = DefaultHasher::new();
+                    message.first(Kind::CallId)?.hash(&mut hasher);
+                    let tagged = format!("{};tag=sim{:016x}", header.value, hasher.finish());
+                    header.value = Cow::Owned(tagged);
+                }
+                headers.push(header);
+            }
+            _ => {}
+        }
+    }
+    let answer = Message {
+        start: Cow::Owned(format!("SIP/2.0 {status}")),
+        headers,
+        body: Cow::Borrowed(&[]),
+    };
+    let bytes = answer.write();
+    Some(Out { to, bytes })
+}
