@@ -1,1 +1,292 @@
-fn main() {}
+//! What a call costs, seen from outside: processor time, rate, memory and post-dial delay of the release binary under
+//! SIPp. A measurement, not a test: it judges nothing and prints a table. Everything shares one machine, so SIPp and
+//! the simulator take their part of the cores; their share is printed beside.
+
+use std::time::{Duration, Instant};
+use tandem_tests::sipp::{Finished, numbers};
+use tandem_tests::switch::NODES;
+use tandem_tests::wire::Wire;
+use tandem_tests::{Sipp, Switch, eventually, process};
+
+/// Callees of the gateway without AXB, and of the X platform.
+const PLAIN: u64 = 9_000_000_000;
+const AXB: u64 = 13_800_000_000;
+
+fn main() {
+    // `cargo test --benches` and `cargo bench -- --list` only want to know that it starts.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return;
+    }
+    let began = Instant::now();
+    println!("{}", process::cpu_model());
+    println!("nodes, simulator and SIPp share these cores\n");
+    println!("| what | measured |\n| --- | --- |");
+    processor_time();
+    post_dial_delay();
+    sustained_rate();
+    memory();
+    eprintln!("took {:.0} s", began.elapsed().as_secs_f64());
+}
+
+fn row(what: &str, measured: &str) {
+    println!("| {what} | {measured} |");
+}
+
+fn cluster() -> Switch {
+    let switch = Switch::start();
+    switch.make_room(100, 150);
+    switch.api(1).unbind_delay(Some(1));
+    switch
+}
+
+/// A fresh block of callees for every run, so that no user number meets itself on an X.
+fn callees(base: u64, block: u64) -> u64 {
+    base + block * 100_000
+}
+
+fn cpu_of_nodes(switch: &Switch) -> Vec<f64> {
+    (1..=NODES)
+        .map(|node| process::cpu(switch.pid(node)).as_secs_f64() * 1000.0)
+        .collect()
+}
+
+fn sum(values: &[f64]) -> f64 {
+    values.iter().sum()
+}
+
+/// Processor milliseconds per call, after taking off what the idle cluster uses in the same time.
+fn processor_time() {
+    let switch = cluster();
+    let span = Duration::from_secs(10);
+    let before = cpu_of_nodes(&switch);
+    std::thread::sleep(span);
+    let idle: Vec<f64> = cpu_of_nodes(&switch)
+        .iter()
+        .zip(&before)
+        .map(|(a, b)| (a - b) / span.as_secs_f64())
+        .collect();
+    row(
+        "processor of the idle cluster, all nodes",
+        &format!("{:.1} ms/s", sum(&idle)),
+    );
+
+    let mut block = 0;
+    for (name, base, port) in [
+        ("AXB", AXB, switch.phone_port()),
+        ("plain", PLAIN, switch.plain_port()),
+    ] {
+        let phone = Sipp::phone("phone", port).start(switch.dir());
+        // Once unmeasured, so that buffers and caches are there.
+        for measured in [false, true] {
+            let nodes: Vec<u8> = if name == "AXB" {
+                (1..=NODES).collect()
+            } else {
+                vec![1]
+            };
+            let per_node = if measured {
+                3_000 / nodes.len()
+            } else {
+                300 / nodes.len()
+            };
+            let per_s = u32::try_from(90 / nodes.len()).expect("small");
+            let before = cpu_of_nodes(&switch);
+            let phone_before = process::cpu(phone.pid()).as_secs_f64() * 1000.0;
+            let began = Instant::now();
+            let running: Vec<_> = nodes
+                .iter()
+                .map(|node| {
+                    block += 1;
+                    let numbers = numbers(15_900_000_000, callees(base, block), per_node);
+                    let customer =
+                        Sipp::customer("customer", switch.own_port(), switch.sip(*node), numbers);
+                    customer.rate(per_s, 1_000).pause(2_000).start(switch.dir())
+                })
+                .collect();
+            for customer in running {
+                customer.finish(Duration::from_secs(120)).all_good(per_node);
+            }
+            switch.comes_to_rest(&[1, 2, 3], Duration::from_secs(15));
+            let secs = began.elapsed().as_secs_f64();
+            let used: Vec<f64> = cpu_of_nodes(&switch)
+                .iter()
+                .zip(&before)
+                .map(|(a, b)| a - b)
+                .collect();
+            if measured {
+                let calls = (per_node * nodes.len()) as f64;
+                let net = (sum(&used) - sum(&idle) * secs) / calls;
+                row(
+                    &format!("processor per {name} call, all nodes"),
+                    &format!("{net:.3} ms ({:.3} with idle work)", sum(&used) / calls),
+                );
+                if name == "plain" {
+                    row(
+                        "processor per plain call, the node that carries it",
+                        &format!("{:.3} ms", (used[0] - idle[0] * secs) / calls),
+                    );
+                }
+                let sipp =
+                    (process::cpu(phone.pid()).as_secs_f64() * 1000.0 - phone_before) / calls;
+                row(
+                    &format!("(SIPp's phone in the same run, per {name} call)"),
+                    &format!("{sipp:.3} ms"),
+                );
+            }
+        }
+    }
+}
+
+fn percentile(sorted: &[Duration], share: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1000.0
+}
+
+/// INVITE to 180 of calls placed one after another, through the switch and straight to the same phone.
+fn post_dial_delay() {
+    let switch = cluster();
+    let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
+    let plain = Sipp::phone("phone", switch.plain_port()).start(switch.dir());
+    let direct = std::net::SocketAddr::from(([127, 0, 0, 1], switch.phone_port()));
+    let series = |to, base: u64| {
+        let wire = Wire::udp(to);
+        let mut ringing: Vec<Duration> = (0..400)
+            .filter_map(|n| match wire.place_call(&(base + n).to_string()) {
+                Ok(timing) => Some(timing.ringing),
+                Err(why) => {
+                    eprintln!("a call of the delay series failed: {why}");
+                    None
+                }
+            })
+            .collect();
+        ringing.sort_unstable();
+        ringing
+    };
+    let base = series(direct, callees(AXB, 1));
+    for (name, node, first) in [
+        ("AXB call, leader", switch.leader(), callees(AXB, 2)),
+        (
+            "AXB call, follower",
+            switch.leader() % NODES + 1,
+            callees(AXB, 3),
+        ),
+        ("plain call, leader", switch.leader(), callees(PLAIN, 1)),
+    ] {
+        let through = series(switch.sip(node), first);
+        let added = |share| percentile(&through, share) - percentile(&base, share);
+        row(
+            &format!("added post-dial delay, {name}"),
+            &format!("p50 {:.2} ms, p99 {:.2} ms", added(0.5), added(0.99)),
+        );
+    }
+    drop((phone, plain));
+}
+
+/// The highest rate at one node at which no call fails and nobody repeats more than one message in a thousand.
+fn sustained_rate() {
+    for (name, base) in [("AXB", AXB), ("plain", PLAIN)] {
+        let switch = cluster();
+        let port = if base == AXB {
+            switch.phone_port()
+        } else {
+            switch.plain_port()
+        };
+        let phone = Sipp::phone("phone", port).start(switch.dir());
+        let mut best = None;
+        for (block, per_s) in [
+            50u32, 100, 150, 200, 300, 400, 500, 600, 800, 1_000, 1_200, 1_500,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let calls = per_s as usize * 5;
+            let before = cpu_of_nodes(&switch);
+            let numbers = numbers(15_900_000_000, callees(base, block as u64), calls);
+            let customer = Sipp::customer("customer", switch.own_port(), switch.sip(1), numbers);
+            let customer = customer
+                .rate(per_s, 1_000)
+                .pause(1_000)
+                .start(switch.dir())
+                .finish(Duration::from_secs(90));
+            let used = sum(&cpu_of_nodes(&switch)) - sum(&before);
+            if !holds(&customer, calls) {
+                let (failed, again) = (customer.failed(), customer.retransmissions());
+                row(
+                    &format!("{name} calls/s at which one node no longer keeps up"),
+                    &format!("{per_s}: {failed} of {calls} failed, {again} repeats"),
+                );
+                break;
+            }
+            best = Some((per_s, used / calls as f64));
+            switch.comes_to_rest(&[1, 2, 3], Duration::from_secs(30));
+        }
+        let text = best.map_or("none tried".to_owned(), |(rate, cost)| {
+            format!("{rate} ({cost:.2} ms of processor each, all nodes)")
+        });
+        row(&format!("{name} calls/s that one node sustains"), &text);
+        drop(phone);
+    }
+}
+
+fn holds(customer: &Finished, calls: usize) -> bool {
+    customer.failed() == 0 && customer.retransmissions() <= calls as u64 / 250
+}
+
+/// Resident memory gained per held AXB call; all calls are held by node 1, the others hold their replicas.
+fn memory() {
+    let switch = cluster();
+    let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
+    let warm = numbers(15_900_000_000, callees(AXB, 1), 200);
+    let warm = Sipp::customer("customer", switch.own_port(), switch.sip(1), warm)
+        .rate(100, 1_000)
+        .pause(500);
+    warm.start(switch.dir())
+        .finish(Duration::from_secs(60))
+        .all_good(200);
+    switch.comes_to_rest(&[1, 2, 3], Duration::from_secs(15));
+    let rss = || -> Vec<u64> {
+        (1..=NODES)
+            .map(|node| process::rss(switch.pid(node)))
+            .collect()
+    };
+    let before = rss();
+    let mut held = Vec::new();
+    for (block, (more, total)) in [(2_000, 2_000), (8_000, 10_000)].into_iter().enumerate() {
+        let numbers = numbers(15_900_000_000, callees(AXB, 2 + block as u64), more);
+        let customer = Sipp::customer("customer", switch.own_port(), switch.sip(1), numbers);
+        let customer = customer.rate(120, 1_000).pause(600_000).start(switch.dir());
+        eventually(
+            "all calls talk",
+            Duration::from_secs(180),
+            || match customer.lines("ANSWERED").len() {
+                n if n == more => Ok(()),
+                n => Err(format!("{n} of {more} answered")),
+            },
+        );
+        // The last bindings are released a second after the answer; what is left then is what a held call keeps.
+        eventually("all X are free", Duration::from_secs(20), || {
+            let status = switch.api(1).try_status()?;
+            if status["x_in_use"] == 0 {
+                Ok(())
+            } else {
+                Err(status.to_string())
+            }
+        });
+        let each: Vec<String> = rss()
+            .iter()
+            .zip(&before)
+            .map(|(now, then)| {
+                format!(
+                    "{:.1}",
+                    now.saturating_sub(*then) as f64 / 1024.0 / total as f64
+                )
+            })
+            .collect();
+        row(
+            &format!(
+                "memory per held call at {total} calls: the node that holds them, its two replicas"
+            ),
+            &format!("{} KiB", each.join(", ")),
+        );
+        held.push(customer);
+    }
+    drop((held, phone));
+}

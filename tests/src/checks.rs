@@ -131,7 +131,7 @@ impl Load {
     /// No A carried more calls at once than `limit`: from the bind, which comes after the reservation, to the call's
     /// end, which comes before A is free.
     #[track_caller]
-    pub fn a_within(&self, lives: &[Life], limit: i32) {
+    pub fn a_within(&self, lives: &[Life], limit: usize) {
         let mut moves: BTreeMap<&str, Vec<(i64, i32)>> = BTreeMap::new();
         for (cdr, life) in self.bindings(lives) {
             let ended = cdr
@@ -143,11 +143,11 @@ impl Load {
         }
         for (a, mut moves) in moves {
             moves.sort_unstable();
-            let mut calls = 0;
+            let mut calls: i32 = 0;
             for (t, step) in moves {
                 calls += step;
                 assert!(
-                    calls <= limit,
+                    calls <= limit as i32,
                     "A {a} carries {calls} calls at {t}, limit {limit}"
                 );
             }

@@ -6,7 +6,7 @@ use crate::platform::{Log, Platform};
 use crate::process;
 use crate::records::{self, Record};
 use crate::wait::eventually;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -356,6 +356,23 @@ impl Switch {
             output.status
         );
         String::from_utf8(output.stdout).expect("an export is text")
+    }
+
+    /// Gives every A and X number these limits, and takes away the bounds that a load does not want to meet: gateway
+    /// capacities and credit.
+    #[track_caller]
+    pub fn make_room(&self, a_limit: usize, x_limit: usize) {
+        let api = self.api(1);
+        api.change_all("a-numbers", &json!({ "line_limit": a_limit }));
+        api.change_all("x-numbers", &json!({ "line_limit": x_limit }));
+        api.change_all("mapping-gateways", &json!({ "capacity": 100_000 }));
+        api.change_all("routing-gateways", &json!({ "capacity": 100_000 }));
+        api.change_all("accounts", &json!({ "limit_money": "1000000" }));
+    }
+
+    /// What node n has logged.
+    pub fn node_log(&self, node: u8) -> String {
+        std::fs::read_to_string(self.data().join(format!("n{node}/log"))).unwrap_or_default()
     }
 
     fn logs(&self) -> String {

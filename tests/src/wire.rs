@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A UDP socket aimed at the switch.
 #[derive(Debug)]
@@ -55,6 +55,77 @@ impl Wire {
     /// A whole request outside any dialog, with `extra` header lines (each ending in CRLF).
     pub fn request(&self, method: &str, uri: &str, forwards: u8, extra: &str) -> String {
         request(self.local, "UDP", method, uri, forwards, extra)
+    }
+}
+
+/// What one call by hand took.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// INVITE to 180.
+    pub ringing: Duration,
+    /// INVITE to 200.
+    pub answered: Duration,
+}
+
+impl Wire {
+    /// Places a call, hangs up as soon as it is answered, and tells how long it took; `Err` says what went wrong.
+    pub fn place_call(&self, callee: &str) -> Result<Timing, String> {
+        let peer = self.socket.peer_addr().map_err(|e| e.to_string())?;
+        let uri = format!("sip:{callee}@{peer}");
+        let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8\r\n";
+        let invite = self.request("INVITE", &uri, 70, "Content-Type: application/sdp\r\n");
+        let head = invite.replacen(
+            "Content-Length: 0\r\n",
+            &format!("Content-Length: {}\r\n", sdp.len()),
+            1,
+        );
+        let began = Instant::now();
+        self.send(format!("{head}{sdp}").as_bytes());
+        let mut ringing = None;
+        let answer = loop {
+            let message = self
+                .receive(Duration::from_secs(5))
+                .ok_or("no answer within 5 s")?;
+            match status(&message) {
+                180 => ringing = ringing.or(Some(began.elapsed())),
+                200 => break message,
+                refused @ 300.. => return Err(format!("refused with {refused}")),
+                _ => {}
+            }
+        };
+        let answered = began.elapsed();
+        let to = header(&answer, "To").ok_or("a 200 without To")?;
+        let contact = header(&answer, "Contact").ok_or("a 200 without Contact")?;
+        let target = contact
+            .trim_start_matches('<')
+            .split('>')
+            .next()
+            .unwrap_or(contact);
+        let within = |method: &str, cseq: u8| {
+            let mut text =
+                invite.replacen(&format!("INVITE {uri} "), &format!("{method} {target} "), 1);
+            text = text.replacen(&format!("To: <{uri}>"), &format!("To: {to}"), 1);
+            text = text.replacen("CSeq: 1 INVITE", &format!("CSeq: {cseq} {method}"), 1);
+            text = text.replacen("Content-Type: application/sdp\r\n", "", 1);
+            // A request of its own has a branch of its own.
+            text.replacen("branch=z9hG4bK", &format!("branch=z9hG4bK{method}"), 1)
+        };
+        self.send(within("ACK", 1).as_bytes());
+        self.send(within("BYE", 2).as_bytes());
+        loop {
+            let message = self
+                .receive(Duration::from_secs(5))
+                .ok_or("no answer to BYE within 5 s")?;
+            if header(&message, "CSeq").is_some_and(|cseq| cseq.ends_with("BYE")) {
+                return match status(&message) {
+                    200 => Ok(Timing {
+                        ringing: ringing.unwrap_or(answered),
+                        answered,
+                    }),
+                    other => Err(format!("BYE answered {other}")),
+                };
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tandem_tests::switch::NODES;
 use tandem_tests::{Sipp, Switch};
 
 const CALLS: usize = 2_000;
-const A_LIMIT: i32 = 2;
+const A_LIMIT: usize = 2;
 const X_LIMIT: usize = 4;
 
 /// Callees 130…, 131… to 139…, all different.
@@ -54,7 +54,7 @@ fn varied_prices(switch: &Switch) {
         json!({ "fee": "0.000001", "period": 3 }),
         json!({ "fee": "0.02", "period": 2, "sections": [{ "fee": "0.001", "secs": 1 }, { "fee": "0.3", "secs": 10 }] }),
     ];
-    let mut add = |group: &str, prefix: String, shape: usize| {
+    let add = |group: &str, prefix: String, shape: usize| {
         let mut row = shapes[shape % shapes.len()].clone();
         row["group"] = group.into();
         row["prefix"] = prefix.into();
@@ -73,8 +73,7 @@ fn varied_prices(switch: &Switch) {
 fn two_thousand_calls(delay: Option<u32>) {
     let switch = Switch::start();
     let api = switch.api(2);
-    api.change_all("a-numbers", &json!({ "line_limit": A_LIMIT }));
-    api.change_all("x-numbers", &json!({ "line_limit": X_LIMIT }));
+    switch.make_room(A_LIMIT, X_LIMIT);
     api.unbind_delay(delay);
     varied_prices(&switch);
     let tariff = Tariff::read(&api);

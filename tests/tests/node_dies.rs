@@ -1,6 +1,5 @@
 //! One node killed with -9 in the middle of a load.
 
-use serde_json::json;
 use std::time::Duration;
 use tandem_tests::checks::{nothing_bound, nothing_left, round};
 use tandem_tests::sipp::{Finished, numbers};
@@ -27,7 +26,7 @@ fn set_ups(customers: &[Finished]) -> Vec<f64> {
 fn a_node_dies(choose: impl Fn(u8) -> u8) {
     let mut switch = Switch::start();
     let api = switch.api(1);
-    api.change_all("a-numbers", &json!({ "line_limit": 4 }));
+    switch.make_room(4, 20);
     api.unbind_delay(Some(1));
     let victim = choose(switch.leader());
     let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
