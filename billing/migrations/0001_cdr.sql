@@ -49,9 +49,10 @@ CREATE TABLE cdr (
     sip_call_id TEXT NOT NULL
 ) STRICT;
 
+-- Only what grows at its end is indexed. An index on account, whose keys scatter, was tried: at 50
+-- rows a transaction it took 1.7 times the CPU and 3.3 times the bytes written.
 CREATE INDEX cdr_started ON cdr (started_at);
 CREATE INDEX cdr_flow ON cdr (flow_no);
-CREATE INDEX cdr_account ON cdr (account);
 
 -- What an AXB CDR adds to the cdr row of the same seq. started_at is repeated so that a settlement
 -- report reads this table alone.

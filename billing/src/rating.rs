@@ -3,7 +3,7 @@
 //! A rate defines a staircase: the cost as a function of the hold. Its steps are the sections, in
 //! order, then one period after another, without end. A step that is entered is paid whole, so
 //! every question here is answered by walking up that staircase: [`charge`] to a hold,
-//! [`longest`] to a sum of money, [`slice`] from one step to a later one.
+//! [`longest`] to a sum of money, [`slice()`] from one step to a later one.
 
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
-use std::ops::RangeInclusive;
+use std::ops::Range;
 
 use bytes::Bytes;
 use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow, SqliteValueRef};
@@ -17,6 +17,10 @@ use crate::usage::EndReason;
 
 /// Most rows of a page, of an export's chunk and of [`Store::records`].
 pub const LIMIT_MAX: u32 = 1_000;
+/// Rows that one statement walks over, so that a reader is never busy for long.
+pub(super) const WINDOW: u64 = 100_000;
+/// Windows that a page looks at before it hands back what it has.
+const PAGE_WINDOWS: u32 = 20;
 
 /// Which rows, and how many of them. The default asks for the first [`LIMIT_MAX`] rows.
 ///
@@ -48,7 +52,7 @@ pub struct Filter {
     pub flow_no: Option<u64>,
     /// Most rows of the page, at most [`LIMIT_MAX`]; 0 for that many. Exports have no limit.
     pub limit: u32,
-    /// [`Page::next`] of the page before. Exports begin at the beginning.
+    /// [`Page::next`] of the page before, of the same question. Exports begin at the beginning.
     pub cursor: Option<u64>,
     /// Last stored row first. Exports run forward.
     pub newest_first: bool,
@@ -59,7 +63,7 @@ pub struct Filter {
 pub struct Page<R> {
     /// The rows.
     pub rows: Vec<(u64, R)>,
-    /// The cursor of the page that follows; `None` when there are no more rows.
+    /// The cursor of the page that follows; `None` when there are no more rows to look at.
     pub next: Option<u64>,
 }
 
@@ -71,6 +75,9 @@ pub trait Listed: Row + Sized + Send {
     /// Where whole rows come from; the first table has the condition columns.
     #[doc(hidden)]
     fn select() -> String;
+    /// A column of `axb_cdr` in a condition.
+    #[doc(hidden)]
+    fn axb_column(column: &str) -> String;
     #[doc(hidden)]
     fn read(row: &SqliteRow) -> Result<(u64, Self), StoreError>;
 }
@@ -80,6 +87,10 @@ impl Listed for Cdr {
 
     fn select() -> String {
         format!("SELECT seq,{} FROM cdr ", list::<Cdr>("cdr"))
+    }
+
+    fn axb_column(column: &str) -> String {
+        format!("(SELECT axb.{column} FROM axb_cdr AS axb WHERE axb.seq = cdr.seq)")
     }
 
     fn read(row: &SqliteRow) -> Result<(u64, Cdr), StoreError> {
@@ -97,6 +108,10 @@ impl Listed for AxbCdr {
         let axb = list::<Axb>("axb_cdr");
         // A cross join keeps the order of the loops: from the few rows to the many.
         format!("SELECT seq,{cdr},{axb} FROM axb_cdr CROSS JOIN cdr USING (seq) ")
+    }
+
+    fn axb_column(column: &str) -> String {
+        format!("axb_cdr.{column}")
     }
 
     fn read(row: &SqliteRow) -> Result<(u64, AxbCdr), StoreError> {
@@ -119,29 +134,40 @@ impl Store {
     }
 
     /// A page of either.
+    ///
+    /// Conditions without an index (all but times and `flow_no`) are tested row by row. A page
+    /// stops after two million rows looked at: then it is short, even empty, and still has a
+    /// [`Page::next`].
     pub async fn page<R: Listed>(&self, filter: &Filter) -> Result<Page<R>, StoreError> {
-        let mut range = match filter.cursor {
-            None => self.numbers::<R>(filter).await?,
-            Some(cursor) if filter.newest_first => Some(1..=cursor.saturating_sub(1)),
-            Some(cursor) => Some(cursor.saturating_add(1)..=self.last()),
-        };
-        // No number fits, which SQLite need not be asked about.
-        range = range.filter(|range| !range.is_empty());
-        let Some(range) = range else {
-            return Ok(Page {
-                rows: Vec::new(),
-                next: None,
-            });
-        };
         let limit = match filter.limit {
             0 => LIMIT_MAX,
             limit => limit.min(LIMIT_MAX),
         };
-        // One row more tells whether there is another page.
-        let mut rows = self.rows::<R>(filter, range, limit + 1).await?;
-        let more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        let next = rows.last().map(|(seq, _)| *seq).filter(|_| more);
+        let mut rows = Vec::new();
+        let mut left = self.numbers::<R>(filter).await?;
+        match filter.cursor {
+            Some(cursor) if filter.newest_first => left.end = left.end.min(cursor),
+            Some(cursor) => left.start = left.start.max(cursor.saturating_add(1)),
+            None => {}
+        }
+        for _ in 0..PAGE_WINDOWS {
+            let Some(window) = window(filter, self.window, &mut left) else {
+                return Ok(Page { rows, next: None });
+            };
+            // One row more tells whether there is another page.
+            let wanted = limit + 1 - rows.len() as u32;
+            rows.extend(self.rows::<R>(filter, window, wanted).await?);
+            if rows.len() > limit as usize {
+                rows.truncate(limit as usize);
+                let next = rows.last().map(|(seq, _)| *seq);
+                return Ok(Page { rows, next });
+            }
+        }
+        let next = match (left.is_empty(), filter.newest_first) {
+            (true, _) => None,
+            (false, true) => Some(left.end),
+            (false, false) => Some(left.start - 1),
+        };
         Ok(Page { rows, next })
     }
 
@@ -183,18 +209,15 @@ impl Store {
         rows.iter().map(encoded).collect()
     }
 
-    /// The numbers between which all rows lie that fit the filter's times; `None` for no row.
+    /// The numbers between which all rows lie that fit the filter's times.
     ///
     /// Rows are stored in the order of their ends, which is nearly that of their starts. So these
     /// bounds, read off the index of the starts, are tight, and rows can be walked in the order of
     /// their numbers without touching the rest of the table.
-    async fn numbers<R: Listed>(
-        &self,
-        filter: &Filter,
-    ) -> Result<Option<RangeInclusive<u64>>, StoreError> {
-        let last = self.last();
+    async fn numbers<R: Listed>(&self, filter: &Filter) -> Result<Range<u64>, StoreError> {
+        let end = self.last() + 1;
         if filter.since.is_none() && filter.until.is_none() {
-            return Ok(Some(1..=last));
+            return Ok(1..end);
         }
         let sql = format!(
             "SELECT min(seq), max(seq) FROM {} WHERE started_at >= ? AND started_at < ?",
@@ -209,24 +232,24 @@ impl Store {
             .await
             .map_err(|error| self.failed(error))?;
         Ok(match bounds {
-            // Rows stored since `last` was read are left to the next question.
-            (Some(low), Some(high)) => Some(low.unsigned_abs()..=high.unsigned_abs().min(last)),
-            _ => None,
+            // Rows stored since `end` was read are left to the next question.
+            (Some(low), Some(high)) => low.unsigned_abs()..end.min(high.unsigned_abs() + 1),
+            _ => 0..0,
         })
     }
 
-    /// The first rows that fit the filter, among the numbers of `range`.
+    /// The first rows that fit the filter, among the numbers of `window`.
     async fn rows<R: Listed>(
         &self,
         filter: &Filter,
-        range: RangeInclusive<u64>,
+        window: Range<u64>,
         limit: u32,
     ) -> Result<Vec<(u64, R)>, StoreError> {
         let mut sql = QueryBuilder::<Sqlite>::new(R::select());
-        sql.push("WHERE seq BETWEEN ")
-            .push_bind(signed(*range.start()))
-            .push(" AND ")
-            .push_bind(signed(*range.end()));
+        sql.push("WHERE seq >= ")
+            .push_bind(signed(window.start))
+            .push(" AND seq < ")
+            .push_bind(signed(window.end));
         // The unary plus keeps SQLite from walking an index on the column: the numbers have been
         // narrowed already, and rows then come in their order without a sort.
         if let Some(since) = filter.since {
@@ -262,8 +285,7 @@ impl Store {
             ("axb_account", &filter.axb_account),
         ] {
             if let Some(wanted) = wanted {
-                sql.push(" AND (SELECT ").push(column);
-                sql.push(" FROM axb_cdr AS axb WHERE axb.seq = cdr.seq) = ");
+                sql.push(" AND ").push(R::axb_column(column)).push(" = ");
                 sql.push_bind(wanted.clone());
             }
         }
@@ -287,26 +309,52 @@ impl Store {
 pub struct Export<'s, R> {
     store: &'s Store,
     filter: Filter,
-    left: Option<RangeInclusive<u64>>,
+    left: Range<u64>,
     rows: PhantomData<fn() -> R>,
 }
 
 impl<R: Listed> Export<'_, R> {
     /// The next chunk of at most [`LIMIT_MAX`] rows, never empty; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<(u64, R)>>, StoreError> {
-        let Some(left) = self.left.take().filter(|left| !left.is_empty()) else {
-            return Ok(None);
-        };
-        let end = *left.end();
-        let rows = self.store.rows::<R>(&self.filter, left, LIMIT_MAX).await?;
-        let Some(&(seq, _)) = rows.last() else {
-            return Ok(None);
-        };
-        if rows.len() == LIMIT_MAX as usize {
-            self.left = Some(seq + 1..=end);
+        while let Some(window) = window(&self.filter, self.store.window, &mut self.left) {
+            let end = window.end;
+            let rows = self
+                .store
+                .rows::<R>(&self.filter, window, LIMIT_MAX)
+                .await?;
+            if let (LIMIT_MAX, Some((seq, _))) = (rows.len() as u32, rows.last()) {
+                // Back to the rows of the window that did not fit into the chunk.
+                self.left.start = (seq + 1).min(end);
+            }
+            if !rows.is_empty() {
+                return Ok(Some(rows));
+            }
         }
-        Ok(Some(rows))
+        Ok(None)
     }
+}
+
+/// Cuts off the numbers that one statement walks over; `None` when there are none left.
+fn window(filter: &Filter, size: u64, left: &mut Range<u64>) -> Option<Range<u64>> {
+    if left.is_empty() {
+        return None;
+    }
+    let size = match filter.flow_no {
+        // Found by its index however far away.
+        Some(_) => u64::MAX,
+        None => size,
+    };
+    Some(if filter.newest_first {
+        let edge = left.end.saturating_sub(size).max(left.start);
+        let window = edge..left.end;
+        left.end = edge;
+        window
+    } else {
+        let edge = left.start.saturating_add(size).min(left.end);
+        let window = left.start..edge;
+        left.start = edge;
+        window
+    })
 }
 
 /// The row's columns with their table, for both tables of a join share one name.
@@ -386,4 +434,39 @@ impl<'r> Columns<'r> {
 /// Numbers and times stay far below 2^63.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_cover_all_numbers_once_in_either_direction() {
+        for newest_first in [false, true] {
+            let filter = Filter {
+                newest_first,
+                ..Filter::default()
+            };
+            let mut left = 5..2 * WINDOW + 7;
+            let mut windows = Vec::new();
+            while let Some(window) = window(&filter, WINDOW, &mut left) {
+                assert!(window.end - window.start <= WINDOW && !window.is_empty());
+                windows.push(window);
+            }
+            if newest_first {
+                windows.reverse();
+            }
+            assert_eq!(windows.len(), 3);
+            assert_eq!(windows[0].start, 5);
+            assert_eq!(windows[2].end, 2 * WINDOW + 7);
+            assert!(windows.windows(2).all(|pair| pair[0].end == pair[1].start));
+        }
+        let by_number = Filter {
+            flow_no: Some(1),
+            ..Filter::default()
+        };
+        let mut left = 1..u64::MAX;
+        assert_eq!(window(&by_number, WINDOW, &mut left), Some(1..u64::MAX));
+        assert_eq!(window(&by_number, WINDOW, &mut left), None);
+    }
 }

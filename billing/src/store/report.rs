@@ -1,11 +1,13 @@
 //! The AXB settlement report.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use super::{Store, StoreError};
 use crate::money::Money;
 use crate::record::ReportRow;
 use crate::time::{DAY_MS, Date, Time};
+use crate::usage::UnknownKey;
 
 /// Most lines of a report.
 const LINES_MAX: usize = 100_000;
@@ -24,6 +26,21 @@ pub enum Period {
     Month,
     /// All that was asked for.
     Range,
+}
+
+impl FromStr for Period {
+    type Err = UnknownKey;
+
+    /// Reads `day`, `week`, `month` and `range`.
+    fn from_str(key: &str) -> Result<Period, UnknownKey> {
+        match key {
+            "day" => Ok(Period::Day),
+            "week" => Ok(Period::Week),
+            "month" => Ok(Period::Month),
+            "range" => Ok(Period::Range),
+            other => Err(UnknownKey::of(other)),
+        }
+    }
 }
 
 /// Which AXB CDRs to sum up, and how finely.

@@ -202,7 +202,7 @@ impl<'de> Deserialize<'de> for EndedBy {
 pub struct UnknownKey(String);
 
 impl UnknownKey {
-    fn of(key: &str) -> UnknownKey {
+    pub(crate) fn of(key: &str) -> UnknownKey {
         UnknownKey(key.chars().take(40).collect())
     }
 }
