@@ -480,4 +480,19 @@ mod tests {
         assert_eq!(phone.lines("INVITE")[0].caller(), "13900000001");
         assert!(phone.messages().contains("INVITE sip:13800000001@"));
     }
+
+    #[test]
+    fn a_call_by_hand_is_timed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let port = crate::switch::free_port();
+        let phone = Sipp::phone("phone", port).pause(30).start(dir.path());
+        let wire = crate::wire::Wire::udp(SocketAddr::from(([127, 0, 0, 1], port)));
+        for callee in ["13800000001", "13800000002"] {
+            let timing = wire.place_call(callee).expect("the phone answers");
+            assert!(
+                timing.ringing < timing.answered && timing.answered >= Duration::from_millis(30)
+            );
+        }
+        assert_eq!(phone.stop().lines("INVITE")[1].callee(), "13800000002");
+    }
 }
