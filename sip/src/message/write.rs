@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::chars::is_lws;
@@ -43,7 +43,7 @@ impl Transport {
 /// is not copied from a message becomes a blank, so no value can add a header.
 #[derive(Debug, Default)]
 pub struct Writer {
-    head: BytesMut,
+    head: Vec<u8>,
 }
 
 impl Writer {
@@ -57,18 +57,18 @@ impl Writer {
     pub fn request(&mut self, method: &Method, uri: &[u8]) -> &mut Self {
         self.head.clear();
         self.text(method.as_bytes());
-        self.head.put_u8(b' ');
+        self.head.push(b' ');
         self.text(uri);
-        self.head.put_slice(b" SIP/2.0\r\n");
+        self.head.extend_from_slice(b" SIP/2.0\r\n");
         self
     }
 
     /// Starts a response; `reason` is usually [`reason_phrase`].
     pub fn response(&mut self, status: u16, reason: &[u8]) -> &mut Self {
         self.head.clear();
-        self.head.put_slice(b"SIP/2.0 ");
+        self.head.extend_from_slice(b"SIP/2.0 ");
         self.number(u64::from(status));
-        self.head.put_u8(b' ');
+        self.head.push(b' ');
         self.text(reason);
         self.end_line()
     }
@@ -109,7 +109,7 @@ impl Writer {
                         to_tag.filter(|_| status > 100 && request.to().tag().is_none())
                     {
                         self.head.truncate(self.head.len() - 2);
-                        self.head.put_slice(b";tag=");
+                        self.head.extend_from_slice(b";tag=");
                         self.text(tag);
                         self.end_line();
                     }
@@ -127,8 +127,8 @@ impl Writer {
 
     /// Adds a header whose value is put together from parts.
     pub fn header_of(&mut self, name: Name, parts: &[&[u8]]) -> &mut Self {
-        self.head.put_slice(name.as_str().as_bytes());
-        self.head.put_slice(b": ");
+        self.head.extend_from_slice(name.as_str().as_bytes());
+        self.head.extend_from_slice(b": ");
         for part in parts {
             self.text(part);
         }
@@ -137,8 +137,8 @@ impl Writer {
 
     /// Adds a header with a number.
     pub fn header_number(&mut self, name: Name, value: u64) -> &mut Self {
-        self.head.put_slice(name.as_str().as_bytes());
-        self.head.put_slice(b": ");
+        self.head.extend_from_slice(name.as_str().as_bytes());
+        self.head.extend_from_slice(b": ");
         self.number(value);
         self.end_line()
     }
@@ -146,7 +146,7 @@ impl Writer {
     /// Adds a header of any name.
     pub fn other(&mut self, name: &[u8], value: impl AsRef<[u8]>) -> &mut Self {
         self.text(name);
-        self.head.put_slice(b": ");
+        self.head.extend_from_slice(b": ");
         self.text(value.as_ref());
         self.end_line()
     }
@@ -160,7 +160,7 @@ impl Writer {
             // A fold made of LF alone, which others may not read as one.
             return self.other(header.name_bytes, header.unfolded());
         }
-        self.head.put_slice(header.line);
+        self.head.extend_from_slice(header.line);
         self.end_line()
     }
 
@@ -174,8 +174,8 @@ impl Writer {
 
     /// Adds a Via of our own (RFC 3581: it asks for the port).
     pub fn via(&mut self, transport: Transport, sent_by: SocketAddr, branch: &[u8]) -> &mut Self {
-        self.head.put_slice(b"Via: SIP/2.0/");
-        self.head.put_slice(transport.as_str().as_bytes());
+        self.head.extend_from_slice(b"Via: SIP/2.0/");
+        self.head.extend_from_slice(transport.as_str().as_bytes());
         self.display(format_args!(" {sent_by};rport;branch="));
         self.text(branch);
         self.end_line()
@@ -186,16 +186,16 @@ impl Writer {
         let Some(value) = from.values(Name::Via).next() else {
             return self;
         };
-        self.head.put_slice(b"Via: ");
+        self.head.extend_from_slice(b"Via: ");
         self.text(value);
         self.end_line()
     }
 
     /// Adds CSeq.
     pub fn cseq(&mut self, number: u32, method: &Method) -> &mut Self {
-        self.head.put_slice(b"CSeq: ");
+        self.head.extend_from_slice(b"CSeq: ");
         self.number(u64::from(number));
-        self.head.put_u8(b' ');
+        self.head.push(b' ');
         self.text(method.as_bytes());
         self.end_line()
     }
@@ -221,7 +221,7 @@ impl Writer {
     pub fn finish_with(&mut self, body: &[u8]) -> Bytes {
         self.header_number(Name::ContentLength, body.len() as u64);
         self.end_line();
-        self.head.put_slice(body);
+        self.head.extend_from_slice(body);
         let message = Bytes::copy_from_slice(&self.head);
         self.head.clear();
         message
@@ -241,16 +241,16 @@ impl Writer {
             self.line(header);
             return;
         }
-        self.head.put_slice(b"Via: ");
+        self.head.extend_from_slice(b"Via: ");
         self.text(via.head);
         for (name, value) in via.params.iter() {
             if name.eq_ignore_ascii_case(b"received") || name.eq_ignore_ascii_case(b"rport") {
                 continue;
             }
-            self.head.put_u8(b';');
+            self.head.push(b';');
             self.text(name);
             if let Some(value) = value {
-                self.head.put_u8(b'=');
+                self.head.push(b'=');
                 self.text(value);
             }
         }
@@ -263,28 +263,38 @@ impl Writer {
     }
 
     fn end_line(&mut self) -> &mut Self {
-        self.head.put_slice(b"\r\n");
+        self.head.extend_from_slice(b"\r\n");
         self
     }
 
     /// Appends a value with its line ends made blanks; a fold shrinks to one blank.
     fn text(&mut self, mut text: &[u8]) {
         while let Some(at) = memchr::memchr2(b'\r', b'\n', text) {
-            self.head.put_slice(&text[..at]);
-            self.head.put_u8(b' ');
+            self.head.extend_from_slice(&text[..at]);
+            self.head.push(b' ');
             let gap = text[at..].iter().take_while(|&&b| is_lws(b)).count();
             text = &text[at + gap..];
         }
-        self.head.put_slice(text);
+        self.head.extend_from_slice(text);
     }
 
-    fn number(&mut self, value: u64) {
-        self.display(format_args!("{value}"));
+    fn number(&mut self, mut value: u64) {
+        // As many digits as the largest number has.
+        let mut digits = [b'0'; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] += (value % 10) as u8;
+            value /= 10;
+            if value == 0 {
+                break;
+            }
+        }
+        self.head.extend_from_slice(&digits[at..]);
     }
 
     fn display(&mut self, args: std::fmt::Arguments<'_>) {
-        (&mut self.head)
-            .writer()
+        self.head
             .write_fmt(args)
             .expect("writing to memory cannot fail");
     }
