@@ -10,7 +10,10 @@
 
 pub mod codec;
 pub mod command;
+pub mod dial_rules;
 pub mod entity;
+pub mod link;
 pub mod metrics;
+mod raft;
 pub mod state;
 pub mod wal;

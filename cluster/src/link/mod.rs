@@ -1,0 +1,122 @@
+//! Connections between the nodes of a cluster.
+//!
+//! TCP, frames of `[length u32][kind u8][body]`, little endian, the length counting the body. Between two nodes there
+//! are up to four connections each way, so that none can hold up another: appends, votes and heartbeats, snapshots,
+//! and requests (forwarded proposals, questions from node to node). The first frame of each is a [`Hello`]; the other
+//! side answers `WELCOME` or `REJECT` with a reason.
+//!
+//! Here stands what all four share: frames, the handshake, dialling, and the client of the request connection. What
+//! the frames mean to the consensus stands in `raft`. There is one place where a stream is made and one where it is
+//! accepted, which is where TLS goes.
+
+mod connection;
+mod frame;
+mod requests;
+
+pub(crate) use connection::{Connection, Dialer, Reader, Writer, accept};
+pub(crate) use frame::{Frame, FrameError, kind};
+pub(crate) use requests::{Peer, Response, response, take_request};
+pub use requests::RequestError;
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Version of the frames. Nodes with another one are rejected.
+pub const PROTOCOL: u16 = 1;
+/// Largest body of a frame.
+pub const FRAME_MAX: usize = 64 << 20;
+/// Longest time to make a connection, name lookup included.
+pub const CONNECT_LIMIT: Duration = Duration::from_millis(300);
+/// Longest time that an owed answer may take. A connection that owes nothing may be silent for ever.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Channel {
+    /// Streams of appended entries.
+    Append,
+    /// Votes, heartbeats, transfers of leadership.
+    Control,
+    /// Snapshots.
+    Snapshot,
+    /// Forwarded proposals and small questions.
+    Request,
+}
+
+impl Channel {
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Channel::Append => "append",
+            Channel::Control => "control",
+            Channel::Snapshot => "snapshot",
+            Channel::Request => "request",
+        }
+    }
+}
+
+/// First frame of a connection, from the side that dialled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL`]; first, so that every later version can read it.
+    pub protocol: u16,
+    /// Both sides must serve the same cluster.
+    pub cluster: String,
+    /// Who dials.
+    pub from: u64,
+    /// Whom it believes to have reached: a replaced machine at an old address says no.
+    pub to: u64,
+    /// What for.
+    pub channel: Channel,
+    /// Highest feature level the dialling node speaks.
+    pub feature_level: u16,
+    /// Reserved for proof of membership where the transport gives none.
+    pub proof: Vec<u8>,
+}
+
+/// Why a connection could not be made or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The peer cannot be reached.
+    #[error("node {node} at `{address}` cannot be reached")]
+    Unreachable {
+        /// Which.
+        node: u64,
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The peer does not take us.
+    #[error("node {node} at `{address}` rejected us: {reason}")]
+    Rejected {
+        /// Which.
+        node: u64,
+        /// Where.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The other side broke the protocol.
+    #[error("peer broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// The connection broke.
+    #[error("connection broke")]
+    Broken(#[from] std::io::Error),
+    /// An answer did not come in time.
+    #[error("answer of node {node} is overdue")]
+    Overdue {
+        /// Which.
+        node: u64,
+    },
+}
+
+impl From<FrameError> for LinkError {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::TooLarge(_) => LinkError::Protocol("frame is larger than the cap"),
+            FrameError::Io(error) => LinkError::Broken(error),
+        }
+    }
+}

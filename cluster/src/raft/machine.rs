@@ -1,0 +1,208 @@
+//! The state machine as the library wants it, over a [`Driver`] that knows the state's types.
+
+use super::batch::{self, Batch};
+use super::snapshot::{SnapshotFile, Store};
+use super::types::{self, LogId, Members, Replies, StoredMembership, TypeConfig};
+use crate::wal::record as own;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{Stream, StreamExt};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
+use openraft::{EntryPayload, OptionalSend};
+use std::any::Any;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_blocking;
+
+/// Writes a frozen state out.
+pub(crate) type Freeze = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send + Sync>;
+/// Reads a state.
+pub(crate) type Thaw = Box<dyn FnOnce(&[u8]) -> io::Result<Box<dyn Any + Send>> + Send>;
+
+/// The state, its types hidden.
+pub(crate) trait Driver: Send + Sync + 'static {
+    /// Applies a batch; encoded replies in the commands' order if `answer`, nothing otherwise.
+    fn apply(&mut self, id: own::LogId, batch: Batch, answer: bool) -> io::Result<Vec<Bytes>>;
+    /// Shows the state to readers.
+    fn publish(&mut self);
+    /// Hands effects of applied batches on; waits while the receiver is behind.
+    fn deliver(&mut self) -> Option<BoxFuture<'_, ()>>;
+    /// The state of this moment, to be written by another thread.
+    fn freeze(&self) -> Freeze;
+    /// How to read a state.
+    fn thaw(&self) -> Thaw;
+    /// Puts a state read by [`Driver::thaw`] in place.
+    fn replace(&mut self, state: Box<dyn Any + Send>);
+}
+
+/// What is shared with the rest of the node.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// Index of the last applied entry plus one, after the state was published.
+    pub(crate) applied: watch::Sender<u64>,
+    /// Told when the log since the last snapshot has become too heavy.
+    pub(crate) heavy: Notify,
+}
+
+/// The state machine.
+pub(crate) struct StateMachine {
+    driver: Box<dyn Driver>,
+    store: Arc<Store>,
+    last: Option<own::LogId>,
+    members: Members,
+    progress: Arc<Progress>,
+    /// Bytes of entries applied since the last snapshot was begun.
+    weight: u64,
+    weight_max: u64,
+}
+
+impl StateMachine {
+    pub(crate) fn new(
+        driver: Box<dyn Driver>,
+        store: Arc<Store>,
+        progress: Arc<Progress>,
+        weight_max: u64,
+    ) -> Self {
+        let (last, members) = (None, Members::default());
+        StateMachine { driver, store, last, members, progress, weight: 0, weight_max }
+    }
+
+    fn freeze(&mut self) -> Builder {
+        self.weight = 0;
+        let freeze = Some(self.driver.freeze());
+        Builder { freeze, last: self.last, members: self.members.clone(), store: self.store.clone() }
+    }
+}
+
+fn invalid(error: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let members = types::from_members(&self.members).map_err(invalid)?;
+        Ok((self.last.as_ref().map(types::from_log_id), members))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let begun = Instant::now();
+        let mut answers: Vec<(ApplyResponder<TypeConfig>, Replies)> = Vec::new();
+        let (mut count, mut commands) = (0, 0);
+        while let Some(entry) = entries.next().await {
+            let (entry, responder) = entry?;
+            let id = types::to_log_id(&entry.log_id);
+            let replies = match entry.payload {
+                EntryPayload::Blank => Vec::new(),
+                EntryPayload::Normal(payload) => {
+                    self.weight += payload.0.len() as u64;
+                    let batch = batch::decode(&payload.0).map_err(invalid)?;
+                    commands += batch.commands.len();
+                    self.driver.apply(id, batch, responder.is_some())?
+                }
+                EntryPayload::Membership(membership) => {
+                    self.members = Members { id: Some(id), membership: types::to_membership(&membership) };
+                    Vec::new()
+                }
+            };
+            self.last = Some(id);
+            count += 1;
+            if let Some(responder) = responder {
+                answers.push((responder, Replies(replies)));
+            }
+        }
+        // Readers see the state before the proposer sees its reply.
+        self.driver.publish();
+        if let Some(last) = self.last {
+            self.progress.applied.send_replace(last.index + 1);
+        }
+        for (responder, replies) in answers {
+            responder.send(replies);
+        }
+        crate::metrics::applied(begun.elapsed(), count, commands);
+        if self.weight > self.weight_max {
+            self.weight = 0;
+            self.progress.heavy.notify_one();
+        }
+        if let Some(delivery) = self.driver.deliver() {
+            delivery.await;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        self.freeze()
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<TypeConfig>,
+        snapshot: SnapshotFile,
+    ) -> io::Result<()> {
+        let (thaw, store) = (self.driver.thaw(), self.store.clone());
+        let last = meta.last_log_id.as_ref().map(types::to_log_id);
+        let (state, header) = blocking(move || {
+            let (header, bytes) = snapshot.load()?;
+            if header.last != last {
+                return Err(invalid("snapshot is not the one announced"));
+            }
+            let state = thaw(&bytes)?;
+            store.adopt(&snapshot.path, last)?;
+            Ok((state, header))
+        })
+        .await?;
+        self.driver.replace(state);
+        self.driver.publish();
+        self.last = last;
+        self.members = header.members;
+        self.weight = 0;
+        self.progress.applied.send_replace(last.map_or(0, |last| last.index + 1));
+        tracing::info!(index = last.map_or(0, |last| last.index), "installed a snapshot");
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotFile>>> {
+        let store = self.store.clone();
+        let Some((header, snapshot)) = blocking(move || store.newest()).await? else { return Ok(None) };
+        Ok(Some(SnapshotOf::<TypeConfig, SnapshotFile> { meta: header.meta().map_err(invalid)?, snapshot }))
+    }
+}
+
+/// Writes one snapshot.
+pub(crate) struct Builder {
+    freeze: Option<Freeze>,
+    last: Option<own::LogId>,
+    members: Members,
+    store: Arc<Store>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, SnapshotFile>> {
+        let freeze = self.freeze.take().ok_or_else(|| io::Error::other("a builder builds once"))?;
+        let (store, last, members) = (self.store.clone(), self.last, self.members.clone());
+        let begun = Instant::now();
+        let meta = SnapshotMetaOf::<TypeConfig> {
+            last_log_id: last.as_ref().map(types::from_log_id),
+            last_membership: types::from_members(&members).map_err(invalid)?,
+        };
+        let snapshot = blocking(move || store.write(last, members, freeze)).await?;
+        let (index, bytes) = (last.map_or(0, |last| last.index), snapshot.bytes);
+        crate::metrics::snapshot_built(begun.elapsed(), bytes);
+        tracing::info!(index, bytes, "built a snapshot");
+        Ok(SnapshotOf::<TypeConfig, SnapshotFile> { meta, snapshot })
+    }
+}

@@ -1,0 +1,348 @@
+//! The asking side of the consensus: appends as a pipeline, votes, snapshots, transfers.
+
+use super::snapshot::SnapshotFile;
+use super::types::{self, TypeConfig, Vote};
+use super::wire;
+use crate::codec;
+use crate::link::{ANSWER_LIMIT, Channel, Connection, Dialer, Frame, LinkError, kind};
+use crate::wal::Identity;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, SinkExt, Stream, StreamExt};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::impls::BasicNode;
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::type_config::alias::SnapshotOf;
+use openraft::OptionalSend;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+type Rpc<T> = Result<T, RPCError<TypeConfig>>;
+type Append = AppendEntriesRequest<TypeConfig>;
+type Appended = StreamAppendResult<TypeConfig>;
+
+/// Appends that may be on their way to one follower.
+const PIPELINE: usize = 64;
+/// Part of a snapshot in one frame.
+const PART_BYTES: usize = 1 << 20;
+/// Longest time a peer may take to install a snapshot it has received.
+const INSTALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Makes a [`Network`] for each peer and purpose.
+pub(crate) struct Networks {
+    pub(crate) identity: Identity,
+}
+
+impl Networks {
+    fn network(&self, target: u64, node: &BasicNode, channel: Channel) -> Network {
+        let dialer = Dialer { identity: self.identity.clone(), node: target, address: node.addr.clone() };
+        Network { dialer, channel, connection: None }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Networks {
+    type Network = Network;
+
+    async fn new_client(&mut self, target: u64, node: &BasicNode) -> Network {
+        self.network(target, node, Channel::Append)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &BasicNode) -> Network {
+        self.network(target, node, Channel::Control)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &BasicNode) -> Network {
+        self.network(target, node, Channel::Snapshot)
+    }
+}
+
+/// Asks one peer.
+pub(crate) struct Network {
+    dialer: Dialer,
+    /// What streams of appends travel on.
+    channel: Channel,
+    /// Kept between streams that ended with nothing owed.
+    connection: Option<Connection>,
+}
+
+/// A peer that cannot be reached is asked again after the library's back-off, one that failed otherwise at once.
+fn unreachable(error: LinkError) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::new(&error))
+}
+
+fn failed(error: impl Into<LinkError>) -> RPCError<TypeConfig> {
+    RPCError::Network(NetworkError::new(&error.into()))
+}
+
+impl Network {
+    /// One question on a control connection of its own: votes are rare.
+    async fn ask(&self, kind: u8, body: Vec<u8>, answer: u8) -> Rpc<Bytes> {
+        let mut connection = self.dialer.dial(Channel::Control).await.map_err(unreachable)?;
+        let frame = connection.ask(self.dialer.node, Frame::new(kind, body)).await.map_err(unreachable)?;
+        match frame.kind == answer {
+            true => Ok(frame.body),
+            false => Err(failed(LinkError::Protocol("answer of another kind"))),
+        }
+    }
+
+    async fn ask_vote(&self, kind: u8, request: VoteRequest<TypeConfig>) -> Rpc<VoteResponse<TypeConfig>> {
+        let body = self.ask(kind, wire::put(&wire::Vote::new(&request)), kind::VOTE_ANSWER).await?;
+        let voted: wire::Voted =
+            codec::decode(&body).map_err(|_| failed(LinkError::Protocol("vote's answer cannot be read")))?;
+        Ok(voted.response())
+    }
+
+    async fn send_snapshot(&self, vote: Vote, snapshot: SnapshotOf<TypeConfig, SnapshotFile>) -> Rpc<Vote> {
+        let node = self.dialer.node;
+        let mut connection = self.dialer.dial(Channel::Snapshot).await.map_err(unreachable)?;
+        let file = snapshot.snapshot;
+        let begin = wire::SnapshotBegin {
+            vote: types::to_vote(&vote),
+            last: snapshot.meta.last_log_id.as_ref().map(types::to_log_id),
+            members: types::to_members(&snapshot.meta.last_membership),
+            bytes: file.bytes,
+        };
+        tracing::info!(peer = node, bytes = file.bytes, "sending a snapshot");
+        let mut next = Frame::new(kind::SNAPSHOT, wire::put(&begin));
+        let mut offset = 0;
+        loop {
+            let last = next.kind == kind::SNAPSHOT_END;
+            timeout(ANSWER_LIMIT, connection.writer.send(next))
+                .await
+                .map_err(|_| unreachable(LinkError::Overdue { node }))?
+                .map_err(failed)?;
+            if last {
+                break;
+            }
+            let part = (file.bytes - offset).min(PART_BYTES as u64) as usize;
+            next = match part {
+                0 => Frame::new(kind::SNAPSHOT_END, Bytes::new()),
+                _ => {
+                    let mut bytes = vec![0; part];
+                    file.read_at(offset, &mut bytes).map_err(failed)?;
+                    Frame::new(kind::SNAPSHOT_PART, bytes)
+                }
+            };
+            offset += part as u64;
+        }
+        let answer = timeout(INSTALL_LIMIT, connection.next())
+            .await
+            .map_err(|_| unreachable(LinkError::Overdue { node }))?
+            .map_err(failed)?;
+        match (answer.kind, codec::decode(&answer.body)) {
+            (kind::SNAPSHOT_ANSWER, Ok(vote)) => Ok(types::from_vote(&vote)),
+            _ => Err(failed(LinkError::Protocol("snapshot's answer cannot be read"))),
+        }
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Network {
+    type SnapshotData = SnapshotFile;
+
+    /// Only streams are used.
+    async fn append_entries(
+        &mut self,
+        rpc: Append,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
+        let input = Box::pin(futures::stream::once(async { rpc }));
+        let mut output = self.stream_append(input, option).await?;
+        match output.next().await {
+            Some(appended) => appended.map(AppendEntriesResponse::from),
+            None => Err(failed(LinkError::Protocol("no answer to an append"))),
+        }
+    }
+
+    /// A stream of its own for each call, on a connection that outlives it.
+    ///
+    /// The first request is polled before anything is dialled: the library sleeps its back-off inside that poll, and
+    /// an error before it would be repeated at once, without end.
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Rpc<BoxStream<'s, Rpc<Appended>>>>
+    where
+        S: Stream<Item = Append> + OptionalSend + Unpin + 'static,
+    {
+        let session = Session {
+            network: self,
+            input: Some(input),
+            connection: None,
+            owed: VecDeque::new(),
+            alarm: Box::pin(sleep_until(Instant::now() + ANSWER_LIMIT)),
+        };
+        let output = futures::stream::unfold(Some(session), |session| async move {
+            let mut session = session?;
+            match session.step().await {
+                Ok(Some(appended)) => {
+                    let more = appended.is_ok().then_some(session);
+                    Some((Ok(appended), more))
+                }
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        let output: BoxStream<'s, Rpc<Appended>> = Box::pin(output);
+        Box::pin(std::future::ready(Ok(output)))
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest<TypeConfig>, _: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+        self.ask_vote(kind::VOTE, rpc).await
+    }
+
+    async fn pre_vote(&mut self, rpc: VoteRequest<TypeConfig>, _: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+        self.ask_vote(kind::PRE_VOTE, rpc).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<TypeConfig, SnapshotFile>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_snapshot(vote, snapshot) => Ok(SnapshotResponse::new(sent?)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig>,
+        _: RPCOption,
+    ) -> Rpc<TransferLeaderResponse<TypeConfig>> {
+        let body = wire::put(&wire::Transfer::new(&req));
+        let answer = self.ask(kind::TRANSFER, body, kind::TRANSFER_ANSWER).await?;
+        let outcome: wire::Transferred =
+            codec::decode(&answer).map_err(|_| failed(LinkError::Protocol("transfer's answer cannot be read")))?;
+        match outcome {
+            Ok(()) => Ok(Ok(())),
+            Err(reason) => Err(RPCError::Network(NetworkError::from_string(reason))),
+        }
+    }
+}
+
+/// One stream of appends.
+struct Session<'s, S> {
+    network: &'s mut Network,
+    /// `None` when the library has nothing more to send.
+    input: Option<S>,
+    connection: Option<Connection>,
+    /// When each unanswered append was sent.
+    owed: VecDeque<Instant>,
+    /// Rings when the oldest of them may be overdue.
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl<S: Stream<Item = Append> + Unpin> Session<'_, S> {
+    /// The next answer; `None` at the orderly end.
+    async fn step(&mut self) -> Rpc<Option<Appended>> {
+        if self.connection.is_none() {
+            let Some(first) = self.next_input().await else { return Ok(None) };
+            // A connection kept from an earlier stream may be dead by now: then it has something to read.
+            let mut kept = self.network.connection.take();
+            if kept.as_mut().is_some_and(|kept| kept.reader.next().now_or_never().is_some()) {
+                kept = None;
+            }
+            let connection = match kept {
+                Some(kept) => kept,
+                None => self.network.dialer.dial(self.network.channel).await.map_err(unreachable)?,
+            };
+            self.connection = Some(connection);
+            self.send(first).await?;
+        }
+        loop {
+            let node = self.network.dialer.node;
+            let Some(connection) = &mut self.connection else {
+                return Err(failed(LinkError::Protocol("stream goes on after its end")));
+            };
+            if self.input.is_none() && self.owed.is_empty() {
+                self.network.connection = self.connection.take();
+                return Ok(None);
+            }
+            let (input, more) = (&mut self.input, self.owed.len() < PIPELINE);
+            let input = async {
+                match input {
+                    Some(input) if more => input.next().await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                frame = connection.reader.next() => {
+                    let frame = match frame {
+                        Some(frame) => frame.map_err(failed)?,
+                        None => return Err(failed(LinkError::Protocol("peer closed the stream"))),
+                    };
+                    if frame.kind != kind::APPEND_ANSWER || self.owed.pop_front().is_none() {
+                        return Err(failed(LinkError::Protocol("not an answer to an append")));
+                    }
+                    let appended = wire::take_appended(&frame.body)
+                        .map_err(|_| failed(LinkError::Protocol("append's answer cannot be read")))?;
+                    return Ok(Some(appended));
+                }
+                request = input => match request {
+                    Some(request) => self.send(request).await?,
+                    None => self.input = None,
+                },
+                () = self.alarm.as_mut(), if !self.owed.is_empty() => {
+                    let oldest = self.owed.front().copied().unwrap_or_else(Instant::now);
+                    if oldest.elapsed() >= ANSWER_LIMIT {
+                        return Err(unreachable(LinkError::Overdue { node }));
+                    }
+                    self.alarm.as_mut().reset(oldest + ANSWER_LIMIT);
+                }
+            }
+        }
+    }
+
+    async fn next_input(&mut self) -> Option<Append> {
+        let next = match &mut self.input {
+            Some(input) => input.next().await,
+            None => None,
+        };
+        if next.is_none() {
+            self.input = None;
+        }
+        next
+    }
+
+    /// Sends a request, and with it what else the library has ready.
+    async fn send(&mut self, first: Append) -> Rpc<()> {
+        let node = self.network.dialer.node;
+        let Some(connection) = &mut self.connection else {
+            return Err(failed(LinkError::Protocol("nothing to send on")));
+        };
+        let mut next = Some(first);
+        let sending = async {
+            while let Some(append) = next.take() {
+                connection.writer.feed(Frame::new(kind::APPEND, wire::put_append(&append))).await?;
+                self.owed.push_back(Instant::now());
+                if self.owed.len() < PIPELINE
+                    && let Some(input) = &mut self.input
+                {
+                    match input.next().now_or_never() {
+                        Some(None) => self.input = None,
+                        Some(ready) => next = ready,
+                        None => {}
+                    }
+                }
+            }
+            connection.writer.flush().await
+        };
+        timeout(ANSWER_LIMIT, sending)
+            .await
+            .map_err(|_| unreachable(LinkError::Overdue { node }))?
+            .map_err(failed)
+    }
+}

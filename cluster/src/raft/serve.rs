@@ -1,0 +1,156 @@
+//! The answering side of the consensus, a function per kind of connection. Each returns when the connection ends.
+
+use super::snapshot::Store;
+use super::types;
+use super::{Raft, wire};
+use crate::codec;
+use crate::link::{ANSWER_LIMIT, Connection, Frame, LinkError, kind};
+use crate::wal::record::BadRecord;
+use futures::{FutureExt, SinkExt, StreamExt, stream};
+use openraft::type_config::alias::SnapshotOf;
+use std::io::{self, Write};
+use std::sync::Arc;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+/// Largest snapshot taken from a peer.
+const SNAPSHOT_MAX: u64 = 16 << 30;
+
+impl From<BadRecord> for LinkError {
+    fn from(BadRecord(what): BadRecord) -> Self {
+        LinkError::Protocol(what)
+    }
+}
+
+fn stopped(_: impl std::fmt::Display) -> LinkError {
+    LinkError::Protocol("this node is stopping")
+}
+
+/// Streams of entries: requests go in as they come, answers go out in order. Ends after the first refusal, for what
+/// follows it in the pipeline has become meaningless.
+pub(crate) async fn appends(raft: &Raft, connection: Connection, touch: impl Fn() + Send + 'static) -> Result<(), LinkError> {
+    let Connection { reader, mut writer } = connection;
+    let requests = stream::unfold(reader, move |mut reader| {
+        touch();
+        async move {
+            match reader.next().await {
+                Some(Ok(Frame { kind: kind::APPEND, body })) => match wire::take_append(&body) {
+                    Ok(append) => Some((append, reader)),
+                    Err(error) => {
+                        tracing::warn!(%error, "append cannot be read, closing the connection");
+                        None
+                    }
+                },
+                _ => None,
+            }
+        }
+    });
+    let mut answers = std::pin::pin!(raft.stream_append(requests));
+    while let Some(answer) = answers.next().await {
+        let mut next = Some(answer);
+        while let Some(answer) = next.take() {
+            let appended = answer.map_err(stopped)?;
+            writer.feed(Frame::new(kind::APPEND_ANSWER, wire::put_appended(&appended))).await?;
+            next = answers.next().now_or_never().flatten();
+        }
+        timeout(ANSWER_LIMIT, writer.flush()).await.map_err(|_| LinkError::Protocol("peer reads no answers"))??;
+    }
+    Ok(())
+}
+
+/// Votes, heartbeats and transfers, one after another.
+pub(crate) async fn control(raft: &Raft, mut connection: Connection, touch: impl Fn()) -> Result<(), LinkError> {
+    let unread = |_| LinkError::Protocol("vote cannot be read");
+    while let Some(frame) = connection.reader.next().await {
+        let frame = frame?;
+        touch();
+        let answer = match frame.kind {
+            kind::APPEND => {
+                let append = wire::take_append(&frame.body)?;
+                let previous = append.prev_log_id;
+                let last = append.entries.last().map(|entry| entry.log_id).or(previous);
+                let appended = raft.append_entries(append).await.map_err(stopped)?;
+                // A request without a previous entry cannot conflict.
+                Frame::new(kind::APPEND_ANSWER, wire::put_appended(&appended.into_stream_result(previous, last)))
+            }
+            kind::VOTE => {
+                let vote: wire::Vote = codec::decode(&frame.body).map_err(unread)?;
+                let voted = raft.vote(vote.request()).await.map_err(stopped)?;
+                Frame::new(kind::VOTE_ANSWER, wire::put(&wire::Voted::new(&voted)))
+            }
+            kind::PRE_VOTE => {
+                let vote: wire::Vote = codec::decode(&frame.body).map_err(unread)?;
+                let voted = raft.pre_vote(vote.request()).await.map_err(stopped)?;
+                Frame::new(kind::VOTE_ANSWER, wire::put(&wire::Voted::new(&voted)))
+            }
+            kind::TRANSFER => {
+                let transfer: wire::Transfer = codec::decode(&frame.body).map_err(unread)?;
+                let outcome = raft.handle_transfer_leader(transfer.request()).await.map_err(stopped)?;
+                Frame::new(kind::TRANSFER_ANSWER, wire::put(&wire::transferred(&outcome)))
+            }
+            _ => return Err(LinkError::Protocol("unknown kind of frame")),
+        };
+        connection.writer.send(answer).await?;
+    }
+    Ok(())
+}
+
+/// Snapshots: a beginning, parts, an end; then it is installed and answered.
+pub(crate) async fn snapshots(
+    raft: &Raft,
+    store: &Arc<Store>,
+    mut connection: Connection,
+    touch: impl Fn(),
+) -> Result<(), LinkError> {
+    while let Some(frame) = connection.reader.next().await {
+        let frame = frame?;
+        touch();
+        if frame.kind != kind::SNAPSHOT {
+            return Err(LinkError::Protocol("no snapshot begins"));
+        }
+        let begin: wire::SnapshotBegin =
+            codec::decode(&frame.body).map_err(|_| LinkError::Protocol("snapshot's beginning cannot be read"))?;
+        if begin.bytes > SNAPSHOT_MAX {
+            return Err(LinkError::Protocol("snapshot is larger than the cap"));
+        }
+        let (mut file, path) = store.temporary()?;
+        let mut left = begin.bytes;
+        loop {
+            let part = timeout(ANSWER_LIMIT * 10, connection.next())
+                .await
+                .map_err(|_| LinkError::Protocol("snapshot stalls"))??;
+            touch();
+            match part.kind {
+                kind::SNAPSHOT_PART if part.body.len() as u64 <= left => {
+                    left -= part.body.len() as u64;
+                    file = blocking(move || {
+                        file.write_all(&part.body)?;
+                        Ok(file)
+                    })
+                    .await?;
+                }
+                kind::SNAPSHOT_END if left == 0 => break,
+                _ => return Err(LinkError::Protocol("snapshot is not as long as announced")),
+            }
+        }
+        let receiver = store.clone();
+        let snapshot = blocking(move || {
+            file.sync_all()?;
+            receiver.received(path)
+        })
+        .await?;
+        let meta = openraft::type_config::alias::SnapshotMetaOf::<types::TypeConfig> {
+            last_log_id: begin.last.as_ref().map(types::from_log_id),
+            last_membership: types::from_members(&begin.members)?,
+        };
+        let snapshot = SnapshotOf::<types::TypeConfig, _> { meta, snapshot };
+        let installed = raft.install_full_snapshot(types::from_vote(&begin.vote), snapshot).await.map_err(stopped)?;
+        let vote = types::to_vote(&installed.vote);
+        connection.writer.send(Frame::new(kind::SNAPSHOT_ANSWER, wire::put(&vote))).await?;
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}

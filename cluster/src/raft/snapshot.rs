@@ -1,0 +1,223 @@
+//! Snapshots as files: written beside the log, kept two deep, sent as they are.
+//!
+//! `[magic 8][length u32][crc u32] header`, then the state's bytes, then `[length u64][crc u32]` of them. A snapshot
+//! gets its name only when it is whole and synced, so what bears a name and fails its checksum is damage.
+
+use super::types::{self, Members, TypeConfig};
+use crate::codec;
+use crate::wal::disk::{Disk, DiskError, RealDisk};
+use crate::wal::record::{self as own, Cursor};
+use crate::wal::{Identity, WalError};
+use openraft::type_config::alias::SnapshotMetaOf;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const MAGIC: &[u8; 8] = b"TNDM-SNP";
+const FORMAT: u16 = 1;
+const HEADER_MAX: usize = 64 << 10;
+const TRAILER: usize = 12;
+/// Snapshots kept: the newest, and the one before it for a transfer that still reads it.
+const KEPT: usize = 2;
+
+/// What stands before the state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Header {
+    format: u16,
+    cluster: String,
+    /// Last entry contained.
+    pub(crate) last: Option<own::LogId>,
+    /// Members as of then.
+    pub(crate) members: Members,
+}
+
+impl Header {
+    pub(crate) fn meta(&self) -> Result<SnapshotMetaOf<TypeConfig>, own::BadRecord> {
+        Ok(SnapshotMetaOf::<TypeConfig> {
+            last_log_id: self.last.as_ref().map(types::from_log_id),
+            last_membership: types::from_members(&self.members)?,
+        })
+    }
+}
+
+/// A snapshot on disk. The open file stays readable when its name is removed.
+#[derive(Clone, Debug)]
+pub(crate) struct SnapshotFile {
+    pub(crate) path: PathBuf,
+    file: Arc<File>,
+    pub(crate) bytes: u64,
+}
+
+impl SnapshotFile {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let file = File::open(&path)?;
+        let bytes = file.metadata()?.len();
+        Ok(SnapshotFile { path, file: Arc::new(file), bytes })
+    }
+
+    /// Reads a part of the file.
+    pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&*self.file, buf, offset)
+    }
+
+    /// Reads and checks all of it: header and the state's bytes. Blocks.
+    pub(crate) fn load(&self) -> io::Result<(Header, Vec<u8>)> {
+        let bad = |what| damaged(&self.path, what);
+        let mut file = &*self.file;
+        file.rewind()?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let (header, start) = read_header(&bytes).ok_or_else(|| bad("bad header"))?;
+        let end = bytes.len().checked_sub(TRAILER).filter(|end| *end >= start).ok_or_else(|| bad("too short"))?;
+        let mut cursor = Cursor(&bytes[end..]);
+        let (length, crc) = match (cursor.u64(), cursor.u32()) {
+            (Ok(length), Ok(crc)) => (length, crc),
+            _ => return Err(bad("too short")),
+        };
+        if length != (end - start) as u64 || crc32fast::hash(&bytes[start..end]) != crc {
+            return Err(bad("checksum differs"));
+        }
+        bytes.truncate(end);
+        bytes.drain(..start);
+        Ok((header, bytes))
+    }
+}
+
+fn damaged(path: &Path, what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("snapshot `{}` is damaged: {what}", path.display()))
+}
+
+fn read_header(bytes: &[u8]) -> Option<(Header, usize)> {
+    let mut cursor = Cursor(bytes);
+    if cursor.take(MAGIC.len()).ok()? != MAGIC {
+        return None;
+    }
+    let (length, crc) = (cursor.u32().ok()? as usize, cursor.u32().ok()?);
+    if length > HEADER_MAX {
+        return None;
+    }
+    let body = cursor.take(length).ok()?;
+    let header: Header = (crc32fast::hash(body) == crc).then(|| codec::decode(body).ok()).flatten()?;
+    (header.format == FORMAT).then_some((header, MAGIC.len() + 8 + length))
+}
+
+/// Writes bytes and keeps their checksum.
+struct Checked<W> {
+    out: W,
+    crc: crc32fast::Hasher,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Checked<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.out.write(buf)?;
+        self.crc.update(&buf[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// The directory of snapshots. Its calls block.
+#[derive(Debug)]
+pub(crate) struct Store {
+    dir: PathBuf,
+    cluster: String,
+    count: AtomicU64,
+}
+
+impl Store {
+    /// Opens the directory, removes what was never finished, and tells the last entry in the newest snapshot.
+    pub(crate) fn open(dir: &Path, identity: &Identity) -> Result<(Store, Option<own::LogId>), WalError> {
+        RealDisk
+            .create_dir_all(dir)
+            .map_err(|source| DiskError::NotCreatable { path: dir.to_path_buf(), source })?;
+        let named = |doing| move |source| DiskError::new(doing, dir, source);
+        for name in RealDisk.list(dir).map_err(named("listing"))? {
+            if name.ends_with(".tmp") {
+                fs::remove_file(dir.join(&name)).map_err(named("removal"))?;
+            }
+        }
+        let store = Store { dir: dir.to_path_buf(), cluster: identity.cluster.clone(), count: AtomicU64::new(0) };
+        let Some((header, snapshot)) = store.newest().map_err(named("read"))? else { return Ok((store, None)) };
+        if header.cluster != identity.cluster {
+            let (found, wanted) = (header.cluster, identity.cluster.clone());
+            return Err(WalError::OtherCluster { path: snapshot.path, found, wanted });
+        }
+        Ok((store, header.last))
+    }
+
+    /// The newest snapshot with its header.
+    pub(crate) fn newest(&self) -> io::Result<Option<(Header, SnapshotFile)>> {
+        let names = RealDisk.list(&self.dir)?;
+        let Some(name) = names.iter().rfind(|name| name.ends_with(".snap")) else { return Ok(None) };
+        let snapshot = SnapshotFile::open(self.dir.join(name))?;
+        Ok(Some((self.header(&snapshot)?, snapshot)))
+    }
+
+    fn header(&self, snapshot: &SnapshotFile) -> io::Result<Header> {
+        let mut bytes = vec![0; (snapshot.bytes as usize).min(HEADER_MAX + 16)];
+        snapshot.read_at(0, &mut bytes)?;
+        Ok(read_header(&bytes).ok_or_else(|| damaged(&snapshot.path, "bad header"))?.0)
+    }
+
+    /// A new file for a snapshot that is not whole yet.
+    pub(crate) fn temporary(&self) -> io::Result<(File, PathBuf)> {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let path = self.dir.join(format!("{count}.tmp"));
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        Ok((file, path))
+    }
+
+    /// Writes a snapshot whose state `write` puts out.
+    pub(crate) fn write(
+        &self,
+        last: Option<own::LogId>,
+        members: Members,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<SnapshotFile> {
+        let header = Header { format: FORMAT, cluster: self.cluster.clone(), last, members };
+        let body = codec::encode(&header).expect("numbers and strings always encode");
+        let (mut file, path) = self.temporary()?;
+        file.write_all(MAGIC)?;
+        file.write_all(&(body.len() as u32).to_le_bytes())?;
+        file.write_all(&crc32fast::hash(&body).to_le_bytes())?;
+        file.write_all(&body)?;
+        let checked = Checked { out: file, crc: crc32fast::Hasher::new(), bytes: 0 };
+        let mut out = BufWriter::with_capacity(1 << 20, checked);
+        write(&mut out)?;
+        let Checked { out: mut file, crc, bytes } = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.write_all(&bytes.to_le_bytes())?;
+        file.write_all(&crc.finalize().to_le_bytes())?;
+        file.sync_all()?;
+        self.adopt(&path, last)
+    }
+
+    /// Opens a file made by [`Store::temporary`] that is complete and synced.
+    pub(crate) fn received(&self, path: PathBuf) -> io::Result<SnapshotFile> {
+        SnapshotFile::open(path)
+    }
+
+    /// Gives a whole, synced file its name and removes older snapshots.
+    pub(crate) fn adopt(&self, from: &Path, last: Option<own::LogId>) -> io::Result<SnapshotFile> {
+        let last = last.unwrap_or_default();
+        let path = self.dir.join(format!("{:020}-{:010}-{}.snap", last.index, last.term, last.node));
+        if path != from {
+            fs::rename(from, &path)?;
+            RealDisk.sync_dir(&self.dir)?;
+        }
+        let mut names: Vec<String> = RealDisk.list(&self.dir)?;
+        names.retain(|name| name.ends_with(".snap"));
+        let old = names.len().saturating_sub(KEPT);
+        for name in names.iter().take(old) {
+            fs::remove_file(self.dir.join(name))?;
+        }
+        SnapshotFile::open(path)
+    }
+}
