@@ -168,7 +168,7 @@ fn a_dead_interface_gives_way_to_another_axb_gateway() {
     for n in 0..40 {
         api.add(
             "x-numbers",
-            json!({ "interface": "dead", "number": format!("171000000{n:02}"), "line_limit": 20 }),
+            json!({ "interface": "dead", "number": format!("170001000{n:02}"), "line_limit": 20 }),
         );
     }
     let platform = api.find("routing-gateways", "name", "platform");
