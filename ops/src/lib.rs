@@ -7,4 +7,11 @@
 //!
 //! Start reading at [`switch`], the one thing it needs from the process.
 
+pub mod api;
+pub mod cli;
+pub mod dto;
+pub mod log;
+pub mod metrics;
+mod rows;
+pub mod seed;
 pub mod switch;

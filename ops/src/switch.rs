@@ -4,6 +4,7 @@
 //! [`Switch::ask`] as a [`Query`], which the process carries to that node and has answered there by [`answer`]; so the
 //! process needs one message kind for the whole admin API, and a new question needs no new wiring.
 
+use crate::{dto, rows};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,6 +36,9 @@ pub trait Switch: Send + Sync + 'static {
 
     /// This node's counters, as `GET /api/v1/status` shows them.
     fn local(&self) -> NodeStatus;
+
+    /// This node's store of records.
+    fn store(&self) -> Arc<tandem_billing::Store>;
 
     /// Tells a call that lives on this node to end with reason `admin_hangup`. False: no such call here.
     fn hang_up(&self, call: CallId) -> bool;
@@ -249,17 +253,65 @@ pub struct TableDigest {
     pub table: String,
     /// Rows.
     pub rows: u64,
-    /// FNV-1a over the rows' encoding, in the order of their ids.
+    /// FNV-1a over the rows as JSON, in the order of their ids.
     pub hash: u64,
 }
 
 impl Digest {
-    /// Of a state that has applied everything up to `applied`.
+    /// Of a state that has applied everything up to `applied`. Walks all of it: some milliseconds for 100,000 rows.
     pub fn of(state: &State, applied: u64) -> Digest {
+        let mut tables: Vec<TableDigest> = dto::TABLES
+            .into_iter()
+            .map(|table| {
+                let rows = rows::ids(state, table).filter_map(|id| state.row(table, id));
+                TableDigest::of(dto::path(table), rows)
+            })
+            .collect();
+        tables.push(TableDigest::of("devices", state.devices()));
+        tables.push(TableDigest::of("calls", state.calls()));
+        tables.push(TableDigest::of("bindings", state.bindings()));
         Digest {
             applied,
             state_hash: state.hash(),
-            tables: Vec::new(),
+            tables,
         }
+    }
+}
+
+impl TableDigest {
+    fn of<R: Serialize>(table: &str, rows: impl Iterator<Item = R>) -> TableDigest {
+        let (mut count, mut hash) = (0, Fnv::default());
+        for row in rows {
+            count += 1;
+            // Rows are plain data, and the sink takes everything.
+            let _ = serde_json::to_writer(&mut hash, &row);
+        }
+        TableDigest {
+            table: table.to_owned(),
+            rows: count,
+            hash: hash.0,
+        }
+    }
+}
+
+/// FNV-1a, 64 bits: no defence against malice, which a comparison of two own nodes does not need.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl std::io::Write for Fnv {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }

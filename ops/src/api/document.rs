@@ -1,0 +1,500 @@
+//! The OpenAPI document, made from the same structs that requests are read into.
+
+use super::Shared;
+use super::problem::Problem;
+use crate::dto::{self, TABLES};
+use crate::seed::Report;
+use actix_web::{HttpResponse, web};
+use tandem_cluster::entity::Table;
+use utoipa::openapi::path::{
+    HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder,
+};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required,
+    ResponseBuilder, Schema,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+pub async fn show(shared: web::Data<Shared>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(shared.document.clone())
+}
+
+/// The document as JSON.
+pub fn json() -> String {
+    // A document is plain data, which JSON always holds.
+    serde_json::to_string(&document()).unwrap_or_default()
+}
+
+/// One operation that is not of a table.
+struct Plain {
+    method: HttpMethod,
+    path: &'static str,
+    summary: &'static str,
+    query: &'static [&'static str],
+    /// Fields of the JSON body and whether each must be there.
+    body: &'static [(&'static str, bool)],
+}
+
+const fn get(path: &'static str, summary: &'static str, query: &'static [&'static str]) -> Plain {
+    Plain {
+        method: HttpMethod::Get,
+        path,
+        summary,
+        query,
+        body: &[],
+    }
+}
+
+const fn post(
+    path: &'static str,
+    summary: &'static str,
+    body: &'static [(&'static str, bool)],
+) -> Plain {
+    Plain {
+        method: HttpMethod::Post,
+        path,
+        summary,
+        query: &[],
+        body,
+    }
+}
+
+const PAGE: &[&str] = &["limit", "cursor"];
+const RECORDS: &[&str] = &[
+    "limit",
+    "cursor",
+    "newest_first",
+    "since",
+    "until",
+    "account",
+    "axb_account",
+    "caller",
+    "callee",
+    "x",
+    "a",
+    "gateway",
+    "end_reason",
+    "flow_no",
+];
+const EXPORT: &[&str] = &[
+    "format",
+    "since",
+    "until",
+    "account",
+    "axb_account",
+    "caller",
+    "callee",
+    "x",
+    "a",
+    "gateway",
+    "end_reason",
+    "flow_no",
+];
+
+const PLAIN: &[Plain] = &[
+    get("/openapi.json", "This document.", &[]),
+    get(
+        "/status",
+        "Counters of this node, or of the node named.",
+        &["node"],
+    ),
+    get("/cluster", "Leader, term and nodes.", &[]),
+    post(
+        "/cluster/drain",
+        "A node takes no new calls.",
+        &[("node", true)],
+    ),
+    post(
+        "/cluster/undrain",
+        "A node takes calls again.",
+        &[("node", true)],
+    ),
+    post(
+        "/cluster/snapshot",
+        "Writes a snapshot on one node or on all.",
+        &[("node", false)],
+    ),
+    post(
+        "/cluster/transfer-leader",
+        "Hands leadership to the node named, or to any other.",
+        &[("node", false)],
+    ),
+    get(
+        "/devices",
+        "AXB 设备: the nodes that ever claimed an access name.",
+        PAGE,
+    ),
+    get("/devices/{name}", "One device.", &[]),
+    Plain {
+        method: HttpMethod::Patch,
+        path: "/devices/{name}",
+        summary: "Changes label, settings or draining of a device.",
+        query: &[],
+        body: &[("label", false), ("settings", false), ("draining", false)],
+    },
+    post(
+        "/devices/{name}/info",
+        "系统信息: counters of a device.",
+        &[],
+    ),
+    post(
+        "/devices/{name}/sync",
+        "同步数据: compares a device's tables with the leader's.",
+        &[],
+    ),
+    get("/bindings", "AXB 当前绑定.", PAGE),
+    get("/bindings/{id}", "One binding.", &[]),
+    post(
+        "/bindings/{id}/unbind",
+        "解除绑定: the row goes when the platform lets go.",
+        &[],
+    ),
+    post(
+        "/bindings/{id}/force-unbind",
+        "强制解绑: the row goes whatever the platform says.",
+        &[],
+    ),
+    get("/calls", "Calls in progress.", PAGE),
+    get("/calls/{id}", "One call.", &[]),
+    post("/calls/{id}/hangup", "Ends a call.", &[]),
+    get("/cdrs", "话单.", RECORDS),
+    get(
+        "/cdrs/export",
+        "话单 as JSON lines or CSV, in the order stored.",
+        EXPORT,
+    ),
+    get("/axb-cdrs", "AXB 历史话单.", RECORDS),
+    get(
+        "/axb-cdrs/export",
+        "AXB 历史话单 as JSON lines or CSV, in the order stored.",
+        EXPORT,
+    ),
+    get(
+        "/reports/axb-settlement",
+        "AXB 结算报表.",
+        &[
+            "since",
+            "until",
+            "period",
+            "account",
+            "offset_min",
+            "limit",
+            "cursor",
+        ],
+    ),
+    get("/payments", "缴费记录.", PAGE),
+    post(
+        "/payments",
+        "缴费: moves money.",
+        &[("account", true), ("amount", true), ("memo", false)],
+    ),
+    get("/audit", "Who changed what.", PAGE),
+    post(
+        "/seed",
+        "Makes the cluster hold the rows of a seed file (TOML).",
+        &[],
+    ),
+];
+
+/// The whole document.
+pub fn document() -> OpenApi {
+    let mut paths = PathsBuilder::new();
+    for plain in PLAIN {
+        paths = paths.path(
+            format!("/api/v1{}", plain.path),
+            PathItem::new(plain.method.clone(), operation(plain)),
+        );
+    }
+    for table in TABLES {
+        let (many, one) = table_paths(table);
+        paths = paths.path(format!("/api/v1/{}", dto::path(table)), many);
+        paths = paths.path(format!("/api/v1/{}/{{name}}", dto::path(table)), one);
+    }
+    let mut components = ComponentsBuilder::new()
+        .schema(Problem::name(), Problem::schema())
+        .schema(Report::name(), Report::schema())
+        .schema(dto::PrefixList::name(), dto::PrefixList::schema())
+        .schema(dto::Section::name(), dto::Section::schema())
+        .schema(dto::XState::name(), dto::XState::schema())
+        .schema(dto::Protocol::name(), dto::Protocol::schema())
+        .security_scheme(
+            "token",
+            SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()),
+        );
+    for table in TABLES {
+        components = components.schema(schema_name(table), schema(table));
+    }
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Tandem admin API")
+                .version("v1")
+                .description(Some(
+                    "Amounts are decimal strings, times RFC 3339 UTC with milliseconds. Lists answer `items` and \
+                     `next_cursor`; any field of a row may be a query parameter that rows must equal, or begin with \
+                     when it ends in `*`. Rows refer to each other by name; `<field>_id` stands beside each and may \
+                     be written instead. Every row has `id`, `version`, `created_at` and `updated_at`. With the \
+                     header `Idempotency-Key` a repeated change answers as the first time.",
+                ))
+                .build(),
+        )
+        .paths(paths.build())
+        .components(Some(components.build()))
+        .security(Some([SecurityRequirement::new("token", std::iter::empty::<String>())]))
+        .build()
+}
+
+fn operation(plain: &Plain) -> OperationBuilder {
+    let tag = plain.path.split('/').nth(1).unwrap_or_default();
+    let mut operation = OperationBuilder::new()
+        .tag(tag)
+        .operation_id(Some(identity(&plain.method, plain.path)))
+        .summary(Some(plain.summary));
+    for part in plain
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    {
+        operation = operation.parameter(in_path(part));
+    }
+    for name in plain.query {
+        operation = operation.parameter(in_query(name));
+    }
+    if !plain.body.is_empty() {
+        let mut object = ObjectBuilder::new();
+        for (field, needed) in plain.body {
+            let kind = match *field {
+                "settings" => Type::Object,
+                "draining" => Type::Boolean,
+                _ => Type::String,
+            };
+            object = object.property(*field, of(kind));
+            if *needed {
+                object = object.required(*field);
+            }
+        }
+        operation = operation.request_body(Some(
+            RequestBodyBuilder::new()
+                .content(
+                    "application/json",
+                    Content::new(Some(RefOr::T(Schema::Object(object.build())))),
+                )
+                .required(Some(Required::True))
+                .build(),
+        ));
+    }
+    let answer = match plain.path {
+        "/seed" => {
+            operation = operation.request_body(Some(
+                RequestBodyBuilder::new()
+                    .content("application/toml", Content::new(Some(of(Type::String))))
+                    .build(),
+            ));
+            RefOr::Ref(Ref::from_schema_name(Report::name()))
+        }
+        path if !path.ends_with("/export") && plain.query.contains(&"cursor") => {
+            page_of(of(Type::Object))
+        }
+        _ => of(Type::Object),
+    };
+    let (status, kind) = match (&plain.method, plain.path) {
+        (HttpMethod::Post, "/payments") => ("201", "application/json"),
+        (HttpMethod::Post, path) if path.ends_with("/unbind") || path.ends_with("/hangup") => {
+            ("202", "application/json")
+        }
+        (_, path) if path.ends_with("/export") => ("200", "application/x-ndjson"),
+        _ => ("200", "application/json"),
+    };
+    problems(operation).response(
+        status,
+        ResponseBuilder::new()
+            .description("Done.")
+            .content(kind, Content::new(Some(answer)))
+            .build(),
+    )
+}
+
+fn table_paths(table: Table) -> (PathItem, PathItem) {
+    let (path, noun) = (dto::path(table), dto::noun(table));
+    let row = || RefOr::Ref(Ref::from_schema_name(schema_name(table)));
+    let shown = |answer| {
+        ResponseBuilder::new()
+            .description("Done.")
+            .content("application/json", Content::new(Some(answer)))
+            .build()
+    };
+    let begin = |method: HttpMethod, path: &str, summary: String| {
+        let operation = OperationBuilder::new()
+            .tag(dto::path(table))
+            .operation_id(Some(identity(&method, path)))
+            .summary(Some(summary));
+        problems(operation)
+    };
+    let body = || {
+        RequestBodyBuilder::new()
+            .content("application/json", Content::new(Some(row())))
+            .required(Some(Required::True))
+            .build()
+    };
+    let one = format!("/{path}/{{name}}");
+    let mut many = PathItem::new(
+        HttpMethod::Get,
+        begin(
+            HttpMethod::Get,
+            &format!("/{path}"),
+            format!("Lists {noun}s."),
+        )
+        .parameter(in_query("limit"))
+        .parameter(in_query("cursor"))
+        .response("200", shown(page_of(row()))),
+    );
+    many.merge_operations(PathItem::new(
+        HttpMethod::Post,
+        begin(
+            HttpMethod::Post,
+            &format!("/{path}"),
+            format!("Makes a row: {noun}."),
+        )
+        .request_body(Some(body()))
+        .response("201", shown(row())),
+    ));
+    let item = |method: HttpMethod, summary: &str| {
+        begin(method, &one, format!("{summary}: {noun}.")).parameter(in_path("name"))
+    };
+    let mut item_path = PathItem::new(
+        HttpMethod::Get,
+        item(HttpMethod::Get, "Shows a row").response("200", shown(row())),
+    );
+    for (method, summary) in [
+        (HttpMethod::Put, "Replaces a row"),
+        (HttpMethod::Patch, "Changes fields of a row"),
+    ] {
+        let operation = item(method.clone(), summary)
+            .request_body(Some(body()))
+            .response("200", shown(row()));
+        item_path.merge_operations(PathItem::new(method, operation));
+    }
+    item_path.merge_operations(PathItem::new(
+        HttpMethod::Delete,
+        item(HttpMethod::Delete, "Removes a row")
+            .parameter(in_query("version"))
+            .response(
+                "204",
+                ResponseBuilder::new().description("Removed.").build(),
+            ),
+    ));
+    (many, item_path)
+}
+
+fn problems(operation: OperationBuilder) -> OperationBuilder {
+    let problem = || {
+        ResponseBuilder::new()
+            .description("Refused; `code` says why.")
+            .content(
+                "application/problem+json",
+                Content::new(Some(RefOr::<Schema>::Ref(Ref::from_schema_name(
+                    Problem::name(),
+                )))),
+            )
+            .build()
+    };
+    operation
+        .response("4XX", problem())
+        .response("5XX", problem())
+}
+
+fn page_of(row: RefOr<Schema>) -> RefOr<Schema> {
+    let next = ObjectBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::String, Type::Null]))
+        .build();
+    RefOr::T(Schema::Object(
+        ObjectBuilder::new()
+            .property("items", ArrayBuilder::new().items(row))
+            .property("next_cursor", next)
+            .required("items")
+            .required("next_cursor")
+            .build(),
+    ))
+}
+
+fn of(kind: Type) -> RefOr<Schema> {
+    RefOr::T(Schema::Object(
+        ObjectBuilder::new()
+            .schema_type(SchemaType::Type(kind))
+            .build(),
+    ))
+}
+
+fn in_query(name: &str) -> ParameterBuilder {
+    let kind = match name {
+        "limit" | "version" | "offset_min" => Type::Integer,
+        "newest_first" => Type::Boolean,
+        _ => Type::String,
+    };
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .schema(Some(of(kind)))
+}
+
+fn in_path(name: &str) -> ParameterBuilder {
+    let kind = if name == "id" {
+        Type::Integer
+    } else {
+        Type::String
+    };
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .schema(Some(of(kind)))
+}
+
+/// A name for programs that are made from the document: `get_bindings_id`.
+fn identity(method: &HttpMethod, path: &str) -> String {
+    let method = match method {
+        HttpMethod::Get => "get",
+        HttpMethod::Post => "post",
+        HttpMethod::Put => "put",
+        HttpMethod::Patch => "patch",
+        _ => "delete",
+    };
+    let words = path
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
+    words.fold(method.to_owned(), |name, word| name + "_" + word)
+}
+
+fn schema_name(table: Table) -> String {
+    match table {
+        Table::Interfaces => dto::Interface::name(),
+        Table::XNumbers => dto::XNumber::name(),
+        Table::AGroups => dto::AGroup::name(),
+        Table::ANumbers => dto::ANumber::name(),
+        Table::MappingGateways => dto::MappingGateway::name(),
+        Table::RoutingGateways => dto::RoutingGateway::name(),
+        Table::Accounts => dto::Account::name(),
+        Table::FeeRates => dto::FeeRate::name(),
+    }
+    .into_owned()
+}
+
+/// The fields of a table's rows.
+pub(crate) fn schema(table: Table) -> RefOr<Schema> {
+    match table {
+        Table::Interfaces => dto::Interface::schema(),
+        Table::XNumbers => dto::XNumber::schema(),
+        Table::AGroups => dto::AGroup::schema(),
+        Table::ANumbers => dto::ANumber::schema(),
+        Table::MappingGateways => dto::MappingGateway::schema(),
+        Table::RoutingGateways => dto::RoutingGateway::schema(),
+        Table::Accounts => dto::Account::schema(),
+        Table::FeeRates => dto::FeeRate::schema(),
+    }
+}

@@ -1,0 +1,263 @@
+//! The admin API: HTTP for people's tools, other programs and Prometheus.
+//!
+//! [`start`] opens the port and runs the server on threads of its own, so that neither a long list nor a slow reader
+//! takes time from calls. Everything below `/api/v1` needs a bearer token; `/livez`, `/readyz`, `/metrics`, `/version`
+//! and the page at `/` need none. Errors are problem+json ([`problem::Problem`]).
+//!
+//! A route stands in [`routes`]; its document for OpenAPI in `document`; a test holds the two together.
+
+mod auth;
+mod document;
+mod live;
+mod open;
+mod params;
+pub mod problem;
+mod records;
+mod tables;
+
+pub use auth::{Access, Token};
+pub(crate) use document::schema;
+
+use crate::metrics::Metrics;
+use crate::switch::Switch;
+use actix_web::dev::{ServerHandle, Service};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpResponse, HttpServer, ResponseError, web};
+use problem::Problem;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Largest body of a request, bytes.
+const BODY_MAX: usize = 1 << 20;
+/// Largest seed file, bytes.
+const SEED_MAX: usize = 64 << 20;
+/// How long running requests may take at a graceful stop.
+const STOP_SECS: u64 = 5;
+
+/// How the API is served.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Who may use it. Without tokens only the open paths answer.
+    pub tokens: Vec<Token>,
+    /// Threads that answer, at least 1.
+    pub workers: usize,
+}
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The port cannot be had.
+    #[error("admin API cannot listen on {listen}")]
+    Listen {
+        /// Where it was to listen.
+        listen: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No thread can be made.
+    #[error("admin API cannot start its thread")]
+    Thread(#[source] io::Error),
+}
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub switch: Arc<dyn Switch>,
+    pub metrics: Metrics,
+    pub tokens: Vec<Token>,
+    pub document: String,
+}
+
+/// A running server. Dropping it leaves it running; see [`Api::stop`].
+pub struct Api {
+    address: SocketAddr,
+    handle: ServerHandle,
+    thread: Option<std::thread::JoinHandle<io::Result<()>>>,
+}
+
+impl Api {
+    /// Where it listens; tells the port when port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no new connections, lets running requests end for at most 5 s, and stops.
+    pub async fn stop(mut self) {
+        self.handle.stop(true).await;
+        if let Some(thread) = self.thread.take() {
+            // The server has ended; its thread does so at once. A panic in it has been printed already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Opens the port and serves until [`Api::stop`]. Needs no runtime and blocks only while it opens the port.
+pub fn start(config: Config, switch: Arc<dyn Switch>, metrics: Metrics) -> Result<Api, ServeError> {
+    let listen = config.listen;
+    let refused = |source| ServeError::Listen { listen, source };
+    let shared = web::Data::new(Shared {
+        switch,
+        metrics: metrics.clone(),
+        tokens: config.tokens,
+        document: document::json(),
+    });
+    let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new()
+        .name("admin-api".into())
+        .spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let server = HttpServer::new(move || {
+                    let shared = shared.clone();
+                    App::new()
+                        .app_data(shared)
+                        .wrap_fn(counted)
+                        .configure(routes)
+                })
+                .workers(config.workers.max(1))
+                .disable_signals()
+                .shutdown_timeout(STOP_SECS)
+                .bind(listen);
+                let server = match server {
+                    Ok(server) => server,
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        return Ok(());
+                    }
+                };
+                let address = server.addrs().first().copied().unwrap_or(listen);
+                let running = server.run();
+                let _ = ready.send(Ok((address, running.handle())));
+                actix_web::rt::spawn(async move {
+                    loop {
+                        actix_web::rt::time::sleep(Duration::from_secs(5)).await;
+                        metrics.upkeep();
+                    }
+                });
+                running.await
+            })
+        })
+        .map_err(ServeError::Thread)?;
+    match started.recv() {
+        Ok(Ok((address, handle))) => {
+            tracing::info!(%address, "admin api listens");
+            Ok(Api {
+                address,
+                handle,
+                thread: Some(thread),
+            })
+        }
+        Ok(Err(error)) => Err(refused(error)),
+        Err(_) => Err(refused(io::Error::other("its thread ended"))),
+    }
+}
+
+/// Counts every answer.
+fn counted<S, B>(
+    request: actix_web::dev::ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<actix_web::dev::ServiceResponse<B>, actix_web::Error>> + use<S, B>
+where
+    S: Service<
+            actix_web::dev::ServiceRequest,
+            Response = actix_web::dev::ServiceResponse<B>,
+            Error = actix_web::Error,
+        >,
+{
+    let began = Instant::now();
+    let method = match request.method().as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        _ => "other",
+    };
+    let answer = service.call(request);
+    async move {
+        let answer = answer.await;
+        let status = match &answer {
+            Ok(response) => response.status(),
+            Err(error) => error.as_response_error().status_code(),
+        };
+        crate::metrics::answered(method, status.as_u16(), began.elapsed());
+        answer
+    }
+}
+
+/// All routes.
+fn routes(app: &mut web::ServiceConfig) {
+    let path = |path: &str| web::resource(path.to_owned()).default_service(web::to(wrong_method));
+    let api = web::scope("/api/v1")
+        .wrap(from_fn(auth::check))
+        .service(path("/openapi.json").route(web::get().to(document::show)))
+        .service(path("/status").route(web::get().to(live::status)))
+        .service(path("/cluster").route(web::get().to(live::cluster)))
+        .service(path("/cluster/drain").route(web::post().to(live::drain)))
+        .service(path("/cluster/undrain").route(web::post().to(live::undrain)))
+        .service(path("/cluster/snapshot").route(web::post().to(live::snapshot)))
+        .service(path("/cluster/transfer-leader").route(web::post().to(live::transfer_leader)))
+        .service(path("/devices").route(web::get().to(live::devices)))
+        .service(
+            path("/devices/{name}")
+                .route(web::get().to(live::device))
+                .route(web::patch().to(live::edit_device)),
+        )
+        .service(path("/devices/{name}/info").route(web::post().to(live::info)))
+        .service(path("/devices/{name}/sync").route(web::post().to(live::sync)))
+        .service(path("/bindings").route(web::get().to(live::bindings)))
+        .service(path("/bindings/{id}").route(web::get().to(live::binding)))
+        .service(path("/bindings/{id}/unbind").route(web::post().to(live::unbind)))
+        .service(path("/bindings/{id}/force-unbind").route(web::post().to(live::force_unbind)))
+        .service(path("/calls").route(web::get().to(live::calls)))
+        .service(path("/calls/{id}").route(web::get().to(live::call)))
+        .service(path("/calls/{id}/hangup").route(web::post().to(live::hangup)))
+        .service(path("/cdrs").route(web::get().to(records::cdrs)))
+        .service(path("/cdrs/export").route(web::get().to(records::cdr_export)))
+        .service(path("/axb-cdrs").route(web::get().to(records::axb_cdrs)))
+        .service(path("/axb-cdrs/export").route(web::get().to(records::axb_cdr_export)))
+        .service(path("/reports/axb-settlement").route(web::get().to(records::settlement)))
+        .service(
+            path("/payments")
+                .route(web::get().to(live::payments))
+                .route(web::post().to(live::pay)),
+        )
+        .service(path("/audit").route(web::get().to(live::audit)))
+        .service(path("/seed").route(web::post().to(tables::seed)))
+        .service(
+            path("/{table}")
+                .route(web::get().to(tables::list))
+                .route(web::post().to(tables::add)),
+        )
+        .service(
+            // Names of A numbers and fee rates hold a slash.
+            path("/{table}/{key:.+}")
+                .route(web::get().to(tables::show))
+                .route(web::put().to(tables::replace))
+                .route(web::patch().to(tables::change))
+                .route(web::delete().to(tables::remove)),
+        )
+        .default_service(web::to(nothing));
+    app.service(path("/livez").route(web::get().to(open::livez)))
+        .service(path("/readyz").route(web::get().to(open::readyz)))
+        .service(path("/metrics").route(web::get().to(open::metrics)))
+        .service(path("/version").route(web::get().to(open::version)))
+        .service(path("/").route(web::get().to(open::console)))
+        .service(api)
+        .default_service(web::to(nothing));
+}
+
+async fn nothing(request: actix_web::HttpRequest) -> HttpResponse {
+    Problem::not_found(format!("no path `{}`", request.path())).error_response()
+}
+
+async fn wrong_method(request: actix_web::HttpRequest) -> HttpResponse {
+    let detail = format!("`{}` does not take {}", request.path(), request.method());
+    let status = actix_web::http::StatusCode::METHOD_NOT_ALLOWED;
+    Problem::new(status, "method_not_allowed", detail).error_response()
+}
+
+#[cfg(test)]
+mod tests;

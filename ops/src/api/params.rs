@@ -1,0 +1,207 @@
+//! Query parameters, bodies and pages, alike for all lists.
+
+use super::problem::Problem;
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, web};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::str::FromStr;
+
+/// Rows of a page when the request does not say.
+const LIMIT: usize = 100;
+/// Most rows of a page.
+pub const LIMIT_MAX: usize = 1_000;
+/// Most query parameters of a request.
+const PARAMETERS_MAX: usize = 64;
+
+/// Query parameters; each is taken once, and what is left over at the end is a mistake.
+pub struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Of a request.
+    pub fn of(request: &HttpRequest) -> Result<Params, Problem> {
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
+            .map_err(|error| Problem::bad_request(format!("query: {error}")))?
+            .into_inner();
+        if pairs.len() > PARAMETERS_MAX {
+            return Err(Problem::bad_request(format!(
+                "more than {PARAMETERS_MAX} query parameters"
+            )));
+        }
+        Ok(Params(pairs))
+    }
+
+    /// A parameter's text.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        let at = self.0.iter().position(|(key, _)| key == name)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// A parameter that is read.
+    pub fn read<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, Problem>
+    where
+        T::Err: std::fmt::Display,
+    {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        text.parse()
+            .map(Some)
+            .map_err(|error| Problem::bad_request(format!("`{name}`: {error}")))
+    }
+
+    /// `limit`, 1 to 1,000.
+    pub fn limit(&mut self) -> Result<usize, Problem> {
+        match self.read::<usize>("limit")? {
+            None => Ok(LIMIT),
+            Some(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
+            Some(limit) => Err(Problem::bad_request(format!(
+                "`limit`: {limit} is not within 1 and {LIMIT_MAX}"
+            ))),
+        }
+    }
+
+    /// `cursor` as an answer gave it.
+    pub fn cursor(&mut self) -> Result<Option<u64>, Problem> {
+        let Some(text) = self.text("cursor") else {
+            return Ok(None);
+        };
+        match u64::from_str_radix(text.trim_start_matches('c'), 16) {
+            Ok(cursor) if text.starts_with('c') => Ok(Some(cursor)),
+            _ => Err(Problem::bad_request(format!(
+                "`cursor`: `{text}` is none of ours"
+            ))),
+        }
+    }
+
+    /// Whatever is left is a mistake.
+    pub fn done(self) -> Result<(), Problem> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(Problem::bad_request(format!("no query parameter `{name}`"))),
+        }
+    }
+
+    /// What is left are conditions on fields.
+    fn filters(self) -> Vec<(String, String)> {
+        self.0
+    }
+}
+
+/// One page, as every list answers it.
+pub fn page(items: Vec<Value>, next: Option<u64>) -> Value {
+    // A cursor is opaque, so it does not look like a number that one could count up.
+    json!({"items": items, "next_cursor": next.map(|next| format!("c{next:x}"))})
+}
+
+/// Walks rows in the order of their keys and answers the page that the request asks for. A row is made into JSON only
+/// when its turn comes. Conditions are `field=value`; a value that ends in `*` fits by its beginning.
+pub fn list<R>(
+    request: &HttpRequest,
+    rows: impl Iterator<Item = (u64, R)>,
+    view: impl Fn(R) -> Value,
+) -> Result<Value, Problem> {
+    let mut params = Params::of(request)?;
+    let (limit, cursor) = (params.limit()?, params.cursor()?);
+    let filters = params.filters();
+    let mut items = Vec::new();
+    let mut last = 0;
+    for (key, row) in rows.filter(|(key, _)| cursor.is_none_or(|cursor| *key > cursor)) {
+        let row = view(row);
+        if !fits(&row, &filters)? {
+            continue;
+        }
+        if items.len() == limit {
+            return Ok(page(items, Some(last)));
+        }
+        items.push(row);
+        last = key;
+    }
+    Ok(page(items, None))
+}
+
+fn fits(row: &Value, filters: &[(String, String)]) -> Result<bool, Problem> {
+    let mut all = true;
+    for (name, wanted) in filters {
+        let value = row
+            .get(name)
+            .ok_or_else(|| Problem::bad_request(format!("no field `{name}` to filter by")))?;
+        all &= match value {
+            Value::Array(items) => items.iter().any(|item| equals(item, wanted)),
+            value => equals(value, wanted),
+        };
+    }
+    Ok(all)
+}
+
+fn equals(value: &Value, wanted: &str) -> bool {
+    let text = match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match wanted.strip_suffix('*') {
+        // An X number's caller `0571*` is itself written with a star.
+        Some(head) => text.starts_with(head) || text == wanted,
+        None => text == wanted,
+    }
+}
+
+/// The body as bytes, at most `most` of them.
+pub async fn bytes(payload: web::Payload, most: usize) -> Result<web::Bytes, Problem> {
+    match payload.to_bytes_limited(most).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => Err(Problem::bad_request(format!("body: {error}"))),
+        Err(_) => {
+            let detail = format!("the body is larger than {most} bytes");
+            Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                detail,
+            ))
+        }
+    }
+}
+
+/// The body as a JSON object.
+pub async fn object(payload: web::Payload) -> Result<Map<String, Value>, Problem> {
+    let bytes = bytes(payload, super::BODY_MAX).await?;
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Problem::bad_request("the body is not a JSON object")),
+        Err(error) => Err(Problem::bad_request(format!(
+            "the body is not JSON: {error}"
+        ))),
+    }
+}
+
+/// The id of an edit: from `Idempotency-Key`, so that a repeat gives the first answer again, else random.
+pub fn request_id(request: &HttpRequest) -> Result<u64, Problem> {
+    let Some(key) = request.headers().get("Idempotency-Key") else {
+        return Ok(rand::random());
+    };
+    if key.is_empty() || key.len() > 256 {
+        return Err(Problem::bad_request("`Idempotency-Key` has 1 to 256 bytes"));
+    }
+    let mut hash = Sha256::new();
+    // One key on two paths is two requests.
+    for part in [
+        request.method().as_str().as_bytes(),
+        request.path().as_bytes(),
+        key.as_bytes(),
+    ] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let hash: [u8; 32] = hash.finalize().into();
+    Ok(hash
+        .iter()
+        .take(8)
+        .fold(0, |id, byte| id << 8 | u64::from(*byte)))
+}
+
+/// A whole number in a path.
+pub fn number(text: &str, what: &str) -> Result<u64, Problem> {
+    text.parse()
+        .map_err(|_| Problem::not_found(format!("no {what} `{text}`")))
+}

@@ -1,0 +1,494 @@
+//! What can be typed.
+
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use tandem_cluster::entity::Table;
+
+/// Options of every client command.
+#[derive(Clone, Debug, Args)]
+pub struct Globals {
+    /// Addresses of the admin API; the next one is tried when one does not answer.
+    #[arg(
+        long,
+        global = true,
+        env = "TANDEM_SERVER",
+        value_delimiter = ',',
+        value_name = "URL,…",
+        default_value = "http://127.0.0.1:15180"
+    )]
+    pub server: Vec<String>,
+    /// Access token.
+    #[arg(long, global = true, env = "TANDEM_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// File that holds the access token.
+    #[arg(long, global = true, conflicts_with = "token", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// How data is printed; exports default to jsonl, everything else to table.
+    #[arg(short, long, global = true, value_enum)]
+    pub output: Option<Output>,
+    /// Columns to print, in this order.
+    #[arg(long, global = true, value_delimiter = ',', value_name = "FIELD,…")]
+    pub columns: Vec<String>,
+    /// Show it again every two seconds.
+    #[arg(long, global = true)]
+    pub watch: bool,
+    /// Seconds to wait for an answer.
+    #[arg(long, global = true, default_value_t = 30, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+}
+
+/// Forms of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Aligned columns for people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line.
+    Jsonl,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+/// Commands that talk to a running cluster.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Counters of the node that answers.
+    Status {
+        /// Another node, by its access name.
+        node: Option<String>,
+    },
+    /// The nodes and who leads.
+    #[command(subcommand)]
+    Cluster(ClusterVerb),
+    /// AXB 设备: the running nodes.
+    #[command(subcommand)]
+    Device(DeviceVerb),
+    /// AXB 接口管理: connections to X platforms.
+    #[command(subcommand)]
+    Interface(RowVerb),
+    /// X 号码管理.
+    #[command(subcommand)]
+    X(RowVerb),
+    /// AXB 号码组 A.
+    #[command(subcommand)]
+    AGroup(RowVerb),
+    /// A 号码管理.
+    #[command(subcommand)]
+    A(RowVerb),
+    /// 对接网关: peers that send us calls.
+    #[command(subcommand)]
+    MappingGateway(RowVerb),
+    /// 落地网关: peers that we send calls to.
+    #[command(subcommand)]
+    RoutingGateway(RowVerb),
+    /// 账户.
+    #[command(subcommand)]
+    Account(AccountVerb),
+    /// 费率.
+    #[command(subcommand)]
+    Rate(RowVerb),
+    /// AXB 当前绑定.
+    #[command(subcommand)]
+    Binding(BindingVerb),
+    /// Calls in progress.
+    #[command(subcommand)]
+    Call(CallVerb),
+    /// 话单.
+    #[command(subcommand)]
+    Cdr(RecordVerb),
+    /// AXB 历史话单.
+    #[command(subcommand)]
+    AxbCdr(RecordVerb),
+    /// Sums over records.
+    #[command(subcommand)]
+    Report(ReportVerb),
+    /// Who changed what.
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// Configuration from a file.
+    #[command(subcommand)]
+    Seed(SeedVerb),
+}
+
+/// `tandem cluster …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum ClusterVerb {
+    /// Leader, term and nodes.
+    Status,
+    /// A node takes no new calls.
+    Drain {
+        /// Its access name.
+        node: String,
+    },
+    /// A node takes calls again.
+    Undrain {
+        /// Its access name.
+        node: String,
+    },
+    /// Writes a snapshot of the state.
+    Snapshot {
+        /// On this node; on all of them when left out.
+        node: Option<String>,
+    },
+    /// Hands leadership over.
+    TransferLeader {
+        /// To this node; to any other when left out.
+        node: Option<String>,
+    },
+}
+
+/// `tandem device …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum DeviceVerb {
+    /// All devices.
+    List(ListArgs),
+    /// 系统信息 of one.
+    Info {
+        /// 接入名称
+        name: String,
+    },
+    /// 同步数据: compares a device's tables with the leader's.
+    Sync {
+        /// 接入名称
+        name: String,
+    },
+    /// Gives a device its 标识.
+    Label {
+        /// 接入名称
+        name: String,
+        /// 标识
+        label: String,
+    },
+}
+
+/// Verbs of the tables that operators edit.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RowVerb {
+    /// Rows that fit.
+    List(ListArgs),
+    /// One row.
+    Show {
+        /// Name or id.
+        name: String,
+    },
+    /// Makes a row.
+    Add(AddArgs),
+    /// Changes fields of a row.
+    Set(SetArgs),
+    /// Removes a row.
+    Remove(RemoveArgs),
+}
+
+/// `tandem account …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum AccountVerb {
+    /// Rows that fit.
+    List(ListArgs),
+    /// One row.
+    Show {
+        /// Number or id.
+        name: String,
+    },
+    /// Makes a row.
+    Add(AddArgs),
+    /// Changes fields of a row.
+    Set(SetArgs),
+    /// Removes a row.
+    Remove(RemoveArgs),
+    /// 缴费: adds money, or takes it away.
+    Pay {
+        /// Number of the account.
+        account: String,
+        /// Amount, such as 100 or -0.5.
+        #[arg(allow_hyphen_values = true)]
+        amount: String,
+        /// 备注
+        #[arg(long, default_value = "")]
+        memo: String,
+        /// Repeating a payment with the same key pays once.
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<String>,
+    },
+}
+
+/// `… list`
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    /// Conditions; a value that ends in `*` fits by its beginning.
+    #[arg(value_name = "FIELD=VALUE")]
+    pub filters: Vec<String>,
+    /// Most rows to print.
+    #[arg(long)]
+    pub limit: Option<u64>,
+}
+
+/// `… add`
+#[derive(Clone, Debug, Args)]
+pub struct AddArgs {
+    /// Fields of the row; lists are separated by commas, parts of maps are written `params.app_key=…`.
+    #[arg(value_name = "FIELD=VALUE", required_unless_present = "json")]
+    pub fields: Vec<String>,
+    /// Read the row from a JSON file, `-` for standard input; fields given beside it win.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// `… set`
+#[derive(Clone, Debug, Args)]
+pub struct SetArgs {
+    /// Name or id.
+    pub name: String,
+    /// Fields to change; an empty value gives the default again.
+    #[arg(value_name = "FIELD=VALUE", required_unless_present = "json")]
+    pub fields: Vec<String>,
+    /// Read fields from a JSON file, `-` for standard input; fields given beside it win.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Refuse when the row's version is another.
+    #[arg(long)]
+    pub version: Option<u32>,
+}
+
+/// `… remove`
+#[derive(Clone, Debug, Args)]
+pub struct RemoveArgs {
+    /// Names or ids.
+    #[arg(required = true)]
+    pub names: Vec<String>,
+    /// Refuse when the row's version is another.
+    #[arg(long)]
+    pub version: Option<u32>,
+}
+
+/// `tandem binding …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum BindingVerb {
+    /// Bindings that fit.
+    List(ListArgs),
+    /// One binding.
+    Show {
+        /// Its id.
+        id: u64,
+    },
+    /// 解除绑定: the row goes when the platform lets go.
+    Unbind {
+        /// Their ids.
+        #[arg(required = true)]
+        ids: Vec<u64>,
+    },
+    /// 强制解绑: the row goes whatever the platform says.
+    ForceUnbind {
+        /// Their ids.
+        #[arg(required = true)]
+        ids: Vec<u64>,
+    },
+}
+
+/// `tandem call …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum CallVerb {
+    /// Calls that fit.
+    List(ListArgs),
+    /// One call.
+    Show {
+        /// Its id.
+        id: u64,
+    },
+    /// Ends calls.
+    Hangup {
+        /// Their ids.
+        #[arg(required = true)]
+        ids: Vec<u64>,
+    },
+}
+
+/// `tandem cdr …`, `tandem axb-cdr …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum RecordVerb {
+    /// Some records.
+    Query {
+        /// Which.
+        #[command(flatten)]
+        filter: RecordFilter,
+        /// Last stored first.
+        #[arg(long)]
+        newest_first: bool,
+        /// Most records to print.
+        #[arg(long, default_value_t = 100)]
+        limit: u64,
+    },
+    /// All records that fit, in the order they were stored (alike on every node).
+    Export {
+        /// Which.
+        #[command(flatten)]
+        filter: RecordFilter,
+    },
+}
+
+/// Which records.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RecordFilter {
+    /// Started at this time or later (2025-11-21 or 2025-11-21T08:00:00+08:00).
+    #[arg(long)]
+    pub since: Option<String>,
+    /// Started before this time.
+    #[arg(long)]
+    pub until: Option<String>,
+    /// Number of the customer's account.
+    #[arg(long)]
+    pub account: Option<String>,
+    /// Number of the platform's settlement account.
+    #[arg(long)]
+    pub axb_account: Option<String>,
+    /// Caller, as received or after rules.
+    #[arg(long)]
+    pub caller: Option<String>,
+    /// Callee, as received or after rules.
+    #[arg(long)]
+    pub callee: Option<String>,
+    /// X number.
+    #[arg(long)]
+    pub x: Option<String>,
+    /// A number.
+    #[arg(long)]
+    pub a: Option<String>,
+    /// Mapping or routing gateway.
+    #[arg(long)]
+    pub gateway: Option<String>,
+    /// Why the call ended, such as `normal`.
+    #[arg(long)]
+    pub end_reason: Option<String>,
+    /// The record's own number.
+    #[arg(long)]
+    pub flow_no: Option<u64>,
+}
+
+impl RecordFilter {
+    /// The conditions as query parameters.
+    pub fn parameters(&self) -> Vec<(String, String)> {
+        [
+            ("since", self.since.clone()),
+            ("until", self.until.clone()),
+            ("account", self.account.clone()),
+            ("axb_account", self.axb_account.clone()),
+            ("caller", self.caller.clone()),
+            ("callee", self.callee.clone()),
+            ("x", self.x.clone()),
+            ("a", self.a.clone()),
+            ("gateway", self.gateway.clone()),
+            ("end_reason", self.end_reason.clone()),
+            ("flow_no", self.flow_no.map(|number| number.to_string())),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+    }
+}
+
+/// `tandem report …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum ReportVerb {
+    /// AXB 结算报表
+    Axb {
+        /// Started at this time or later.
+        #[arg(long)]
+        since: String,
+        /// Started before this time.
+        #[arg(long)]
+        until: String,
+        /// What a line covers: day, week, month or range.
+        #[arg(long, default_value = "day")]
+        period: String,
+        /// Number of one settlement account.
+        #[arg(long)]
+        account: Option<String>,
+        /// How far local business time is ahead of UTC, minutes.
+        #[arg(long, default_value_t = 480, allow_hyphen_values = true)]
+        offset_min: i32,
+    },
+}
+
+/// `tandem audit …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum AuditVerb {
+    /// Changes that fit, latest last.
+    List(ListArgs),
+}
+
+/// `tandem seed …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum SeedVerb {
+    /// Makes the cluster hold what the file says; rows that are equal are left alone, rows it does not name too.
+    Apply {
+        /// The seed file.
+        file: PathBuf,
+    },
+}
+
+/// One kind of row verbs, whatever command they came by.
+pub(super) enum Rows<'a> {
+    List(&'a ListArgs),
+    Show(&'a str),
+    Add(&'a AddArgs),
+    Set(&'a SetArgs),
+    Remove(&'a RemoveArgs),
+}
+
+impl RowVerb {
+    pub(super) fn rows(&self) -> Rows<'_> {
+        match self {
+            RowVerb::List(args) => Rows::List(args),
+            RowVerb::Show { name } => Rows::Show(name),
+            RowVerb::Add(args) => Rows::Add(args),
+            RowVerb::Set(args) => Rows::Set(args),
+            RowVerb::Remove(args) => Rows::Remove(args),
+        }
+    }
+}
+
+impl AccountVerb {
+    pub(super) fn rows(&self) -> Option<Rows<'_>> {
+        Some(match self {
+            AccountVerb::List(args) => Rows::List(args),
+            AccountVerb::Show { name } => Rows::Show(name),
+            AccountVerb::Add(args) => Rows::Add(args),
+            AccountVerb::Set(args) => Rows::Set(args),
+            AccountVerb::Remove(args) => Rows::Remove(args),
+            AccountVerb::Pay { .. } => return None,
+        })
+    }
+}
+
+impl ClientCommand {
+    /// The table and verb of a command that edits or reads rows.
+    pub(super) fn rows(&self) -> Option<(Table, Rows<'_>)> {
+        Some(match self {
+            ClientCommand::Interface(verb) => (Table::Interfaces, verb.rows()),
+            ClientCommand::X(verb) => (Table::XNumbers, verb.rows()),
+            ClientCommand::AGroup(verb) => (Table::AGroups, verb.rows()),
+            ClientCommand::A(verb) => (Table::ANumbers, verb.rows()),
+            ClientCommand::MappingGateway(verb) => (Table::MappingGateways, verb.rows()),
+            ClientCommand::RoutingGateway(verb) => (Table::RoutingGateways, verb.rows()),
+            ClientCommand::Rate(verb) => (Table::FeeRates, verb.rows()),
+            ClientCommand::Account(verb) => (Table::Accounts, verb.rows()?),
+            _ => return None,
+        })
+    }
+
+    /// Whether it changes nothing, so that it may be repeated.
+    pub(super) fn is_look(&self) -> bool {
+        match self {
+            ClientCommand::Status { .. }
+            | ClientCommand::Cluster(ClusterVerb::Status)
+            | ClientCommand::Device(DeviceVerb::List(_) | DeviceVerb::Info { .. })
+            | ClientCommand::Binding(BindingVerb::List(_) | BindingVerb::Show { .. })
+            | ClientCommand::Call(CallVerb::List(_) | CallVerb::Show { .. })
+            | ClientCommand::Cdr(RecordVerb::Query { .. })
+            | ClientCommand::AxbCdr(RecordVerb::Query { .. })
+            | ClientCommand::Report(_)
+            | ClientCommand::Audit(_) => true,
+            other => matches!(other.rows(), Some((_, Rows::List(_) | Rows::Show(_)))),
+        }
+    }
+}

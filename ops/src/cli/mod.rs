@@ -1,0 +1,153 @@
+//! The command line: every command but the ones that start processes is a client of the admin API.
+//!
+//! [`ClientCommand`] is flattened into the binary's own commands; [`run`] carries one out. Data goes to standard
+//! output, words to standard error, and the exit code tells programs what happened ([`Exit`]).
+
+mod args;
+mod fields;
+mod http;
+mod print;
+mod verbs;
+
+pub use args::{ClientCommand, Globals, Output};
+
+use http::Client;
+use print::Printer;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What a command ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Ok = 0,
+    /// 1: failed.
+    Error = 1,
+    /// 2: the command line or a file it names is wrong.
+    Usage = 2,
+    /// 3: no such thing.
+    NotFound = 3,
+    /// 4: refused, or changed meanwhile.
+    Refused = 4,
+    /// 5: token missing, wrong or too weak.
+    Unauthorised = 5,
+    /// 6: no server answers, or no quorum.
+    Unavailable = 6,
+    /// 7: some of it was done.
+    Partly = 7,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command failed: its exit code and one line for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct CliError {
+    /// How the process ends.
+    pub exit: Exit,
+    /// What failed on which thing.
+    pub text: String,
+}
+
+impl CliError {
+    /// An error of this kind.
+    pub fn new(exit: Exit, text: impl Into<String>) -> CliError {
+        CliError {
+            exit,
+            text: text.into(),
+        }
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> CliError {
+        // Whoever reads our output may stop reading: `tandem cdr export | head` is no failure.
+        let exit = if error.kind() == io::ErrorKind::BrokenPipe {
+            Exit::Ok
+        } else {
+            Exit::Error
+        };
+        CliError::new(exit, format!("output: {error}"))
+    }
+}
+
+/// Carries a command out and says what went wrong. Makes a runtime of its own, so it must not be called from within
+/// one; use [`run_on`] there.
+pub fn run(command: &ClientCommand, globals: &Globals) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("no runtime: {error}"));
+            return Exit::Error.into();
+        }
+    };
+    runtime.block_on(run_on(command, globals))
+}
+
+/// As [`run`], on the runtime of the caller.
+pub async fn run_on(command: &ClientCommand, globals: &Globals) -> ExitCode {
+    let done = match globals.watch {
+        false => once(command, globals).await,
+        true => watch(command, globals).await,
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(CliError { exit: Exit::Ok, .. }) => Exit::Ok.into(),
+        Err(error) => {
+            complain(&error.text);
+            error.exit.into()
+        }
+    }
+}
+
+async fn once(command: &ClientCommand, globals: &Globals) -> Result<Exit, CliError> {
+    let client = Client::new(globals)?;
+    let stdout = io::stdout().lock();
+    let mut printer = Printer::new(io::BufWriter::new(stdout), globals.output, &globals.columns);
+    let exit = verbs::carry_out(command, &client, &mut printer).await?;
+    printer.finish()?;
+    Ok(exit)
+}
+
+/// Shows the same again and again until interrupted; an outage is said and waited out.
+async fn watch(command: &ClientCommand, globals: &Globals) -> Result<Exit, CliError> {
+    if !command.is_look() {
+        return Err(CliError::new(
+            Exit::Usage,
+            "`--watch` goes with commands that only look",
+        ));
+    }
+    loop {
+        if io::stdout().is_terminal() {
+            // Clear and home, so that rows keep their place.
+            write!(io::stdout(), "\x1b[2J\x1b[H")?;
+        }
+        match once(command, globals).await {
+            Err(error) if error.exit == Exit::Unavailable => complain(&error.text),
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+/// One line on standard error.
+pub fn complain(text: &str) {
+    let colour =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|off| off.is_empty());
+    let head = if colour {
+        "\x1b[1;31merror:\x1b[0m"
+    } else {
+        "error:"
+    };
+    // Nobody is left to tell when standard error is closed.
+    let _ = writeln!(io::stderr(), "{head} {text}");
+}

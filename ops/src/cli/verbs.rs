@@ -1,0 +1,722 @@
+//! What each command asks of the admin API and how it shows the answer.
+
+use super::args::{
+    AccountVerb, AddArgs, AuditVerb, BindingVerb, CallVerb, ClientCommand, ClusterVerb, DeviceVerb,
+    ListArgs, RecordFilter, RecordVerb, RemoveArgs, ReportVerb, Rows, SeedVerb, SetArgs,
+};
+use super::http::{Client, Request};
+use super::print::Printer;
+use super::{CliError, Exit, Output, complain, fields};
+use crate::dto;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use std::io::{Read, Write};
+use std::path::Path;
+use tandem_cluster::entity::Table;
+
+/// Rows asked for at a time.
+const PAGE: u64 = 1_000;
+
+/// Carries out one command.
+pub async fn carry_out<W: Write>(
+    command: &ClientCommand,
+    client: &Client,
+    printer: &mut Printer<W>,
+) -> Result<Exit, CliError> {
+    if let Some((table, rows)) = command.rows() {
+        return edit(client, printer, table, rows).await;
+    }
+    match command {
+        ClientCommand::Status { node } => {
+            let node = node.iter().map(|node| ("node".to_owned(), node.clone()));
+            show(
+                client,
+                printer,
+                Request::new(Method::GET, ["status"]).query(node),
+            )
+            .await
+        }
+        ClientCommand::Cluster(verb) => cluster(client, printer, verb).await,
+        ClientCommand::Device(verb) => device(client, printer, verb).await,
+        ClientCommand::Account(AccountVerb::Pay {
+            account,
+            amount,
+            memo,
+            idempotency_key,
+        }) => {
+            let key = idempotency_key
+                .clone()
+                .unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+            let body = json!({"account": account, "amount": amount, "memo": memo});
+            show(
+                client,
+                printer,
+                Request::new(Method::POST, ["payments"])
+                    .json(&body)
+                    .idempotency_key(key),
+            )
+            .await
+        }
+        ClientCommand::Binding(verb) => match verb {
+            BindingVerb::List(args) => list(client, printer, &["bindings"], BINDING, args).await,
+            BindingVerb::Show { id } => {
+                show(
+                    client,
+                    printer,
+                    Request::new(Method::GET, ["bindings", &id.to_string()]),
+                )
+                .await
+            }
+            BindingVerb::Unbind { ids } => each(client, "bindings", ids, "unbind").await,
+            BindingVerb::ForceUnbind { ids } => each(client, "bindings", ids, "force-unbind").await,
+        },
+        ClientCommand::Call(verb) => match verb {
+            CallVerb::List(args) => list(client, printer, &["calls"], CALL, args).await,
+            CallVerb::Show { id } => {
+                show(
+                    client,
+                    printer,
+                    Request::new(Method::GET, ["calls", &id.to_string()]),
+                )
+                .await
+            }
+            CallVerb::Hangup { ids } => each(client, "calls", ids, "hangup").await,
+        },
+        ClientCommand::Cdr(verb) => records(client, printer, "cdrs", CDR, verb).await,
+        ClientCommand::AxbCdr(verb) => records(client, printer, "axb-cdrs", AXB_CDR, verb).await,
+        ClientCommand::Report(ReportVerb::Axb {
+            since,
+            until,
+            period,
+            account,
+            offset_min,
+        }) => {
+            let query = [
+                ("since", Some(since.clone())),
+                ("until", Some(until.clone())),
+                ("period", Some(period.clone())),
+                ("account", account.clone()),
+                ("offset_min", Some(offset_min.to_string())),
+            ];
+            let query = query
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+            pages(
+                client,
+                printer,
+                &["reports", "axb-settlement"],
+                REPORT,
+                query.collect(),
+                None,
+            )
+            .await
+        }
+        ClientCommand::Audit(AuditVerb::List(args)) => {
+            list(client, printer, &["audit"], AUDIT, args).await
+        }
+        ClientCommand::Seed(SeedVerb::Apply { file }) => seed(client, printer, file).await,
+        // All other commands edit rows, and were carried out above.
+        _ => Err(CliError::new(Exit::Usage, "no such command")),
+    }
+}
+
+const BINDING: &[&str] = &[
+    "id",
+    "a_number",
+    "x_number",
+    "b_number",
+    "interface_name",
+    "a_group",
+    "state",
+    "created_at",
+    "expires_at",
+    "owner_node",
+    "last_error",
+];
+const CALL: &[&str] = &[
+    "id",
+    "node",
+    "caller",
+    "callee",
+    "mapping_gateway",
+    "routing_gateway",
+    "state",
+    "a_number",
+    "x_number",
+    "started_at",
+    "answered_at",
+];
+const CDR: &[&str] = &[
+    "flow_no",
+    "started_at",
+    "caller",
+    "callee",
+    "caller_gateway",
+    "callee_gateway",
+    "hold_secs",
+    "bill_secs",
+    "fee",
+    "account",
+    "end_reason",
+];
+const AXB_CDR: &[&str] = &[
+    "flow_no",
+    "started_at",
+    "a_number",
+    "x_number",
+    "b_number",
+    "hold_secs",
+    "fee",
+    "landing_fee",
+    "axb_fee",
+    "profit",
+    "end_reason",
+];
+const REPORT: &[&str] = &[
+    "period_start",
+    "period_end",
+    "account",
+    "name",
+    "total_fee",
+    "total_bill_secs",
+    "package_fee",
+    "package_secs",
+    "count",
+];
+const AUDIT: &[&str] = &["number", "at", "actor", "action", "target"];
+const DEVICE: &[&str] = &[
+    "access_name",
+    "label",
+    "address",
+    "alive",
+    "draining",
+    "version",
+    "created_at",
+    "accessed_at",
+];
+const NODES: &[&str] = &[
+    "name",
+    "address",
+    "role",
+    "alive",
+    "applied",
+    "calls",
+    "bindings",
+    "state_hash",
+    "version",
+];
+
+/// Columns of a table's list.
+fn usual(table: Table) -> &'static [&'static str] {
+    match table {
+        Table::Interfaces => &[
+            "id",
+            "name",
+            "type",
+            "unbind_delay_secs",
+            "x_count",
+            "bindings",
+            "last_error",
+            "memo",
+        ],
+        Table::XNumbers => &[
+            "id",
+            "number",
+            "interface",
+            "line_limit",
+            "concurrency",
+            "callers",
+            "allow_other_callers",
+            "state",
+            "memo",
+        ],
+        Table::AGroups => &["id", "name", "member_count", "memo"],
+        Table::ANumbers => &["id", "number", "group", "line_limit", "concurrency", "memo"],
+        Table::MappingGateways => &[
+            "id",
+            "name",
+            "lock_type",
+            "calls",
+            "capacity",
+            "remote_ips",
+            "account",
+            "x_select_mode",
+            "allow_axb",
+            "allow_ax",
+            "memo",
+        ],
+        Table::RoutingGateways => &[
+            "id",
+            "name",
+            "lock_type",
+            "calls",
+            "capacity",
+            "priority",
+            "prefixes",
+            "remote_ip",
+            "signal_port",
+            "axb_enabled",
+            "a_group",
+            "interface",
+            "memo",
+        ],
+        Table::Accounts => &[
+            "id",
+            "account",
+            "name",
+            "type",
+            "money",
+            "reserved",
+            "limit_money",
+            "fee_rate_group",
+            "lock_type",
+            "memo",
+        ],
+        Table::FeeRates => &[
+            "id",
+            "group",
+            "prefix",
+            "fee",
+            "period",
+            "area_name",
+            "level",
+            "locked",
+            "memo",
+        ],
+    }
+}
+
+async fn show<W: Write>(
+    client: &Client,
+    printer: &mut Printer<W>,
+    request: Request<'_>,
+) -> Result<Exit, CliError> {
+    let thing = client.json(request).await?;
+    printer.one(&thing)?;
+    Ok(Exit::Ok)
+}
+
+async fn list<W: Write>(
+    client: &Client,
+    printer: &mut Printer<W>,
+    path: &[&str],
+    usual: &[&str],
+    args: &ListArgs,
+) -> Result<Exit, CliError> {
+    let mut query = Vec::new();
+    for filter in &args.filters {
+        let (name, value) = fields::split(filter)?;
+        query.push((name.to_owned(), value.to_owned()));
+    }
+    pages(client, printer, path, usual, query, args.limit).await
+}
+
+/// Prints a collection page by page.
+async fn pages<W: Write>(
+    client: &Client,
+    printer: &mut Printer<W>,
+    path: &[&str],
+    usual: &[&str],
+    query: Vec<(String, String)>,
+    limit: Option<u64>,
+) -> Result<Exit, CliError> {
+    let mut left = limit.unwrap_or(u64::MAX);
+    let mut cursor: Option<String> = None;
+    loop {
+        let page = [("limit".to_owned(), left.min(PAGE).to_string())];
+        let at = cursor
+            .iter()
+            .map(|cursor| ("cursor".to_owned(), cursor.clone()));
+        let request = Request::new(Method::GET, path.iter().copied())
+            .query(query.clone())
+            .query(page)
+            .query(at);
+        let answer = client.json(request).await?;
+        let rows = answer
+            .get("items")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        left = left.saturating_sub(rows.len() as u64);
+        printer.rows(usual, &rows)?;
+        cursor = answer
+            .get("next_cursor")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        if cursor.is_none() || left == 0 || rows.is_empty() {
+            return Ok(Exit::Ok);
+        }
+    }
+}
+
+async fn edit<W: Write>(
+    client: &Client,
+    printer: &mut Printer<W>,
+    table: Table,
+    rows: Rows<'_>,
+) -> Result<Exit, CliError> {
+    let path = dto::path(table);
+    let item = |method, name: &'_ str| {
+        // Names of A numbers and fee rates have two parts.
+        let parts: Vec<String> = name.split('/').map(str::to_owned).collect();
+        (method, parts)
+    };
+    fn request<'p>(path: &'p str, (method, parts): &'p (Method, Vec<String>)) -> Request<'p> {
+        Request::new(
+            method.clone(),
+            std::iter::once(path).chain(parts.iter().map(String::as_str)),
+        )
+    }
+    match rows {
+        Rows::List(args) => list(client, printer, &[path], usual(table), args).await,
+        Rows::Show(name) => show(client, printer, request(path, &item(Method::GET, name))).await,
+        Rows::Add(AddArgs {
+            fields: typed,
+            json,
+        }) => {
+            let body = body(table, typed, json.as_deref())?;
+            let key = format!("{:032x}", rand::random::<u128>());
+            show(
+                client,
+                printer,
+                Request::new(Method::POST, [path])
+                    .json(&body)
+                    .idempotency_key(key),
+            )
+            .await
+        }
+        Rows::Set(SetArgs {
+            name,
+            fields: typed,
+            json,
+            version,
+        }) => {
+            let mut body = body(table, typed, json.as_deref())?;
+            if let (Some(version), Some(fields)) = (version, body.as_object_mut()) {
+                fields.insert("version".into(), Value::from(*version));
+            }
+            show(
+                client,
+                printer,
+                request(path, &item(Method::PATCH, name)).json(&body),
+            )
+            .await
+        }
+        Rows::Remove(RemoveArgs { names, version }) => {
+            let mut tally = Tally::default();
+            for name in names {
+                let version = version
+                    .iter()
+                    .map(|version| ("version".to_owned(), version.to_string()));
+                tally.add(
+                    client
+                        .json(request(path, &item(Method::DELETE, name)).query(version))
+                        .await,
+                )?;
+            }
+            tally.exit()
+        }
+    }
+}
+
+/// A row's fields from a file and from the line.
+fn body(table: Table, typed: &[String], file: Option<&Path>) -> Result<Value, CliError> {
+    let mut fields = match file {
+        None => Map::new(),
+        Some(path) => {
+            let unreadable = |error: &dyn std::fmt::Display| {
+                CliError::new(Exit::Usage, format!("`{}`: {error}", path.display()))
+            };
+            match serde_json::from_str(&read(path)?) {
+                Ok(Value::Object(fields)) => fields,
+                Ok(_) => return Err(unreadable(&"not a JSON object")),
+                Err(error) => return Err(unreadable(&error)),
+            }
+        }
+    };
+    fields.extend(fields::read(table, typed)?);
+    Ok(Value::Object(fields))
+}
+
+fn read(path: &Path) -> Result<String, CliError> {
+    let mut text = String::new();
+    let read = match path.to_str() {
+        Some("-") => std::io::stdin().read_to_string(&mut text).map(drop),
+        _ => std::fs::read_to_string(path).map(|whole| text = whole),
+    };
+    read.map_err(|error| CliError::new(Exit::Usage, format!("`{}`: {error}", path.display())))?;
+    Ok(text)
+}
+
+/// Does the same to several things; one that fails does not stop the others.
+async fn each(client: &Client, path: &str, ids: &[u64], action: &str) -> Result<Exit, CliError> {
+    let mut tally = Tally::default();
+    for id in ids {
+        tally.add(
+            client
+                .json(Request::new(Method::POST, [path, &id.to_string(), action]))
+                .await,
+        )?;
+    }
+    tally.exit()
+}
+
+/// Counts what worked of several.
+#[derive(Default)]
+struct Tally {
+    done: usize,
+    failed: Vec<CliError>,
+}
+
+impl Tally {
+    fn add(&mut self, result: Result<Value, CliError>) -> Result<(), CliError> {
+        match result {
+            Ok(_) => self.done += 1,
+            // Neither a missing token nor a missing server gets better with the next thing.
+            Err(error)
+                if self.done == 0
+                    && matches!(error.exit, Exit::Unauthorised | Exit::Unavailable) =>
+            {
+                return Err(error);
+            }
+            Err(error) => self.failed.push(error),
+        }
+        Ok(())
+    }
+
+    fn exit(mut self) -> Result<Exit, CliError> {
+        let Some(last) = self.failed.pop() else {
+            return Ok(Exit::Ok);
+        };
+        for error in &self.failed {
+            complain(&error.text);
+        }
+        let partly = self.done > 0;
+        Err(if partly {
+            CliError {
+                exit: Exit::Partly,
+                ..last
+            }
+        } else {
+            last
+        })
+    }
+}
+
+async fn cluster<W: Write>(
+    client: &Client,
+    printer: &mut Printer<W>,
+    verb: &ClusterVerb,
+) -> Result<Exit, CliError> {
+    let order = |action: &'static str, body: Value| {
+        Request::new(Method::POST, ["cluster", action]).json(&body)
+    };
+    match verb {
+        ClusterVerb::Status => {
+            let status = client.json(Request::new(Method::GET, ["cluster"])).await?;
+            if printer.output.unwrap_or(Output::Table) == Output::Table {
+                let word = |field: &str| {
+                    status
+                        .get(field)
+                        .map(|value| value.to_string())
+                        .unwrap_or_default()
+                };
+                printer.raw(
+                    format!(
+                        "leader {}, term {}\n",
+                        word("leader").trim_matches('"'),
+                        word("term")
+                    )
+                    .as_bytes(),
+                )?;
+                let nodes = status
+                    .get("nodes")
+                    .and_then(Value::as_array)
+                    .cloned()
+                    .unwrap_or_default();
+                printer.rows(NODES, &nodes)?;
+            } else {
+                printer.one(&status)?;
+            }
+            Ok(Exit::Ok)
+        }
+        ClusterVerb::Drain { node } => {
+            show(client, printer, order("drain", json!({"node": node}))).await
+        }
+        ClusterVerb::Undrain { node } => {
+            show(client, printer, order("undrain", json!({"node": node}))).await
+        }
+        ClusterVerb::TransferLeader { node } => {
+            show(
+                client,
+                printer,
+                order("transfer-leader", json!({"node": node})),
+            )
+            .await
+        }
+        ClusterVerb::Snapshot { node } => {
+            let answer = client
+                .json(order("snapshot", json!({"node": node})))
+                .await?;
+            let nodes = answer
+                .get("nodes")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
+            printer.rows(&["name", "snapshot", "error"], &nodes)?;
+            let failed = nodes
+                .iter()
+                .filter(|node| node.get("error").is_some_and(|error| !error.is_null()))
+                .count();
+            Ok(match failed {
+                0 => Exit::Ok,
+                all if all == nodes.len() => Exit::Error,
+                _ => Exit::Partly,
+            })
+        }
+    }
+}
+
+async fn device<W: Write>(
+    client: &Client,
+    printer: &mut Printer<W>,
+    verb: &DeviceVerb,
+) -> Result<Exit, CliError> {
+    match verb {
+        DeviceVerb::List(args) => list(client, printer, &["devices"], DEVICE, args).await,
+        DeviceVerb::Info { name } => {
+            show(
+                client,
+                printer,
+                Request::new(Method::POST, ["devices", name.as_str(), "info"]),
+            )
+            .await
+        }
+        DeviceVerb::Label { name, label } => {
+            let body = json!({"label": label});
+            show(
+                client,
+                printer,
+                Request::new(Method::PATCH, ["devices", name.as_str()]).json(&body),
+            )
+            .await
+        }
+        DeviceVerb::Sync { name } => {
+            let answer = client
+                .json(Request::new(
+                    Method::POST,
+                    ["devices", name.as_str(), "sync"],
+                ))
+                .await?;
+            let tables = answer
+                .get("tables")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
+            printer.rows(
+                &[
+                    "table",
+                    "rows",
+                    "hash",
+                    "leader_rows",
+                    "leader_hash",
+                    "equal",
+                ],
+                &tables,
+            )?;
+            let equal = answer
+                .get("equal")
+                .and_then(Value::as_bool)
+                .unwrap_or(false);
+            if !equal {
+                complain(&format!("device `{name}` differs from the leader"));
+            }
+            Ok(if equal { Exit::Ok } else { Exit::Error })
+        }
+    }
+}
+
+async fn records<W: Write>(
+    client: &Client,
+    printer: &mut Printer<W>,
+    path: &str,
+    usual: &[&str],
+    verb: &RecordVerb,
+) -> Result<Exit, CliError> {
+    match verb {
+        RecordVerb::Query {
+            filter,
+            newest_first,
+            limit,
+        } => {
+            let mut query = filter.parameters();
+            query.push(("newest_first".into(), newest_first.to_string()));
+            pages(client, printer, &[path], usual, query, Some(*limit)).await
+        }
+        RecordVerb::Export { filter } => export(client, printer, path, filter).await,
+    }
+}
+
+/// Passes an export on as it comes, so that memory does not grow with it.
+async fn export<W: Write>(
+    client: &Client,
+    printer: &mut Printer<W>,
+    path: &str,
+    filter: &RecordFilter,
+) -> Result<Exit, CliError> {
+    let format = match printer.output {
+        None | Some(Output::Jsonl) => "jsonl",
+        Some(Output::Csv) => "csv",
+        Some(_) => return Err(CliError::new(Exit::Usage, "an export is jsonl or csv")),
+    };
+    let format = [("format".to_owned(), format.to_owned())];
+    let request = Request::new(Method::GET, [path, "export"])
+        .query(format)
+        .query(filter.parameters());
+    let mut response = client.send(request).await?;
+    let cut = |why: String| CliError::new(Exit::Partly, format!("export broke off: {why}"));
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| cut(error.to_string()))?
+    {
+        printer.raw(&chunk)?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn seed<W: Write>(
+    client: &Client,
+    printer: &mut Printer<W>,
+    file: &Path,
+) -> Result<Exit, CliError> {
+    let text = read(file)?;
+    let mistakes = crate::seed::check(&text);
+    if let Some((last, before)) = mistakes.split_last() {
+        let line = |mistake: &crate::seed::Mistake| format!("{}:{mistake}", file.display());
+        for mistake in before {
+            complain(&line(mistake));
+        }
+        return Err(CliError::new(Exit::Usage, line(last)));
+    }
+    let report = client
+        .json(Request::new(Method::POST, ["seed"]).toml(text))
+        .await?;
+    let mistakes = report
+        .get("failed")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    for mistake in &mistakes {
+        complain(mistake.as_str().unwrap_or_default());
+    }
+    printer.one(&report)?;
+    let done = ["made", "changed", "equal"]
+        .iter()
+        .any(|count| report.get(count).and_then(Value::as_u64) > Some(0));
+    Ok(match (mistakes.is_empty(), done) {
+        (true, _) => Exit::Ok,
+        (false, true) => Exit::Partly,
+        (false, false) => Exit::Refused,
+    })
+}

@@ -1,0 +1,245 @@
+//! Interfaces, X numbers, A groups and A numbers.
+
+use super::{Fault, MASK, Names, bounded, named, one, reference, yes};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tandem_cluster::entity::{self, Table};
+use utoipa::ToSchema;
+
+/// AXB 接口管理: one configured connection to an X platform.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// 接口名称, unique.
+    pub name: String,
+    /// 类型: the platform's protocol, such as `huawei`.
+    #[serde(rename = "type", alias = "kind")]
+    pub kind: String,
+    /// 参数设置. Secrets read as `***`; written so, they stay.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    /// 接口地址: named endpoints.
+    #[serde(default)]
+    pub urls: BTreeMap<String, String>,
+    /// 解绑延迟（秒）: null at call end, 0 at the answer, n seconds after it.
+    #[serde(default)]
+    pub unbind_delay_secs: Option<u32>,
+    /// Keep the binding when the platform says that it is gone.
+    #[serde(default)]
+    pub hold_missing: bool,
+    /// Bound of one HTTP exchange, 100 to 60,000 ms.
+    #[serde(default = "timeout_ms")]
+    pub timeout_ms: u32,
+    /// Verify the platform's certificate.
+    #[serde(default = "yes")]
+    pub tls_verify: bool,
+    /// Own authority for it, PEM.
+    #[serde(default)]
+    pub ca_pem: Option<String>,
+    /// How long a released pair (A,X) rests, milliseconds.
+    #[serde(default = "pair_rest_ms")]
+    pub pair_rest_ms: u32,
+    /// Requests a second towards the platform; null is without bound.
+    #[serde(default)]
+    pub rate_per_s: Option<u32>,
+    /// 备注
+    #[serde(default)]
+    pub memo: String,
+}
+
+fn timeout_ms() -> u32 {
+    5_000
+}
+
+fn pair_rest_ms() -> u32 {
+    2_000
+}
+
+/// Whether a parameter's value must not be shown. Judged by name, so that a type added later hides its secrets too.
+pub fn is_secret(param: &str) -> bool {
+    let param = param.to_ascii_lowercase();
+    ["secret", "password", "passwd", "private", "token", "sk"]
+        .iter()
+        .any(|word| {
+            param == *word || (word.len() > 2 && param.contains(word)) || param.ends_with("_sk")
+        })
+}
+
+impl Interface {
+    pub(super) fn of(row: &entity::Interface, memo: &str) -> Interface {
+        let shown = |(name, value): (&String, &String)| {
+            let value = if is_secret(name) && !value.is_empty() {
+                MASK.into()
+            } else {
+                value.clone()
+            };
+            (name.clone(), value)
+        };
+        Interface {
+            name: row.name.clone(),
+            kind: row.kind.clone(),
+            params: row.params.iter().map(shown).collect(),
+            urls: row.urls.clone(),
+            unbind_delay_secs: row.unbind_delay_secs,
+            hold_missing: row.hold_missing,
+            timeout_ms: row.timeout_ms,
+            tls_verify: row.tls_verify,
+            ca_pem: row.ca_pem.clone(),
+            pair_rest_ms: row.pair_rest_ms,
+            rate_per_s: row.rate_per_s,
+            memo: memo.into(),
+        }
+    }
+
+    pub(super) fn entity(
+        &self,
+        old: Option<&entity::Interface>,
+    ) -> Result<entity::Interface, Fault> {
+        let mut params = self.params.clone();
+        for (name, value) in params
+            .iter_mut()
+            .filter(|(name, value)| is_secret(name) && *value == MASK)
+        {
+            *value = old
+                .and_then(|old| old.params.get(name).cloned())
+                .ok_or_else(|| {
+                    Fault::new(
+                        format!("params.{name}"),
+                        "`***` keeps a secret, and there is none",
+                    )
+                })?;
+        }
+        Ok(entity::Interface {
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            params,
+            urls: self.urls.clone(),
+            unbind_delay_secs: self.unbind_delay_secs,
+            hold_missing: self.hold_missing,
+            timeout_ms: bounded("timeout_ms", self.timeout_ms, 100, 60_000)?,
+            tls_verify: self.tls_verify,
+            ca_pem: self.ca_pem.clone(),
+            pair_rest_ms: self.pair_rest_ms,
+            rate_per_s: self.rate_per_s,
+        })
+    }
+}
+
+/// States of an X number that people set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum XState {
+    /// In use.
+    #[default]
+    Active,
+    /// Shown only: it waits for the outcome of a bind or unbind. Written, it means `active`.
+    Quarantined,
+    /// Out of use.
+    Disabled,
+}
+
+/// X 号码管理.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct XNumber {
+    /// Name of the interface that it belongs to.
+    pub interface: String,
+    /// 电话号码, unique over all interfaces.
+    pub number: String,
+    /// 线路上限, at least 1.
+    #[serde(default = "one")]
+    pub line_limit: u32,
+    /// 主叫号码: exact numbers, prefixes `0571*`, regions `@0571`.
+    #[serde(default)]
+    pub callers: Vec<String>,
+    /// 允许其他主叫
+    #[serde(default = "yes")]
+    pub allow_other_callers: bool,
+    /// 参数
+    #[serde(default)]
+    pub param: String,
+    /// Whether it may be taken.
+    #[serde(default)]
+    pub state: XState,
+    /// 备注
+    #[serde(default)]
+    pub memo: String,
+}
+
+impl XNumber {
+    pub(super) fn of(row: &entity::XNumber, memo: &str, names: &dyn Names) -> XNumber {
+        XNumber {
+            interface: named(names, Table::Interfaces, row.interface),
+            number: row.number.clone(),
+            line_limit: row.line_limit,
+            callers: row.callers.clone(),
+            allow_other_callers: row.allow_other_callers,
+            param: row.param.clone(),
+            state: if row.disabled {
+                XState::Disabled
+            } else {
+                XState::Active
+            },
+            memo: memo.into(),
+        }
+    }
+
+    pub(super) fn entity(&self, names: &dyn Names) -> Result<entity::XNumber, Fault> {
+        Ok(entity::XNumber {
+            interface: reference(names, Table::Interfaces, "interface", &self.interface)?,
+            number: self.number.clone(),
+            line_limit: bounded("line_limit", self.line_limit, 1, u32::MAX)?,
+            callers: self.callers.clone(),
+            allow_other_callers: self.allow_other_callers,
+            param: self.param.clone(),
+            disabled: self.state == XState::Disabled,
+        })
+    }
+}
+
+/// AXB 号码组 A.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AGroup {
+    /// A 号码组, unique.
+    pub name: String,
+    /// 备注
+    #[serde(default)]
+    pub memo: String,
+}
+
+/// A 号码管理.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ANumber {
+    /// Name of its A group.
+    #[serde(alias = "a_group")]
+    pub group: String,
+    /// Unique within the group.
+    pub number: String,
+    /// 线路上限, at least 1.
+    #[serde(default = "one")]
+    pub line_limit: u32,
+    /// 备注
+    #[serde(default)]
+    pub memo: String,
+}
+
+impl ANumber {
+    pub(super) fn of(row: &entity::ANumber, memo: &str, names: &dyn Names) -> ANumber {
+        ANumber {
+            group: named(names, Table::AGroups, row.group),
+            number: row.number.clone(),
+            line_limit: row.line_limit,
+            memo: memo.into(),
+        }
+    }
+
+    pub(super) fn entity(&self, names: &dyn Names) -> Result<entity::ANumber, Fault> {
+        Ok(entity::ANumber {
+            group: reference(names, Table::AGroups, "group", &self.group)?,
+            number: self.number.clone(),
+            line_limit: bounded("line_limit", self.line_limit, 1, u32::MAX)?,
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! Log lines: where they go and what they may show.
+
+use std::fmt;
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+/// How log lines look.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One line for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Sends log lines to standard error. `filter` is written as `info,tandem_cluster=debug`; the environment's
+/// `TANDEM_LOG` wins over it. Called once a process; a second call changes nothing.
+pub fn init(format: Format, filter: &str) -> Result<(), ParseError> {
+    let filter = match std::env::var("TANDEM_LOG") {
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(text)?,
+        _ => EnvFilter::try_new(filter)?,
+    };
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(
+            std::io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|off| off.is_empty()),
+        );
+    // An error says only that somebody else was first, such as another test of the same process.
+    let _ = match format {
+        Format::Text => lines.try_init(),
+        Format::Json => lines.json().try_init(),
+    };
+    Ok(())
+}
+
+/// A number as log lines show it: its first three and last two digits, `*` between. Numbers of up to five digits show
+/// nothing.
+///
+/// ```
+/// assert_eq!(tandem_ops::log::mask("13812345678").to_string(), "138******78");
+/// ```
+pub fn mask(number: &str) -> Masked<'_> {
+    Masked(number)
+}
+
+/// See [`mask`].
+#[derive(Clone, Copy)]
+pub struct Masked<'n>(&'n str);
+
+impl fmt::Display for Masked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = self.0.chars().count();
+        for (place, digit) in self.0.chars().enumerate() {
+            let shown = length > 5 && (place < 3 || place >= length - 2);
+            fmt::Write::write_char(f, if shown { digit } else { '*' })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Masked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_ends_of_a_number_are_shown() {
+        for (number, shown) in [
+            ("13812345678", "138******78"),
+            ("021000", "021*00"),
+            ("+8613812345678", "+86*********78"),
+            ("12345", "*****"),
+            ("9", "*"),
+            ("", ""),
+            ("号码一二三四五", "号码一**四五"),
+        ] {
+            assert_eq!(mask(number).to_string(), shown, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_an_error() {
+        assert!(init(Format::Text, "tandem=loudly").is_err());
+    }
+}

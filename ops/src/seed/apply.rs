@@ -1,0 +1,117 @@
+//! Bringing a seed file into the cluster.
+
+use super::Seed;
+use crate::dto::{self, Dto};
+use crate::rows::{self, StateNames};
+use crate::switch::Switch;
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use tandem_cluster::command::{Command, Put, Reply};
+use utoipa::ToSchema;
+
+/// Proposals under way at a time; the cluster puts those of one moment into one log entry.
+const PROPOSALS_MAX: usize = 256;
+/// Failures that are told one by one.
+const TOLD_MAX: usize = 100;
+
+/// What came of a seed file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Report {
+    /// Rows that were made.
+    pub made: u64,
+    /// Rows that were changed.
+    pub changed: u64,
+    /// Rows that were there already.
+    pub equal: u64,
+    /// Rows that were not taken, with the reason; at most 100 and a line that counts the others.
+    pub failed: Vec<String>,
+}
+
+/// Makes the cluster hold the rows of a file. Doing it again changes nothing; a row that fails does not stop the
+/// others, except those that refer to it.
+pub async fn apply(switch: &dyn Switch, actor: &str, seed: &Seed) -> Report {
+    let mut report = Report::default();
+    let mut failed = 0;
+    for table in dto::TABLES {
+        // Rows of earlier tables are there now, so names can be resolved.
+        let state = switch.state();
+        let names = StateNames(&state);
+        let puts = seed
+            .rows
+            .iter()
+            .filter(|row| row.table() == table)
+            .map(|row| {
+                let put = prepare(row, actor, &names);
+                async move {
+                    match put {
+                        Ok(Some(put)) => {
+                            let new = put.id.is_none();
+                            match switch.propose(Command::Put(put)).await {
+                                Ok(Reply::Row { .. }) if new => Done::Made,
+                                Ok(Reply::Row { .. }) => Done::Changed,
+                                Ok(Reply::Refused(refusal)) => {
+                                    Done::Failed(format!("{row}: {}", rows::refusal(&refusal)))
+                                }
+                                Ok(other) => {
+                                    Done::Failed(format!("{row}: unexpected reply {other:?}"))
+                                }
+                                Err(unavailable) => Done::Failed(format!("{row}: {unavailable}")),
+                            }
+                        }
+                        Ok(None) => Done::Equal,
+                        Err(fault) => Done::Failed(format!("{row}: {fault}")),
+                    }
+                }
+            });
+        let mut puts = futures::stream::iter(puts).buffer_unordered(PROPOSALS_MAX);
+        while let Some(done) = puts.next().await {
+            match done {
+                Done::Made => report.made += 1,
+                Done::Changed => report.changed += 1,
+                Done::Equal => report.equal += 1,
+                Done::Failed(why) => {
+                    failed += 1;
+                    if report.failed.len() < TOLD_MAX {
+                        report.failed.push(why);
+                    }
+                }
+            }
+        }
+    }
+    if failed > TOLD_MAX {
+        report
+            .failed
+            .push(format!("and {} more", failed - TOLD_MAX));
+    }
+    report
+}
+
+enum Done {
+    Made,
+    Changed,
+    Equal,
+    Failed(String),
+}
+
+/// What has to be proposed for a row; nothing when the cluster holds it as it is.
+fn prepare(row: &Dto, actor: &str, names: &StateNames<'_>) -> Result<Option<Put>, dto::Fault> {
+    let state = names.0;
+    let old = state
+        .find(row.table(), &row.key())
+        .and_then(|id| state.row(row.table(), id));
+    let entity = row.entity(names, old.as_ref().map(|old| &old.entity))?;
+    if old
+        .as_ref()
+        .is_some_and(|old| old.entity == entity && old.memo == row.memo())
+    {
+        return Ok(None);
+    }
+    Ok(Some(Put {
+        request: rand::random(),
+        actor: actor.to_owned(),
+        id: old.map(|old| old.id),
+        version: None,
+        memo: row.memo().to_owned(),
+        entity,
+    }))
+}
