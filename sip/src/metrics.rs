@@ -147,17 +147,7 @@ impl Messages {
 
     /// Counts bytes that we wrote, by a look at their start line.
     pub(crate) fn sent(&self, transport: Transport, bytes: &[u8]) {
-        let kind = match bytes.strip_prefix(b"SIP/2.0 ") {
-            Some(status) => {
-                let class = status.first().copied().unwrap_or(b'6').clamp(b'1', b'6');
-                usize::from(class - b'1')
-            }
-            None => {
-                let method = bytes.split(|&b| b == b' ').next().unwrap_or_default();
-                std::str::from_utf8(method).map_or(KINDS.len() - 1, method_kind)
-            }
-        };
-        self.count(Direction::Out, transport, kind);
+        self.count(Direction::Out, transport, kind_of(bytes));
     }
 
     fn count(&self, direction: Direction, transport: Transport, kind: usize) {
@@ -170,9 +160,39 @@ impl Messages {
     }
 }
 
+fn kind_of(bytes: &[u8]) -> usize {
+    if let Some(status) = bytes.strip_prefix(b"SIP/2.0 ") {
+        let class = status.first().copied().unwrap_or(b'6').clamp(b'1', b'6');
+        return usize::from(class - b'1');
+    }
+    let method = bytes.split(|&b| b == b' ').next().unwrap_or_default();
+    std::str::from_utf8(method).map_or(KINDS.len() - 1, method_kind)
+}
+
 fn method_kind(method: &str) -> usize {
     KINDS[6..]
         .iter()
         .position(|&kind| kind == method)
         .map_or(KINDS.len() - 1, |at| at + 6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_messages_are_counted_by_their_start_line() {
+        let table = [
+            ("SIP/2.0 180 Ringing\r\n", "1xx"),
+            ("SIP/2.0 699 x\r\n", "6xx"),
+            ("INVITE sip:b SIP/2.0\r\n", "INVITE"),
+            ("PUBLISH sip:b SIP/2.0\r\n", "PUBLISH"),
+            ("2xx sip:b SIP/2.0\r\n", "OTHER"),
+            ("\r\n", "OTHER"),
+            ("", "OTHER"),
+        ];
+        for (bytes, kind) in table {
+            assert_eq!(KINDS[kind_of(bytes.as_bytes())], kind);
+        }
+    }
 }

@@ -428,6 +428,8 @@ fn spoiled_requests_are_refused_with_their_status() {
             "Call-ID:\r\n c1",
             None,
         ),
+        ("one semicolon too many", ";tag=1", ";tag=1;", None),
+        ("rport with = alone", ";branch", ";rport=;branch", None),
         ("trws", "SIP/2.0\r\nVia", "SIP/2.0  \r\nVia", None),
         ("CSeq of 32 bits", "CSeq: 1 ", "CSeq: 4294967295 ", None),
         // Bad ones.
@@ -526,6 +528,7 @@ fn spoiled_requests_are_refused_with_their_status() {
             "sip:b@example.com:65536 SIP",
             Some(400),
         ),
+        ("two semicolons too many", ";tag=1", ";tag=1;;", Some(400)),
         ("no colon", "Call-ID: c1", "Call-ID c1", Some(400)),
         ("bare CR", "Call-ID: c1", "Call-ID: c1\rX: y", Some(400)),
         ("version", "com SIP/2.0", "com SIP/2.1", Some(505)),
@@ -662,4 +665,29 @@ fn rejected_request_is_answered_from_what_it_has() {
          CSeq: x OPTIONS\r\n\
          Content-Length: 0\r\n\r\n"
     );
+}
+
+#[test]
+fn torture_messages_cut_and_changed_anywhere_never_panic() {
+    let manifest = std::fs::read_to_string(folder().join("manifest.tsv")).expect("manifest");
+    for row in manifest.lines().skip(1) {
+        let sound = bytes_of(row.split('\t').next().expect("a name"));
+        for at in (0..sound.len()).step_by(sound.len() / 150) {
+            let _ = Message::parse(sound.slice(..at), Framing::Stream);
+            let mut changed = sound.to_vec();
+            for octet in [0, b'\r', b'\n', b'"', b'<', b',', 0xff] {
+                changed[at] = octet;
+                for framing in [Framing::Datagram, Framing::Stream] {
+                    if let Ok(message) = Message::parse(Bytes::copy_from_slice(&changed), framing) {
+                        let _ = (
+                            message.from(),
+                            message.to(),
+                            message.contact(),
+                            message.top_via(),
+                        );
+                    }
+                }
+            }
+        }
+    }
 }

@@ -126,8 +126,8 @@ impl Fault {
     }
 }
 
-/// Something to refuse a message for, although it can be read and matched to a transaction: a
-/// request is answered with `status` by the transaction layer, a response is dropped.
+/// Something to refuse a request for, although it can be read and matched to a transaction: the
+/// transaction layer answers it with `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finding {
     /// 400, 416, 483 or 505.

@@ -116,8 +116,8 @@ impl Message {
         scan::parse(bytes, framing, limits)
     }
 
-    /// What the message must be refused for, if anything: a request by the transaction layer with
-    /// this status (never an ACK), a response by dropping it. 483 concerns only requests that
+    /// What a request must be refused for, if anything, by the transaction layer with this status;
+    /// an ACK is dropped instead. Responses have none. 483 concerns only requests that
     /// would be passed on; it is set for INVITEs outside a dialog.
     #[must_use]
     pub fn finding(&self) -> Option<Finding> {

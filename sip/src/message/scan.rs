@@ -136,7 +136,10 @@ pub(super) fn parse(bytes: Bytes, framing: Framing, limits: &Limits) -> Result<M
     }
     message.cseq = cseq;
     message.method = method;
-    message.finding = start_fault.or_else(|| find(&message)).map(Into::into);
+    // What a response says beyond the headers that match it is not worth losing a call for.
+    if is_request {
+        message.finding = start_fault.or_else(|| find(&message)).map(Into::into);
+    }
     Ok(message)
 }
 
@@ -402,7 +405,7 @@ fn read_cseq(value: &[u8]) -> Option<(u32, Method)> {
     ))
 }
 
-/// What else a message that can be matched must be refused for.
+/// What else a request that can be matched must be refused for.
 fn find(message: &Message) -> Option<Fault> {
     let mut hops = None;
     for header in message.lines() {

@@ -14,10 +14,12 @@ pub struct Params<'a>(&'a [u8]);
 
 impl<'a> Params<'a> {
     /// Reads parameters strictly: `text` is empty or starts with `;`, no parameter is empty, every
-    /// name is a token, quotes are closed.
+    /// name is a token, quotes are closed. Two slips of the field are let through: one `;` too many
+    /// at the end, and a name with `=` but no value.
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let text = trim(text);
+        let text = text.strip_suffix(b";").map_or(text, trim);
         let mut rest = text;
         while !rest.is_empty() {
             rest = rest.strip_prefix(b";")?;
@@ -84,7 +86,7 @@ fn is_param_value(value: &[u8]) -> bool {
     if value.first() == Some(&b'"') {
         return quoted_len(value) == Some(value.len());
     }
-    !value.is_empty() && !value.iter().any(|&b| is_lws(b) || matches!(b, b'"' | b','))
+    !value.iter().any(|&b| is_lws(b) || matches!(b, b'"' | b','))
 }
 
 /// The text of a quoted string without its quotes and escapes; other text as it is.
@@ -467,8 +469,8 @@ impl<'a> Via<'a> {
                 n if n.eq_ignore_ascii_case(b"received") => via.received = value,
                 n if n.eq_ignore_ascii_case(b"rport") => {
                     via.rport = Some(match value {
+                        None | Some([]) => None,
                         Some(port) => Some(number(port)?),
-                        None => None,
                     });
                 }
                 n if n.eq_ignore_ascii_case(b"maddr") => via.maddr = value,

@@ -1,7 +1,7 @@
 //! Writing messages: a reusable buffer, headers in the order asked for, Content-Length by itself.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -176,7 +176,13 @@ impl Writer {
     pub fn via(&mut self, transport: Transport, sent_by: SocketAddr, branch: &[u8]) -> &mut Self {
         self.head.extend_from_slice(b"Via: SIP/2.0/");
         self.head.extend_from_slice(transport.as_str().as_bytes());
-        self.display(format_args!(" {sent_by};rport;branch="));
+        // Without the scope that the address itself would print.
+        match sent_by.ip() {
+            IpAddr::V4(ip) => self.display(format_args!(" {ip}:")),
+            IpAddr::V6(ip) => self.display(format_args!(" [{ip}]:")),
+        }
+        self.number(u64::from(sent_by.port()));
+        self.head.extend_from_slice(b";rport;branch=");
         self.text(branch);
         self.end_line()
     }

@@ -46,10 +46,11 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts until the transport closes.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut closed = std::pin::pin!(shared.closed());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shared.closed() => return,
+            () = &mut closed => return,
         };
         let (stream, remote) = match accepted {
             Ok(accepted) => accepted,

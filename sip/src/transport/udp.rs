@@ -105,10 +105,11 @@ pub(super) async fn send_queued(
     shared: Arc<Shared>,
 ) {
     let limit = Duration::from_millis(shared.bounds.write_ms);
+    let mut closed = std::pin::pin!(shared.closed());
     loop {
         let next = tokio::select! {
             next = queue.recv() => next,
-            () = shared.closed() => None,
+            () = &mut closed => None,
         };
         let Some((message, flow)) = next else { return };
         match tokio::time::timeout(limit, socket.socket.send_to(&message, flow.remote)).await {
@@ -129,10 +130,11 @@ pub(super) async fn receive(socket: Arc<Socket>, shared: Arc<Shared>) {
         shared: shared.clone(),
     };
     let mut buffer = vec![0; DATAGRAM_BYTES];
+    let mut closed = std::pin::pin!(shared.closed());
     loop {
         let ready = tokio::select! {
             ready = receiver.socket.socket.readable() => ready,
-            () = shared.closed() => return,
+            () = &mut closed => return,
         };
         if let Err(error) = ready {
             // Cannot be mended here; without a pause it would spin.
