@@ -35,11 +35,24 @@ impl Endpoint {
             .map(|tag| self.secret.dialog_key(request.call_id(), tag));
         match local_tag {
             Some(dialog) => match self.dialogs.get(&dialog).copied() {
+                // BYE frees more than it takes; anything else has a bound even inside dialogs.
+                Some(_) if self.crowded() && *request.method() != Method::Bye => {
+                    let full = Answer {
+                        retry_after_s: Some(self.config.retry_after_s),
+                        ..Answer::of(503)
+                    };
+                    self.respond_stateless(&request, &flow, key, &full);
+                }
                 Some(leg) => self.on_inside(leg, request, key, flow, now),
                 None => self.respond_stateless(&request, &flow, key, &Answer::of(481)),
             },
             None => self.on_outside(request, key, flow, now),
         }
+    }
+
+    /// Twice what refuses new calls.
+    fn crowded(&self) -> bool {
+        self.transactions.len() - self.client_transactions >= 2 * self.config.transactions_max
     }
 
     fn on_copy(&mut self, slot: Slot) {

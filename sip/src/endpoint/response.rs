@@ -187,7 +187,8 @@ impl Endpoint {
         leg.dialog.answered(response, remote_cseq);
         leg.dialog.flow = flow;
         leg.limit_at = None;
-        let cseq = response.cseq().0;
+        // Nothing but the INVITE has been sent in this dialog.
+        let cseq = leg.dialog.local_cseq;
         if offered {
             leg.state = State::Talking;
             self.acknowledge(leg, slot, cseq, None);
