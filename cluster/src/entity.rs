@@ -371,7 +371,9 @@ pub enum Table {
 ///
 /// Returns whether `ip` lies in it; a text that is neither matches nothing (the state refuses such rows).
 pub fn source_covers(source: &str, ip: IpAddr) -> bool {
-    let Some((net, bits)) = parse_source(source) else { return false };
+    let Some((net, bits)) = parse_source(source) else {
+        return false;
+    };
     match (net, ip) {
         (IpAddr::V4(net), IpAddr::V4(ip)) => {
             let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
@@ -388,7 +390,10 @@ pub fn source_covers(source: &str, ip: IpAddr) -> bool {
 /// Reads `address` or `address/bits`.
 pub fn parse_source(source: &str) -> Option<(IpAddr, u8)> {
     match source.split_once('/') {
-        None => source.parse().ok().map(|ip: IpAddr| (ip, if ip.is_ipv4() { 32 } else { 128 })),
+        None => source
+            .parse()
+            .ok()
+            .map(|ip: IpAddr| (ip, if ip.is_ipv4() { 32 } else { 128 })),
         Some((ip, bits)) => {
             let ip: IpAddr = ip.parse().ok()?;
             let bits: u8 = bits.parse().ok()?;

@@ -1,0 +1,64 @@
+//! What operators did, and the replies to their last edits.
+
+use super::{AUDIT_MAX, Audit, Deed, REQUESTS_MAX, State};
+use crate::command::Reply;
+use crate::entity::Entity;
+use std::sync::Arc;
+
+/// Bytes of an actor's name.
+const ACTOR_MAX: usize = 128;
+const MASK: &str = "******";
+
+impl State {
+    /// Writes a line.
+    pub(super) fn note(
+        &mut self,
+        actor: &str,
+        deed: Deed,
+        before: Option<Entity>,
+        after: Option<Entity>,
+    ) {
+        self.content.audit_last += 1;
+        self.content.audit.push_back(Arc::new(Audit {
+            number: self.content.audit_last,
+            at: self.content.at,
+            actor: super::model::cut(actor, ACTOR_MAX).to_owned(),
+            deed,
+            before: before.map(masked),
+            after: after.map(masked),
+        }));
+        if self.content.audit.len() > AUDIT_MAX {
+            self.content.audit.pop_front();
+        }
+    }
+
+    /// Keeps a reply for repeats of its request.
+    pub(super) fn remember(&mut self, request: u64, reply: &Reply) {
+        self.content.requests.push_back((request, reply.clone()));
+        self.index.requests.insert(request, reply.clone());
+        if self.content.requests.len() > REQUESTS_MAX
+            && let Some((oldest, _)) = self.content.requests.pop_front()
+        {
+            self.index.requests.remove(&oldest);
+        }
+    }
+}
+
+/// A row without what only the platform and we may know.
+fn masked(entity: Entity) -> Entity {
+    match entity {
+        Entity::Interface(mut interface) => {
+            for (name, value) in &mut interface.params {
+                let name = name.to_ascii_lowercase();
+                if ["secret", "password", "token", "key"]
+                    .iter()
+                    .any(|word| name.contains(word))
+                {
+                    MASK.clone_into(value);
+                }
+            }
+            Entity::Interface(interface)
+        }
+        other => other,
+    }
+}

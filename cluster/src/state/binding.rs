@@ -1,0 +1,357 @@
+//! The life of a binding after its reservation: confirmed, released, not released, dropped.
+
+use super::index::Pair;
+use super::model::cut;
+use super::next::ERROR_MAX;
+use super::{Binding, Deed, Phase, RESTS_MAX, Rest, State};
+use crate::command::{BindingId, Bound, Effect, Refusal, Reply, UnbindFailed, Unbound};
+use crate::entity::{Id, Millis};
+use std::sync::Arc;
+
+/// Bytes kept of the platform's reply.
+const RAW_MAX: usize = 2_048;
+/// Pairs woken by one command: more than one command can put to rest, so they never pile up.
+const WAKE_MAX: usize = 16;
+/// Named values of a platform, and bytes of each.
+const HANDLE_MAX: usize = 32;
+const HANDLE_TEXT_MAX: usize = 1_024;
+
+impl State {
+    pub(super) fn bound(&mut self, bound: &Bound) -> Reply {
+        if let Err(stale) = self.live(bound.epoch) {
+            return Reply::Refused(stale);
+        }
+        let Some(binding) = self.content.bindings.get(&bound.binding) else {
+            return Reply::Refused(Refusal::NotFound);
+        };
+        let x_differs = binding.x != bound.x;
+        let at = self.content.at;
+        let wanted = binding.phase == Phase::Binding;
+        // A repeat: had the answered X been booked, it would not differ.
+        if x_differs && binding.bound_at.is_some() {
+            return Reply::Refused(Refusal::XNotOurs);
+        }
+        let booked = !x_differs || self.rebook(bound.binding, &bound.x);
+        self.change_binding(bound.binding, |binding| {
+            if binding.bound_at.is_none() {
+                binding.bound_at = Some(at);
+            }
+            binding.handle = bound
+                .handle
+                .iter()
+                .take(HANDLE_MAX)
+                .map(|(name, value)| {
+                    (
+                        cut(name, HANDLE_TEXT_MAX).to_owned(),
+                        cut(value, HANDLE_TEXT_MAX).to_owned(),
+                    )
+                })
+                .collect();
+            binding.expires_at = bound.expires_at;
+            binding.raw = cut(&bound.raw, RAW_MAX).to_owned();
+            binding.phase = match binding.phase {
+                Phase::Binding | Phase::Bound if booked => Phase::Bound,
+                // Its call is gone or went another way, or its number is not ours: now it is known what to release.
+                _ => Phase::Unbinding,
+            };
+            if binding.phase == Phase::Unbinding
+                && binding.unbind_at.is_none_or(|moment| moment > at)
+            {
+                binding.unbind_at = Some(at);
+            }
+        });
+        if booked {
+            return Reply::Done;
+        }
+        if wanted {
+            self.lose_binding(bound.binding);
+        }
+        Reply::Refused(Refusal::XNotOurs)
+    }
+
+    /// Books the X that the platform answered instead of the one asked for.
+    fn rebook(&mut self, id: BindingId, answered: &str) -> bool {
+        let Some(binding) = self.content.bindings.get(&id).cloned() else {
+            return false;
+        };
+        let Some(x) = self
+            .named(crate::entity::Table::XNumbers, answered)
+            .and_then(|x| self.content.x_numbers.get(&x))
+        else {
+            return false;
+        };
+        let x = x.clone();
+        let taken = matches!(
+            self.index.pairs.get(&(Arc::from(&*binding.a), x.id)),
+            Some(Pair::Active(_))
+        ) || self
+            .index
+            .xb
+            .contains_key(&(x.id, Arc::from(&*binding.b_submitted)));
+        // The platform has let the pair go when it gives it again, so a rest does not count.
+        if x.entity.interface != binding.interface
+            || self.x_use(x.id) >= x.entity.line_limit
+            || taken
+        {
+            return false;
+        }
+        self.drop_binding(id, 0);
+        let moved = Binding {
+            x_id: x.id,
+            x: x.entity.number.clone(),
+            ..Binding::clone(&binding)
+        };
+        self.hold_binding(moved);
+        self.redial(&binding, &x);
+        true
+    }
+
+    /// The call that waits for this binding dials the answered X.
+    fn redial(&mut self, binding: &Binding, x: &crate::entity::Row<crate::entity::XNumber>) {
+        let Some(call) = self
+            .content
+            .calls
+            .get(&binding.call)
+            .filter(|call| call.binding == Some(binding.id))
+        else {
+            return;
+        };
+        let mut call = super::Call::clone(call);
+        if let Some(attempt) = &mut call.attempt {
+            let attempt = Arc::make_mut(attempt);
+            let rules = self
+                .index
+                .routing_rules
+                .get(&attempt.gateway)
+                .cloned()
+                .unwrap_or_default();
+            attempt.callee_out = rules.callee.apply(&x.entity.number, &mut |_| 0);
+            if let Some(lease) = &mut attempt.lease {
+                lease.x = x.entity.number.clone();
+            }
+            let clearing = self
+                .routing_gateway(attempt.gateway)
+                .and_then(|row| row.entity.clearing_account);
+            call.landing = clearing.and_then(|account| self.tariff(account, &x.entity.number));
+        }
+        if let Some(axb) = &mut call.axb {
+            Arc::make_mut(axb).x = x.entity.number.clone();
+        }
+        self.content.calls.insert(binding.call, Arc::new(call));
+    }
+
+    /// The call no longer counts on this binding.
+    fn lose_binding(&mut self, id: BindingId) {
+        let Some(binding) = self.content.bindings.get(&id) else {
+            return;
+        };
+        if let Some(call) = self.content.calls.get_mut(&binding.call)
+            && call.binding == Some(id)
+        {
+            Arc::make_mut(call).binding = None;
+        }
+    }
+
+    pub(super) fn unbound(&mut self, unbound: &Unbound) -> Reply {
+        if let Err(stale) = self.live(unbound.epoch) {
+            return Reply::Refused(stale);
+        }
+        let Some(binding) = self.content.bindings.get(&unbound.binding) else {
+            return Reply::Done;
+        };
+        let (interface, confirmed) = (binding.interface, binding.bound_at.is_some());
+        let (hold, rest_ms) = self.interface(interface).map_or((false, 0), |row| {
+            (row.entity.hold_missing, row.entity.pair_rest_ms)
+        });
+        if unbound.missing && confirmed {
+            // After an unbind that failed on the way the platform may well have done it: not its doing then.
+            if binding.last_error.is_none() {
+                *self.content.let_go.entry(interface).or_insert(0) += 1;
+                self.index.let_go += 1;
+            }
+            if hold {
+                self.release_binding(unbound.binding);
+                self.change_binding(unbound.binding, |binding| {
+                    binding.last_error = Some("the platform has no such binding".to_owned());
+                });
+                return Reply::Done;
+            }
+        }
+        self.drop_binding(unbound.binding, rest_ms);
+        Reply::Done
+    }
+
+    pub(super) fn unbind_failed(&mut self, failed: &UnbindFailed) -> Reply {
+        if let Err(stale) = self.live(failed.epoch) {
+            return Reply::Refused(stale);
+        }
+        self.change_binding(failed.binding, |binding| {
+            binding.last_error = Some(cut(&failed.error, ERROR_MAX).to_owned());
+        });
+        Reply::Done
+    }
+
+    pub(super) fn ask_unbind(
+        &mut self,
+        id: BindingId,
+        actor: &str,
+        effects: &mut Vec<Effect>,
+    ) -> Reply {
+        let Some(owner) = self.content.bindings.get(&id).map(|binding| binding.owner) else {
+            return Reply::Refused(Refusal::NotFound);
+        };
+        // A bind of unknown outcome stays one: it is being cleared already, and its number stays out of use.
+        if self
+            .content
+            .bindings
+            .get(&id)
+            .is_some_and(|binding| binding.phase != Phase::Orphan)
+        {
+            self.release_binding(id);
+            self.lose_binding(id);
+        }
+        self.note(actor, Deed::AskUnbind { binding: id }, None, None);
+        effects.push(Effect::UnbindAsked { owner, binding: id });
+        Reply::Done
+    }
+
+    pub(super) fn force_unbind(
+        &mut self,
+        id: BindingId,
+        actor: &str,
+        effects: &mut Vec<Effect>,
+    ) -> Reply {
+        let Some(binding) = self.content.bindings.get(&id).cloned() else {
+            return Reply::Refused(Refusal::NotFound);
+        };
+        let rest_ms = self
+            .interface(binding.interface)
+            .map_or(0, |row| row.entity.pair_rest_ms);
+        self.lose_binding(id);
+        self.drop_binding(id, rest_ms);
+        self.note(actor, Deed::ForceUnbind { binding: id }, None, None);
+        effects.push(Effect::ForceUnbound {
+            owner: binding.owner,
+            gone: Box::new(Binding::clone(&binding)),
+        });
+        Reply::Done
+    }
+
+    pub(super) fn interface_error_put(&mut self, interface: Id, text: &str) -> Reply {
+        if !self.content.interfaces.contains_key(&interface) {
+            return Reply::Refused(Refusal::NotFound);
+        }
+        self.content.errors.insert(
+            interface,
+            (self.content.at, cut(text, ERROR_MAX).to_owned()),
+        );
+        Reply::Done
+    }
+
+    /// Enters a binding and takes its X, its pair and its (X,B').
+    pub(super) fn hold_binding(&mut self, binding: Binding) {
+        let pair = (Arc::<str>::from(&*binding.a), binding.x_id);
+        if let Some(Pair::Resting(until)) = self.index.pairs.get(&pair) {
+            let rest = Rest {
+                until: *until,
+                a: pair.0.clone(),
+                x: pair.1,
+            };
+            self.content.rests.remove(&rest);
+        }
+        self.index.pairs.insert(pair, Pair::Active(binding.id));
+        self.index
+            .xb
+            .insert((binding.x_id, Arc::from(&*binding.b_submitted)), binding.id);
+        self.index.x_use_of(&binding, true);
+        self.index.x_refresh(&self.content, binding.x_id);
+        self.content.bindings.insert(binding.id, Arc::new(binding));
+    }
+
+    /// Drops a binding, frees its X and lets the pair rest.
+    pub(super) fn drop_binding(&mut self, id: BindingId, rest_ms: u32) {
+        let Some(binding) = self.content.bindings.remove(&id) else {
+            return;
+        };
+        let pair = (Arc::<str>::from(&*binding.a), binding.x_id);
+        self.index
+            .xb
+            .remove(&(binding.x_id, Arc::from(&*binding.b_submitted)));
+        self.index.x_use_of(&binding, false);
+        if rest_ms == 0 {
+            self.index.pairs.remove(&pair);
+        } else {
+            let until = self.content.at.saturating_add(Millis::from(rest_ms));
+            self.content.rests.insert(Rest::new(until, &pair.0, pair.1));
+            self.index.pairs.insert(pair, Pair::Resting(until));
+            while self.content.rests.len() > RESTS_MAX {
+                self.wake_first();
+            }
+        }
+        if self.content.leaving_x.contains(&binding.x_id) && self.x_use(binding.x_id) == 0 {
+            self.content.leaving_x.remove(&binding.x_id);
+            self.unlink::<crate::entity::XNumber>(binding.x_id);
+        } else {
+            self.index.x_refresh(&self.content, binding.x_id);
+        }
+    }
+
+    /// After an A's use went down: free again, or gone if it was only waiting for that.
+    pub(super) fn a_settle(&mut self, a: Id) {
+        if self.content.leaving_a.contains(&a) && self.a_use(a) == 0 {
+            self.content.leaving_a.remove(&a);
+            self.unlink::<crate::entity::ANumber>(a);
+        } else {
+            self.index.a_refresh(&self.content, a);
+        }
+    }
+
+    /// From now on the owner releases this binding.
+    pub(super) fn release_binding(&mut self, id: BindingId) {
+        let at = self.content.at;
+        self.change_binding(id, |binding| {
+            if binding.phase != Phase::Orphan {
+                binding.phase = Phase::Unbinding;
+            }
+            if binding.unbind_at.is_none_or(|moment| moment > at) {
+                binding.unbind_at = Some(at);
+            }
+        });
+    }
+
+    /// Changes what does not touch numbers: phase, moments, texts, owner.
+    pub(super) fn change_binding(&mut self, id: BindingId, change: impl FnOnce(&mut Binding)) {
+        let Some(binding) = self.content.bindings.get_mut(&id) else {
+            return;
+        };
+        let was_orphan = binding.phase == Phase::Orphan;
+        let binding = Arc::make_mut(binding);
+        change(binding);
+        let is_orphan = binding.phase == Phase::Orphan;
+        if was_orphan != is_orphan {
+            let x = binding.x_id;
+            self.index.orphan(x, is_orphan);
+            self.index.x_refresh(&self.content, x);
+        }
+    }
+
+    /// Lets go of pairs whose rest is over. Whether a pair may be leased never depends on this: it only frees memory.
+    pub(super) fn wake_pairs(&mut self) {
+        for _ in 0..WAKE_MAX {
+            match self.content.rests.get_min() {
+                Some(rest) if rest.until <= self.content.at => self.wake_first(),
+                _ => return,
+            }
+        }
+    }
+
+    fn wake_first(&mut self) {
+        let Some(rest) = self.content.rests.remove_min() else {
+            return;
+        };
+        let pair = (rest.a, rest.x);
+        if self.index.pairs.get(&pair) == Some(&Pair::Resting(rest.until)) {
+            self.index.pairs.remove(&pair);
+        }
+    }
+}

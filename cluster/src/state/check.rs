@@ -1,0 +1,202 @@
+//! The invariants, stated from scratch.
+
+use super::index::Index;
+use super::{Phase, State};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl State {
+    /// States every invariant; an error names the first that does not hold. Costs a walk over everything.
+    pub fn check(&self) -> Result<(), String> {
+        let content = &self.content;
+        self.check_numbers()?;
+        self.check_calls()?;
+        self.check_outbox()?;
+        let rebuilt = Index::build(content);
+        if rebuilt != self.index {
+            return Err(self.index.difference(&rebuilt));
+        }
+        Ok(())
+    }
+
+    /// I1 to I5.
+    fn check_numbers(&self) -> Result<(), String> {
+        let content = &self.content;
+        let mut a_use = BTreeMap::new();
+        for call in self.calls() {
+            if let Some(a) = call.a_id {
+                *a_use.entry(a).or_insert(0u32) += 1;
+            }
+        }
+        for (id, used) in a_use {
+            // An operator may lower a limit below what is in use; then nothing new is given.
+            let row = content
+                .a_numbers
+                .get(&id)
+                .ok_or(format!("calls hold A row {id} that is gone"))?;
+            if used > row.entity.line_limit && row.version == 1 {
+                return Err(format!(
+                    "I1: A `{}` carries {used} of {}",
+                    row.entity.number, row.entity.line_limit
+                ));
+            }
+        }
+        let mut x_use = BTreeMap::new();
+        let mut pairs = BTreeSet::new();
+        let mut called = BTreeSet::new();
+        for binding in self.bindings() {
+            *x_use.entry(binding.x_id).or_insert(0u32) += 1;
+            if !pairs.insert((&binding.a, binding.x_id)) {
+                return Err(format!(
+                    "I3: pair ({}, {}) is bound twice",
+                    binding.a, binding.x
+                ));
+            }
+            if !called.insert((binding.x_id, &binding.b_submitted)) {
+                return Err(format!(
+                    "I4: ({}, {}) is bound twice",
+                    binding.x, binding.b_submitted
+                ));
+            }
+            if binding.a == binding.b_submitted {
+                return Err(format!("I5: binding {} calls its own A", binding.id));
+            }
+            if binding.phase == Phase::Binding && !content.tenures.contains_key(&binding.owner) {
+                return Err(format!(
+                    "I6: binding {} is under way without an owner",
+                    binding.id
+                ));
+            }
+            if matches!(binding.phase, Phase::Binding | Phase::Bound) {
+                let held = content
+                    .calls
+                    .get(&binding.call)
+                    .is_some_and(|call| call.binding == Some(binding.id));
+                if !held {
+                    return Err(format!("I6: no call holds binding {}", binding.id));
+                }
+            }
+        }
+        for (id, used) in x_use {
+            let row = content
+                .x_numbers
+                .get(&id)
+                .ok_or(format!("bindings stand on X row {id} that is gone"))?;
+            if used > row.entity.line_limit && row.version == 1 {
+                return Err(format!(
+                    "I2: X `{}` carries {used} of {}",
+                    row.entity.number, row.entity.line_limit
+                ));
+            }
+        }
+        for id in content.leaving_x.iter() {
+            if self.x_use(*id) == 0 {
+                return Err(format!("X row {id} is leaving with no binding on it"));
+            }
+        }
+        for id in content.leaving_a.iter() {
+            if self.a_use(*id) == 0 {
+                return Err(format!("A row {id} is leaving with no call on it"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_calls(&self) -> Result<(), String> {
+        let content = &self.content;
+        let mut reserved = BTreeMap::new();
+        for call in self.calls() {
+            let id = call.id();
+            if !content.tenures.contains_key(&call.owner) {
+                return Err(format!("I6: call {id} has no live owner"));
+            }
+            if call.refused.is_some() && (call.routed || call.a_id.is_some()) {
+                return Err(format!("refused call {id} holds a line"));
+            }
+            if call.a_id.is_some() && !call.routed {
+                return Err(format!("call {id} holds an A without a gateway"));
+            }
+            if call.reserved < 0 {
+                return Err(format!("call {id} has set aside less than nothing"));
+            }
+            if let Some(customer) = &call.customer {
+                *reserved.entry(customer.account).or_insert(0) += call.reserved;
+            }
+        }
+        for account in content.accounts.keys() {
+            let sum = reserved.remove(account).unwrap_or(0);
+            if self.account_balance(*account).1 != sum {
+                return Err(format!(
+                    "account {account} has {} set aside, its calls {sum}",
+                    self.account_balance(*account).1
+                ));
+            }
+        }
+        if let Some(account) = reserved.keys().next() {
+            return Err(format!("calls charge account {account} that is gone"));
+        }
+        for device in self.devices() {
+            if let Some(epoch) = device.epoch
+                && content
+                    .tenures
+                    .get(&epoch)
+                    .is_none_or(|tenure| tenure.access_name != device.access_name)
+            {
+                return Err(format!(
+                    "device `{}` names a tenure that is over",
+                    device.access_name
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_outbox(&self) -> Result<(), String> {
+        let content = &self.content;
+        let (first, last) = match (content.outbox.get_min(), content.outbox.get_max()) {
+            (Some((first, _)), Some((last, _))) => (*first, *last),
+            _ => return Ok(()),
+        };
+        if last != content.outbox_last || last - first + 1 != content.outbox.len() as u64 {
+            return Err(format!(
+                "outbox holds {} records from {first} to {last}",
+                content.outbox.len()
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_now_and_then(&mut self) {
+        if self.check_in > 0 {
+            self.check_in -= 1;
+            return;
+        }
+        if let Err(broken) = self.check() {
+            panic!("invariant broken: {broken}");
+        }
+        let content = &self.content;
+        let rows = content.calls.len()
+            + content.bindings.len()
+            + content.outbox.len()
+            + self.index.names.len()
+            + content.rests.len()
+            + content.ended.len();
+        // The cost of checking stays a small multiple of the cost of applying.
+        self.check_in = (rows / 8) as u32;
+    }
+}
+
+impl Index {
+    /// Names the part in which two indexes differ.
+    fn difference(&self, rebuilt: &Index) -> String {
+        macro_rules! compare {
+            ($($part:ident)*) => {
+                $(if self.$part != rebuilt.$part {
+                    return format!("index `{}` is {:?} and should be {:?}", stringify!($part), self.$part, rebuilt.$part);
+                })*
+            };
+        }
+        compare!(names sources source_bits mapping_rules routing_rules routes rates x_pools a_pools x_use x_orphans a_use
+            mapping_use routing_use reserved reserved_total answered let_go pairs xb ended requests);
+        "index differs".to_owned()
+    }
+}

@@ -1,0 +1,288 @@
+//! Access names and their tenures: claimed, renewed, given up, lost; and what becomes of what a lost one held.
+
+use super::{Call, Deed, Device, Phase, State, Tenure};
+use crate::command::{
+    Biller, BindingId, Claim, Effect, End, EndReason, EndedBy, Epoch, Refusal, Reply,
+};
+use crate::entity::Millis;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Bytes of an access name, an address, a version, a label.
+const TEXT_MAX: usize = 128;
+/// 补充设置 of a device.
+const SETTINGS_MAX: usize = 64;
+const SETTING_TEXT_MAX: usize = 1_024;
+
+/// What becomes of a call whose tenure is over.
+enum Fate {
+    /// Its record is closed.
+    End,
+}
+
+impl State {
+    pub(super) fn claim(
+        &mut self,
+        claim: &Claim,
+        biller: &dyn Biller,
+        effects: &mut Vec<Effect>,
+    ) -> Reply {
+        let name = &claim.access_name;
+        if name.is_empty() || name.len() > TEXT_MAX || name.chars().any(char::is_control) {
+            let text = format!("1 to {TEXT_MAX} bytes without control characters");
+            return Reply::Refused(Refusal::Invalid {
+                field: "access_name".to_owned(),
+                text,
+            });
+        }
+        let at = self.content.at;
+        let holder = self
+            .tenures()
+            .find(|tenure| tenure.access_name == *name)
+            .cloned();
+        if let Some(holder) = holder {
+            if (holder.node, holder.boot) == (claim.node, claim.boot) {
+                return self.keep_alive(holder.epoch).claimed(holder.epoch);
+            }
+            if holder.node != claim.node && holder.lease_until() > at {
+                let left_ms = holder.lease_until() - at;
+                return Reply::Refused(Refusal::ClaimHeld {
+                    address: holder.address,
+                    left_ms,
+                });
+            }
+        }
+        // Its own earlier processes, and whoever let this name expire.
+        let over: Vec<Epoch> = self
+            .tenures()
+            .filter(|tenure| tenure.node == claim.node || tenure.access_name == *name)
+            .map(|tenure| tenure.epoch)
+            .collect();
+        for epoch in over {
+            self.end_tenure(epoch, biller, effects);
+        }
+        self.content.last_epoch += 1;
+        let epoch = self.content.last_epoch;
+        let cut = |text: &str| super::model::cut(text, TEXT_MAX).to_owned();
+        let tenure = Tenure {
+            epoch,
+            access_name: name.clone(),
+            node: claim.node,
+            boot: claim.boot,
+            address: cut(&claim.address),
+            version: cut(&claim.version),
+            lease_ms: claim.lease_ms.clamp(1_000, 60_000),
+            renewed_at: at,
+        };
+        let known = self.content.devices.get(name);
+        let device = Device {
+            access_name: name.clone(),
+            label: known.map(|device| device.label.clone()).unwrap_or_default(),
+            settings: known
+                .map(|device| device.settings.clone())
+                .unwrap_or_default(),
+            created_at: known.map_or(at, |device| device.created_at),
+            accessed_at: at,
+            address: tenure.address.clone(),
+            version: tenure.version.clone(),
+            node: claim.node,
+            epoch: Some(epoch),
+            draining: false,
+        };
+        self.content.devices.insert(name.clone(), Arc::new(device));
+        self.content.tenures.insert(epoch, Arc::new(tenure));
+        self.adopt(effects);
+        Reply::Claimed { epoch }
+    }
+
+    pub(super) fn keep_alive(&mut self, epoch: Epoch) -> Reply {
+        let at = self.content.at;
+        match self.content.tenures.get_mut(&epoch) {
+            Some(tenure) => {
+                Arc::make_mut(tenure).renewed_at = at;
+                Reply::Done
+            }
+            None => Reply::Refused(Refusal::StaleEpoch),
+        }
+    }
+
+    pub(super) fn resign(
+        &mut self,
+        epoch: Epoch,
+        biller: &dyn Biller,
+        effects: &mut Vec<Effect>,
+    ) -> Reply {
+        self.end_tenure(epoch, biller, effects);
+        self.adopt(effects);
+        Reply::Done
+    }
+
+    pub(super) fn node_down(
+        &mut self,
+        epoch: Epoch,
+        biller: &dyn Biller,
+        effects: &mut Vec<Effect>,
+    ) -> Reply {
+        if let Some(tenure) = self.tenure(epoch)
+            && tenure.lease_until() > self.content.at
+        {
+            let left_ms = tenure.lease_until() - self.content.at;
+            return Reply::Refused(Refusal::ClaimHeld {
+                address: tenure.address.clone(),
+                left_ms,
+            });
+        }
+        self.end_tenure(epoch, biller, effects);
+        self.adopt(effects);
+        Reply::Done
+    }
+
+    /// Fences a tenure and settles its calls. Its bindings wait for [`Self::adopt`].
+    fn end_tenure(&mut self, epoch: Epoch, biller: &dyn Biller, effects: &mut Vec<Effect>) {
+        let Some(tenure) = self.content.tenures.get(&epoch).cloned() else {
+            return;
+        };
+        let at = self.content.at;
+        // Binds whose answer only the lost process could have had.
+        let unsure: Vec<BindingId> = self
+            .bindings_of(epoch)
+            .filter(|binding| binding.bound_at.is_none())
+            .map(|binding| binding.id)
+            .collect();
+        for id in unsure {
+            self.change_binding(id, |binding| {
+                binding.phase = Phase::Orphan;
+                binding.unbind_at = Some(at);
+            });
+        }
+        let calls: Vec<Arc<Call>> = self
+            .content
+            .calls
+            .values()
+            .filter(|call| call.owner == epoch)
+            .cloned()
+            .collect();
+        let ended = !calls.is_empty();
+        for call in calls {
+            match fate(&call) {
+                Fate::End => self.finish(&lost(&call, tenure.renewed_at), biller),
+            }
+        }
+        self.content.tenures.remove(&epoch);
+        if let Some(device) = self.content.devices.get_mut(&tenure.access_name)
+            && device.epoch == Some(epoch)
+        {
+            Arc::make_mut(device).epoch = None;
+        }
+        effects.push(Effect::Fenced { epoch });
+        if ended {
+            effects.push(Effect::Outbox {
+                last: self.content.outbox_last,
+            });
+        }
+    }
+
+    /// Spreads bindings without a live owner over the live tenures, in the order of both. With no tenure left they
+    /// wait for the next claim.
+    fn adopt(&mut self, effects: &mut Vec<Effect>) {
+        let owners: Vec<Epoch> = self.content.tenures.keys().copied().collect();
+        if owners.is_empty() {
+            return;
+        }
+        let waiting: Vec<BindingId> = self
+            .bindings()
+            .filter(|binding| !self.content.tenures.contains_key(&binding.owner))
+            .map(|binding| binding.id)
+            .collect();
+        for (binding, &owner) in waiting.into_iter().zip(owners.iter().cycle()) {
+            self.change_binding(binding, |binding| binding.owner = owner);
+            effects.push(Effect::Adopted { owner, binding });
+        }
+    }
+
+    pub(super) fn device_edit(
+        &mut self,
+        access_name: &str,
+        label: Option<&str>,
+        settings: Option<&BTreeMap<String, String>>,
+        draining: Option<bool>,
+        actor: &str,
+    ) -> Reply {
+        let invalid = |field: &str, text: String| {
+            Reply::Refused(Refusal::Invalid {
+                field: field.to_owned(),
+                text,
+            })
+        };
+        if label.is_some_and(|label| label.len() > TEXT_MAX) {
+            return invalid("label", format!("at most {TEXT_MAX} bytes"));
+        }
+        if let Some(settings) = settings
+            && (settings.len() > SETTINGS_MAX
+                || settings
+                    .iter()
+                    .any(|(k, v)| k.len() > TEXT_MAX || v.len() > SETTING_TEXT_MAX))
+        {
+            return invalid(
+                "settings",
+                format!("at most {SETTINGS_MAX} of {SETTING_TEXT_MAX} bytes"),
+            );
+        }
+        let Some(device) = self.content.devices.get_mut(access_name) else {
+            return Reply::Refused(Refusal::NotFound);
+        };
+        let device = Arc::make_mut(device);
+        if let Some(label) = label {
+            label.clone_into(&mut device.label);
+        }
+        if let Some(settings) = settings {
+            device.settings.clone_from(settings);
+        }
+        if let Some(draining) = draining {
+            device.draining = draining;
+        }
+        self.note(
+            actor,
+            Deed::Device {
+                access_name: access_name.to_owned(),
+            },
+            None,
+            None,
+        );
+        Reply::Done
+    }
+}
+
+/// The one place that decides what becomes of a lost tenure's call.
+fn fate(_call: &Call) -> Fate {
+    Fate::End
+}
+
+/// The end of a call whose node is lost. It is counted up to the moment at which that node was last heard.
+fn lost(call: &Call, heard_at: Millis) -> End {
+    let ended_at = heard_at
+        .max(call.answered_at.unwrap_or(0))
+        .max(call.asked.started_at);
+    End {
+        call: call.id(),
+        ended_at,
+        answered_at: call.answered_at,
+        pdd_ms: call.pdd_ms,
+        codec: String::new(),
+        reason: EndReason {
+            key: "node_failure".to_owned(),
+            sip: None,
+            q850: None,
+        },
+        by: EndedBy::Server,
+    }
+}
+
+impl Reply {
+    fn claimed(self, epoch: Epoch) -> Reply {
+        match self {
+            Reply::Done => Reply::Claimed { epoch },
+            refused => refused,
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Rows made, changed and removed by operators.
+
+use super::tables::{Tabled, name_of, slot};
+use super::valid::Valid;
+use super::{Deed, PaidAs, State};
+use crate::command::{Effect, Put, Refusal, Remove, Reply};
+use crate::entity::{ANumber, Account, Entity, FeeRate, Id, Row, Table, XNumber};
+use std::sync::Arc;
+
+/// Bytes of a memo.
+const MEMO_MAX: usize = 1_000;
+
+impl State {
+    pub(super) fn put(&mut self, put: &Put, effects: &mut Vec<Effect>) -> Reply {
+        if let Some(reply) = self.index.requests.get(&put.request) {
+            return reply.clone();
+        }
+        let result = match &put.entity {
+            Entity::Interface(entity) => self.put_row(put, entity, effects),
+            Entity::XNumber(entity) => self.put_row(put, entity, effects),
+            Entity::AGroup(entity) => self.put_row(put, entity, effects),
+            Entity::ANumber(entity) => self.put_row(put, entity, effects),
+            Entity::MappingGateway(entity) => self.put_row(put, entity, effects),
+            Entity::RoutingGateway(entity) => self.put_row(put, entity, effects),
+            Entity::Account(entity) => self.put_row(put, entity, effects),
+            Entity::FeeRate(entity) => self.put_row(put, entity, effects),
+        };
+        let reply = Reply::from(result);
+        self.remember(put.request, &reply);
+        reply
+    }
+
+    fn put_row<T: Valid>(
+        &mut self,
+        put: &Put,
+        entity: &T,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        let old = match put.id {
+            None => None,
+            Some(id) => Some(
+                T::rows(&self.content)
+                    .get(&id)
+                    .filter(|_| !self.is_leaving(T::TABLE, id))
+                    .cloned(),
+            ),
+        };
+        let old = match old {
+            Some(None) => return Err(Refusal::NotFound),
+            Some(Some(old)) => Some(old),
+            None => None,
+        };
+        if let (Some(old), Some(seen)) = (&old, put.version)
+            && old.version != seen
+        {
+            return Err(Refusal::VersionConflict {
+                version: old.version,
+            });
+        }
+        if put.memo.len() > MEMO_MAX {
+            return Err(Refusal::Invalid {
+                field: "memo".to_owned(),
+                text: format!("at most {MEMO_MAX} bytes"),
+            });
+        }
+        entity.valid(self, old.as_deref())?;
+        let name = name_of(entity);
+        if let Some(other) = self.index.names.get(&name)
+            && Some(*other) != put.id
+        {
+            let text = format!("`{}` is there already, as row {other}", name.1);
+            return Err(Refusal::Invalid {
+                field: T::KEY_FIELD.to_owned(),
+                text,
+            });
+        }
+        let id = match put.id {
+            Some(id) => id,
+            None => {
+                let last = &mut self.content.last_ids[slot(T::TABLE)];
+                *last += 1;
+                *last
+            }
+        };
+        let at = self.content.at;
+        let row = Arc::new(Row {
+            id,
+            memo: put.memo.clone(),
+            created_at: old.as_ref().map_or(at, |old| old.created_at),
+            updated_at: at,
+            version: old.as_ref().map_or(1, |old| old.version.saturating_add(1)),
+            entity: entity.kept(old.as_deref()),
+        });
+        if let Some(old) = &old {
+            T::link(&mut self.index, old, false);
+        }
+        T::rows_mut(&mut self.content).insert(id, row.clone());
+        T::link(&mut self.index, &row, true);
+        self.refresh(T::TABLE, id);
+        if let (None, Entity::Account(account)) = (&old, &put.entity) {
+            self.content.money.insert(id, account.money);
+            if account.money != 0 {
+                self.record_payment(&put.actor, id, PaidAs::Open, account.money, "");
+            }
+        }
+        let before = old.map(|old| old.entity.clone().wrap());
+        self.note(
+            &put.actor,
+            Deed::Put {
+                table: T::TABLE,
+                id,
+            },
+            before,
+            Some(row.entity.clone().wrap()),
+        );
+        effects.push(Effect::Edited {
+            table: T::TABLE,
+            id,
+        });
+        Ok(Reply::Row {
+            id,
+            version: row.version,
+        })
+    }
+
+    pub(super) fn remove(&mut self, remove: &Remove, effects: &mut Vec<Effect>) -> Reply {
+        if let Some(reply) = self.index.requests.get(&remove.request) {
+            return reply.clone();
+        }
+        let result = match remove.table {
+            Table::Interfaces => self.remove_row::<crate::entity::Interface>(remove),
+            Table::XNumbers => self.remove_row::<XNumber>(remove),
+            Table::AGroups => self.remove_row::<crate::entity::AGroup>(remove),
+            Table::ANumbers => self.remove_row::<ANumber>(remove),
+            Table::MappingGateways => self.remove_row::<crate::entity::MappingGateway>(remove),
+            Table::RoutingGateways => self.remove_row::<crate::entity::RoutingGateway>(remove),
+            Table::Accounts => self.remove_row::<Account>(remove),
+            Table::FeeRates => self.remove_row::<FeeRate>(remove),
+        };
+        if result.is_ok() {
+            effects.push(Effect::Edited {
+                table: remove.table,
+                id: remove.id,
+            });
+        }
+        let reply = Reply::from(result);
+        self.remember(remove.request, &reply);
+        reply
+    }
+
+    fn remove_row<T: Valid>(&mut self, remove: &Remove) -> Result<Reply, Refusal> {
+        let id = remove.id;
+        let row = T::rows(&self.content)
+            .get(&id)
+            .filter(|_| !self.is_leaving(T::TABLE, id))
+            .cloned();
+        let row = row.ok_or(Refusal::NotFound)?;
+        if let Some(seen) = remove.version
+            && seen != row.version
+        {
+            return Err(Refusal::VersionConflict {
+                version: row.version,
+            });
+        }
+        if let Some(by) = self.used_by(T::TABLE, id) {
+            return Err(Refusal::InUse { by });
+        }
+        match T::TABLE {
+            // Nothing new is given from now on; the row goes with the last that stands on it.
+            Table::XNumbers if self.x_use(id) > 0 => {
+                self.content.leaving_x.insert(id);
+                self.index.x_refresh(&self.content, id);
+            }
+            Table::ANumbers if self.a_use(id) > 0 => {
+                self.content.leaving_a.insert(id);
+                self.index.a_refresh(&self.content, id);
+            }
+            Table::Accounts => {
+                let (money, _) = self.account_balance(id);
+                if money != 0 {
+                    self.content.money.insert(id, 0);
+                    self.record_payment(&remove.actor, id, PaidAs::Zero, -money, "");
+                }
+                self.content.money.remove(&id);
+                self.unlink::<T>(id);
+            }
+            _ => self.unlink::<T>(id),
+        }
+        match T::TABLE {
+            Table::Interfaces => {
+                self.content.errors.remove(&id);
+                if let Some(let_go) = self.content.let_go.remove(&id) {
+                    self.index.let_go = self.index.let_go.saturating_sub(let_go);
+                }
+            }
+            Table::RoutingGateways => {
+                self.content.past.remove(&id);
+            }
+            _ => {}
+        }
+        let before = Some(row.entity.clone().wrap());
+        self.note(
+            &remove.actor,
+            Deed::Remove {
+                table: T::TABLE,
+                id,
+            },
+            before,
+            None,
+        );
+        Ok(Reply::Done)
+    }
+
+    /// Takes a row out of its table and of all that follows from it.
+    pub(super) fn unlink<T: Tabled>(&mut self, id: Id) {
+        if let Some(row) = T::rows_mut(&mut self.content).remove(&id) {
+            T::link(&mut self.index, &row, false);
+        }
+    }
+
+    fn refresh(&mut self, table: Table, id: Id) {
+        match table {
+            Table::XNumbers => self.index.x_refresh(&self.content, id),
+            Table::ANumbers => self.index.a_refresh(&self.content, id),
+            _ => {}
+        }
+    }
+
+    /// Removed already, only waiting for what stands on it.
+    fn is_leaving(&self, table: Table, id: Id) -> bool {
+        match table {
+            Table::XNumbers => self.content.leaving_x.contains(&id),
+            Table::ANumbers => self.content.leaving_a.contains(&id),
+            _ => false,
+        }
+    }
+
+    /// What keeps a row from being removed, if anything.
+    fn used_by(&self, table: Table, id: Id) -> Option<String> {
+        let routing = |uses: &dyn Fn(&crate::entity::RoutingGateway) -> bool| {
+            self.routing_gateways()
+                .find(|row| uses(&row.entity))
+                .map(|row| format!("routing gateway `{}`", row.entity.name))
+        };
+        let mapping = |uses: &dyn Fn(&crate::entity::MappingGateway) -> bool| {
+            self.mapping_gateways()
+                .find(|row| uses(&row.entity))
+                .map(|row| format!("mapping gateway `{}`", row.entity.name))
+        };
+        let call = |uses: &dyn Fn(&super::Call) -> bool| {
+            self.calls()
+                .find(|call| uses(call))
+                .map(|call| format!("call {}", call.id()))
+        };
+        match table {
+            Table::Interfaces => {
+                routing(&|row| row.axb.as_ref().is_some_and(|axb| axb.interface == id))
+                    .or_else(|| {
+                        let mut x = self.x_numbers().filter(|x| x.entity.interface == id);
+                        x.next().map(|x| format!("X number `{}`", x.entity.number))
+                    })
+                    .or_else(|| {
+                        let mut bindings =
+                            self.bindings().filter(|binding| binding.interface == id);
+                        bindings
+                            .next()
+                            .map(|binding| format!("binding {}", binding.id))
+                    })
+            }
+            Table::AGroups => routing(&|row| row.axb.as_ref().is_some_and(|axb| axb.a_group == id))
+                .or_else(|| {
+                    let mut a = self.a_numbers().filter(|a| a.entity.group == id);
+                    a.next().map(|a| format!("A number `{}`", a.entity.number))
+                }),
+            Table::XNumbers | Table::ANumbers | Table::FeeRates => None,
+            Table::MappingGateways => call(&|call| call.asked.gateway == id),
+            Table::RoutingGateways => {
+                mapping(&|row| row.routing_gateways.contains(&id)).or_else(|| {
+                    call(&|call| {
+                        call.routed
+                            && call
+                                .attempt
+                                .as_ref()
+                                .is_some_and(|attempt| attempt.gateway == id)
+                    })
+                })
+            }
+            Table::Accounts => mapping(&|row| row.account == id)
+                .or_else(|| {
+                    routing(&|row| {
+                        row.clearing_account == Some(id)
+                            || row.axb.as_ref().is_some_and(|axb| axb.account == Some(id))
+                    })
+                })
+                .or_else(|| {
+                    call(&|call| {
+                        [&call.customer, &call.landing, &call.axb_settlement]
+                            .into_iter()
+                            .flatten()
+                            .any(|tariff| tariff.account == id)
+                    })
+                }),
+        }
+    }
+}

@@ -1,0 +1,544 @@
+//! What is derived from the content: counters, free sets, lookup tables, parsed rules.
+//!
+//! None of it is stored in a snapshot. [`Index::build`] makes it from the content alone, and every step that changes
+//! the content keeps it as `build` would make it; `State::check` compares the two. All parts are shared between clones.
+
+use super::bits::Ids;
+use super::model::{Binding, Call, Phase};
+use super::tables::Tabled;
+use super::{Content, Rest};
+use crate::command::{BindingId, CallId, Reply};
+use crate::dial_rules::Rules;
+use crate::entity::{
+    AGroup, ANumber, Account, FeeRate, Id, Interface, MappingGateway, Micros, Millis,
+    RoutingGateway, Row, Table, XNumber, parse_source,
+};
+use imbl::{OrdMap, OrdSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A mapping gateway's rules, parsed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MappingRules {
+    /// C → N.
+    pub caller: Rules,
+    /// Callee as received → B.
+    pub callee: Rules,
+}
+
+/// A routing gateway's rules, parsed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoutingRules {
+    /// Caller as sent.
+    pub caller: Rules,
+    /// Callee as sent.
+    pub callee: Rules,
+    /// B → B'.
+    pub axb_callee: Rules,
+}
+
+/// A pair (A,X) that may not be leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pair {
+    Active(BindingId),
+    /// Free again after this moment.
+    Resting(Millis),
+}
+
+/// The X numbers of one interface that can take one more binding.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct XPool {
+    /// Rows of the interface, free or not.
+    pub(super) members: u32,
+    pub(super) free: Arc<Ids>,
+    /// Free and open to every caller.
+    pub(super) open: Arc<Ids>,
+    /// Free, by exact caller.
+    pub(super) exact: OrdMap<Arc<str>, Arc<Ids>>,
+    /// Free, by caller prefix.
+    pub(super) prefix: OrdMap<Arc<str>, Arc<Ids>>,
+    /// Free, by the caller's area.
+    pub(super) region: OrdMap<Arc<str>, Arc<Ids>>,
+}
+
+/// The A numbers of one group.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct APool {
+    pub(super) members: u32,
+    pub(super) free: Arc<Ids>,
+}
+
+/// One entry of an X number's caller list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CallerEntry<'a> {
+    Exact(&'a str),
+    Prefix(&'a str),
+    Region(&'a str),
+}
+
+impl<'a> CallerEntry<'a> {
+    pub(super) fn read(text: &'a str) -> Self {
+        if let Some(area) = text.strip_prefix('@') {
+            CallerEntry::Region(area)
+        } else if let Some(prefix) = text.strip_suffix('*') {
+            CallerEntry::Prefix(prefix)
+        } else {
+            CallerEntry::Exact(text)
+        }
+    }
+}
+
+/// Everything derived.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Index {
+    /// Unique names: see [`Tabled::key`].
+    pub(super) names: OrdMap<(Table, Arc<str>), Id>,
+    /// Sources of mapping gateways: bits, masked address, row.
+    pub(super) sources: OrdSet<(u8, u128, Id)>,
+    /// Rows per length of source.
+    pub(super) source_bits: OrdMap<u8, u32>,
+    pub(super) mapping_rules: OrdMap<Id, Arc<MappingRules>>,
+    pub(super) routing_rules: OrdMap<Id, Arc<RoutingRules>>,
+    pub(super) routes: OrdMap<Arc<str>, Arc<Vec<Id>>>,
+    pub(super) rates: OrdMap<Arc<str>, OrdMap<Arc<str>, Arc<Row<FeeRate>>>>,
+    pub(super) x_pools: OrdMap<Id, Arc<XPool>>,
+    pub(super) a_pools: OrdMap<Id, Arc<APool>>,
+    pub(super) x_use: OrdMap<Id, u32>,
+    /// Bindings of unknown outcome per X.
+    pub(super) x_orphans: OrdMap<Id, u32>,
+    pub(super) a_use: OrdMap<Id, u32>,
+    pub(super) mapping_use: OrdMap<Id, u32>,
+    pub(super) routing_use: OrdMap<Id, u32>,
+    pub(super) reserved: OrdMap<Id, Micros>,
+    pub(super) reserved_total: Micros,
+    pub(super) answered: u64,
+    pub(super) let_go: u64,
+    pub(super) pairs: OrdMap<(Arc<str>, Id), Pair>,
+    pub(super) xb: OrdMap<(Id, Arc<str>), BindingId>,
+    pub(super) ended: OrdSet<CallId>,
+    pub(super) requests: OrdMap<u64, Reply>,
+}
+
+/// Adds `by` to a counter that has no entry while it is zero.
+fn count(map: &mut OrdMap<Id, u32>, id: Id, up: bool) -> u32 {
+    let now = match (map.get(&id).copied().unwrap_or(0), up) {
+        (n, true) => n.saturating_add(1),
+        (n, false) => n.saturating_sub(1),
+    };
+    if now == 0 {
+        map.remove(&id);
+    } else {
+        map.insert(id, now);
+    }
+    now
+}
+
+fn set_member(sets: &mut OrdMap<Arc<str>, Arc<Ids>>, key: &str, id: Id, member: bool) {
+    match sets.get_mut(key) {
+        Some(ids) => {
+            if ids.contains(id) != member {
+                Arc::make_mut(ids).set(id, member);
+            }
+            if ids.is_empty() {
+                sets.remove(key);
+            }
+        }
+        None if member => {
+            let mut ids = Ids::default();
+            ids.set(id, true);
+            sets.insert(Arc::from(key), Arc::new(ids));
+        }
+        None => {}
+    }
+}
+
+/// An address as 128 bits: IPv4 in its mapped place, so that both families share one table.
+fn wide(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => u128::from(ip.to_ipv6_mapped()),
+        IpAddr::V6(ip) => u128::from(ip),
+    }
+}
+
+fn masked(address: u128, bits: u8) -> u128 {
+    address & u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0)
+}
+
+impl Index {
+    /// Derives everything from the content.
+    pub(super) fn build(content: &Content) -> Index {
+        let mut index = Index::default();
+        index.table::<Interface>(content);
+        index.table::<AGroup>(content);
+        index.table::<Account>(content);
+        index.table::<FeeRate>(content);
+        index.table::<MappingGateway>(content);
+        index.table::<RoutingGateway>(content);
+        for id in content.ended.iter() {
+            index.ended.insert(*id);
+        }
+        for (request, reply) in content.requests.iter() {
+            index.requests.insert(*request, reply.clone());
+        }
+        for rest in content.rests.iter() {
+            index
+                .pairs
+                .insert((rest.a.clone(), rest.x), Pair::Resting(rest.until));
+        }
+        for binding in content.bindings.values() {
+            index.x_use_of(binding, true);
+            index.pairs.insert(
+                (Arc::from(&*binding.a), binding.x_id),
+                Pair::Active(binding.id),
+            );
+            index
+                .xb
+                .insert((binding.x_id, Arc::from(&*binding.b_submitted)), binding.id);
+        }
+        for call in content.calls.values() {
+            index.call(call, true);
+        }
+        index.let_go = content.let_go.values().sum();
+        // Pools last: they look at the counters.
+        index.table::<XNumber>(content);
+        index.table::<ANumber>(content);
+        for row in content.x_numbers.values() {
+            index.x_refresh(content, row.id);
+        }
+        for row in content.a_numbers.values() {
+            index.a_refresh(content, row.id);
+        }
+        index
+    }
+
+    fn table<T: Tabled>(&mut self, content: &Content) {
+        for row in T::rows(content).values() {
+            T::link(self, row, true);
+        }
+    }
+
+    pub(super) fn name(&mut self, name: (Table, Arc<str>), id: Id, present: bool) {
+        if present {
+            self.names.insert(name, id);
+        } else {
+            self.names.remove(&name);
+        }
+    }
+
+    pub(super) fn rate(&mut self, row: &Arc<Row<FeeRate>>, present: bool) {
+        let group = self.rates.entry(Arc::from(&*row.entity.group)).or_default();
+        if present {
+            group.insert(Arc::from(&*row.entity.prefix), row.clone());
+        } else {
+            group.remove(&*row.entity.prefix);
+            if group.is_empty() {
+                self.rates.remove(&*row.entity.group);
+            }
+        }
+    }
+
+    pub(super) fn mapping(&mut self, row: &Row<MappingGateway>, present: bool) {
+        let entity = &row.entity;
+        for source in &entity.remote_ips {
+            let Some((ip, bits)) = parse_source(source) else {
+                continue;
+            };
+            let bits = if ip.is_ipv4() { bits + 96 } else { bits };
+            let key = (bits, masked(wide(ip), bits), row.id);
+            let changed = if present {
+                self.sources.insert(key).is_none()
+            } else {
+                self.sources.remove(&key).is_some()
+            };
+            if changed {
+                let mut lengths = self.source_bits.get(&bits).copied().unwrap_or(0);
+                lengths = if present {
+                    lengths + 1
+                } else {
+                    lengths.saturating_sub(1)
+                };
+                if lengths == 0 {
+                    self.source_bits.remove(&bits);
+                } else {
+                    self.source_bits.insert(bits, lengths);
+                }
+            }
+        }
+        if present {
+            // A text that does not parse was refused when the row was put.
+            let read = |text: &str| Rules::parse(text).unwrap_or_default();
+            let rules = MappingRules {
+                caller: read(&entity.caller_rules),
+                callee: read(&entity.callee_rules),
+            };
+            self.mapping_rules.insert(row.id, Arc::new(rules));
+        } else {
+            self.mapping_rules.remove(&row.id);
+        }
+    }
+
+    /// The row whose most specific source covers `ip`; of equals the oldest.
+    pub(super) fn source(&self, ip: IpAddr) -> Option<Id> {
+        let address = wide(ip);
+        self.source_bits.keys().rev().find_map(|&bits| {
+            let net = masked(address, bits);
+            let (found_bits, found_net, id) = self.sources.get_next(&(bits, net, 0))?;
+            (*found_bits == bits && *found_net == net).then_some(*id)
+        })
+    }
+
+    pub(super) fn routing(&mut self, row: &Row<RoutingGateway>, present: bool) {
+        let entity = &row.entity;
+        for prefix in &entity.prefixes {
+            let mut ids = self
+                .routes
+                .get(&**prefix)
+                .map(|ids| ids.to_vec())
+                .unwrap_or_default();
+            match (ids.binary_search(&row.id), present) {
+                (Err(at), true) => ids.insert(at, row.id),
+                (Ok(at), false) => {
+                    ids.remove(at);
+                }
+                _ => continue,
+            }
+            if ids.is_empty() {
+                self.routes.remove(&**prefix);
+            } else {
+                self.routes.insert(Arc::from(&**prefix), Arc::new(ids));
+            }
+        }
+        if present {
+            let read = |text: &str| Rules::parse(text).unwrap_or_default();
+            let rules = RoutingRules {
+                caller: read(&entity.caller_rules),
+                callee: read(&entity.callee_rules),
+                axb_callee: entity
+                    .axb
+                    .as_ref()
+                    .map(|axb| read(&axb.callee_rules))
+                    .unwrap_or_default(),
+            };
+            self.routing_rules.insert(row.id, Arc::new(rules));
+        } else {
+            self.routing_rules.remove(&row.id);
+        }
+    }
+
+    /// Counts the row in its pool, or takes it out with all its entries.
+    pub(super) fn x_row(&mut self, row: &Row<XNumber>, present: bool) {
+        if !present {
+            self.x_free(row, false);
+        }
+        let pool = Arc::make_mut(self.x_pools.entry(row.entity.interface).or_default());
+        pool.members = if present {
+            pool.members + 1
+        } else {
+            pool.members.saturating_sub(1)
+        };
+        if pool.members == 0 {
+            self.x_pools.remove(&row.entity.interface);
+        }
+    }
+
+    pub(super) fn a_row(&mut self, row: &Row<ANumber>, present: bool) {
+        let pool = Arc::make_mut(self.a_pools.entry(row.entity.group).or_default());
+        if !present {
+            Arc::make_mut(&mut pool.free).set(row.id, false);
+        }
+        pool.members = if present {
+            pool.members + 1
+        } else {
+            pool.members.saturating_sub(1)
+        };
+        if pool.members == 0 {
+            self.a_pools.remove(&row.entity.group);
+        }
+    }
+
+    /// Puts the X into the free sets or takes it out, after its row or its use changed.
+    pub(super) fn x_refresh(&mut self, content: &Content, id: Id) {
+        let Some(row) = content.x_numbers.get(&id) else {
+            return;
+        };
+        let free = !row.entity.disabled
+            && !content.leaving_x.contains(&id)
+            && !self.x_orphans.contains_key(&id)
+            && self.x_use.get(&id).copied().unwrap_or(0) < row.entity.line_limit;
+        self.x_free(row, free);
+    }
+
+    fn x_free(&mut self, row: &Row<XNumber>, free: bool) {
+        let Some(pool) = self.x_pools.get(&row.entity.interface) else {
+            return;
+        };
+        // The caller list is looked at only when the number's freedom changes.
+        if pool.free.contains(row.id) == free {
+            return;
+        }
+        let Some(pool) = self.x_pools.get_mut(&row.entity.interface) else {
+            return;
+        };
+        let pool = Arc::make_mut(pool);
+        Arc::make_mut(&mut pool.free).set(row.id, free);
+        if row.entity.allow_other_callers {
+            Arc::make_mut(&mut pool.open).set(row.id, free);
+        }
+        for entry in &row.entity.callers {
+            match CallerEntry::read(entry) {
+                CallerEntry::Exact(key) => set_member(&mut pool.exact, key, row.id, free),
+                CallerEntry::Prefix(key) => set_member(&mut pool.prefix, key, row.id, free),
+                CallerEntry::Region(key) => set_member(&mut pool.region, key, row.id, free),
+            }
+        }
+    }
+
+    /// Puts the A into the free set or takes it out, after its row or its use changed.
+    pub(super) fn a_refresh(&mut self, content: &Content, id: Id) {
+        let Some(row) = content.a_numbers.get(&id) else {
+            return;
+        };
+        let free = !content.leaving_a.contains(&id)
+            && self.a_use.get(&id).copied().unwrap_or(0) < row.entity.line_limit;
+        if let Some(pool) = self.a_pools.get_mut(&row.entity.group)
+            && pool.free.contains(id) != free
+        {
+            let pool = Arc::make_mut(pool);
+            Arc::make_mut(&mut pool.free).set(id, free);
+        }
+    }
+
+    /// Counts an attempt on its routing gateway.
+    pub(super) fn route_use(&mut self, gateway: Id, up: bool) {
+        count(&mut self.routing_use, gateway, up);
+    }
+
+    /// Counts a binding whose outcome has become unknown, or known.
+    pub(super) fn orphan(&mut self, x: Id, up: bool) {
+        count(&mut self.x_orphans, x, up);
+    }
+
+    /// Counts a binding on its X.
+    pub(super) fn x_use_of(&mut self, binding: &Binding, up: bool) {
+        count(&mut self.x_use, binding.x_id, up);
+        if binding.phase == Phase::Orphan {
+            count(&mut self.x_orphans, binding.x_id, up);
+        }
+    }
+
+    pub(super) fn a_use_of(&mut self, id: Id, up: bool) {
+        count(&mut self.a_use, id, up);
+    }
+
+    /// Counts all that a call holds, or no longer counts it.
+    pub(super) fn call(&mut self, call: &Call, up: bool) {
+        if call.admitted {
+            count(&mut self.mapping_use, call.asked.gateway, up);
+        }
+        if let (true, Some(attempt)) = (call.routed, &call.attempt) {
+            count(&mut self.routing_use, attempt.gateway, up);
+        }
+        if let Some(a) = call.a_id {
+            self.a_use_of(a, up);
+        }
+        self.reserve(
+            call.customer.as_ref().map(|customer| customer.account),
+            call.reserved,
+            up,
+        );
+        if call.answered_at.is_some() {
+            self.answered = if up {
+                self.answered + 1
+            } else {
+                self.answered.saturating_sub(1)
+            };
+        }
+    }
+
+    pub(super) fn reserve(&mut self, account: Option<Id>, amount: Micros, up: bool) {
+        let Some(account) = account.filter(|_| amount != 0) else {
+            return;
+        };
+        let amount = if up { amount } else { -amount };
+        self.reserved_total = self.reserved_total.saturating_add(amount);
+        let now = self
+            .reserved
+            .get(&account)
+            .copied()
+            .unwrap_or(0)
+            .saturating_add(amount);
+        if now == 0 {
+            self.reserved.remove(&account);
+        } else {
+            self.reserved.insert(account, now);
+        }
+    }
+
+    pub(super) fn pair_is_free(&self, pair: &(Arc<str>, Id), at: Millis) -> bool {
+        match self.pairs.get(pair) {
+            None => true,
+            Some(Pair::Active(_)) => false,
+            Some(Pair::Resting(until)) => *until <= at,
+        }
+    }
+
+    /// X rows that may not be paired with `a` now.
+    pub(super) fn blocked<'a>(&'a self, a: &Arc<str>, at: Millis) -> impl Iterator<Item = Id> + 'a {
+        self.pairs
+            .range((a.clone(), 0)..=(a.clone(), Id::MAX))
+            .filter_map(move |((_, x), pair)| match pair {
+                Pair::Resting(until) if *until <= at => None,
+                _ => Some(*x),
+            })
+    }
+
+    /// The entry of `map` with the longest key that is a head of `number`.
+    pub(super) fn longest_prefix<'a, V: Clone>(
+        map: &'a OrdMap<Arc<str>, V>,
+        number: &str,
+    ) -> Option<(&'a str, &'a V)> {
+        let mut head = number;
+        loop {
+            let (key, value) = map.get_prev(head)?;
+            if head.starts_with(&**key) {
+                return Some((key, value));
+            }
+            // Any key that is a head of `head` lies at or below `key`, so it is a head of `key` too.
+            let common = head
+                .bytes()
+                .zip(key.bytes())
+                .take_while(|(a, b)| a == b)
+                .count();
+            head = super::model::cut(head, common);
+        }
+    }
+
+    /// All entries whose keys are heads of `number`, the longest first.
+    pub(super) fn prefixes<'a, V: Clone>(
+        map: &'a OrdMap<Arc<str>, V>,
+        number: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a V)> {
+        let mut rest = Some(number);
+        std::iter::from_fn(move || {
+            let found = Self::longest_prefix(map, rest?);
+            rest = found.and_then(|(key, _)| {
+                let mut end = key.len().checked_sub(1)?;
+                while !number.is_char_boundary(end) {
+                    end -= 1;
+                }
+                Some(&number[..end])
+            });
+            found
+        })
+    }
+}
+
+impl Rest {
+    pub(super) fn new(until: Millis, a: &str, x: Id) -> Self {
+        Rest {
+            until,
+            a: Arc::from(a),
+            x,
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The choice of a pair (A,X).
+//!
+//! A is drawn uniformly among the A numbers of the group that have a free line and at least one X that this call may
+//! use with them; then X uniformly among the best rank that is left for that A. Both are drawn by throwing again
+//! until the draw fits, which is exactly uniform and costs the same for a hundred numbers as for a hundred thousand.
+//! When a bounded number of throws all miss, the fitting ones are listed and one of them is drawn.
+
+use super::State;
+use super::bits::Ids;
+use super::index::{CallerEntry, Index, XPool};
+use super::rng::Rng;
+use crate::entity::{ANumber, Id, Row, XNumber, XSelect};
+use std::sync::Arc;
+
+/// Throws for an A before the fitting ones are listed.
+const A_THROWS: u32 = 32;
+/// Throws for an X of one rank before the fitting ones are listed.
+const X_THROWS: u32 = 16;
+/// X numbers that are listed at once instead of thrown for.
+const LIST_AT_ONCE: u32 = 8;
+
+/// What a call wants of the pools.
+pub(super) struct Want<'a> {
+    pub(super) group: Id,
+    pub(super) interface: Id,
+    /// N
+    pub(super) caller: &'a str,
+    /// B'
+    pub(super) b_submitted: &'a str,
+    pub(super) mode: XSelect,
+    /// X rows that were refused in this call.
+    pub(super) refused_x: &'a [Id],
+}
+
+/// How well an X number's caller list names a caller; the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    Exact,
+    /// Characters that the matching prefix falls short of the longest possible one: fewer is better.
+    Prefix(u16),
+    Region,
+    /// Not named; the number takes other callers too.
+    Other,
+}
+
+impl Rank {
+    fn prefix(length: usize) -> Rank {
+        Rank::Prefix(u16::MAX - length.min(usize::from(u16::MAX)) as u16)
+    }
+
+    /// Of an X row for a caller; `None`: not permitted.
+    pub(super) fn of(x: &XNumber, caller: &str, area: Option<&str>) -> Option<Rank> {
+        let named = x
+            .callers
+            .iter()
+            .filter_map(|entry| match CallerEntry::read(entry) {
+                CallerEntry::Exact(number) => (number == caller).then_some(Rank::Exact),
+                CallerEntry::Prefix(prefix) => caller
+                    .starts_with(prefix)
+                    .then(|| Rank::prefix(prefix.len())),
+                CallerEntry::Region(code) => (area == Some(code)).then_some(Rank::Region),
+            })
+            .min();
+        named.or(x.allow_other_callers.then_some(Rank::Other))
+    }
+}
+
+/// Free X numbers with the rank that they are taken for.
+struct Source<'a> {
+    ids: &'a Ids,
+    rank: Rank,
+}
+
+/// Sources that count alike; a later tier is looked at only when the earlier ones have nothing.
+struct Tier<'a> {
+    sources: Vec<Source<'a>>,
+    /// Open numbers come from their own source, so the named sources give only the closed ones.
+    alike: bool,
+}
+
+impl Tier<'_> {
+    fn len(&self) -> u32 {
+        self.sources.iter().map(|source| source.ids.len()).sum()
+    }
+
+    fn nth(&self, mut k: u32) -> Option<(Id, Rank)> {
+        for source in &self.sources {
+            if k < source.ids.len() {
+                return source.ids.nth(k).map(|id| (id, source.rank));
+            }
+            k -= source.ids.len();
+        }
+        None
+    }
+}
+
+/// The search for one call.
+struct Search<'a> {
+    state: &'a State,
+    want: &'a Want<'a>,
+    b: Arc<str>,
+    area: Option<String>,
+    tiers: Vec<Tier<'a>>,
+    /// The numbers of each tier that this call may use with some A, once they have been listed.
+    listed: Option<Vec<Vec<Id>>>,
+}
+
+impl State {
+    /// A pair for this call, or none.
+    pub(super) fn pick_pair<'a>(
+        &'a self,
+        want: &'a Want<'a>,
+        rng: &mut Rng,
+    ) -> Option<(Arc<Row<ANumber>>, Arc<Row<XNumber>>)> {
+        let free = &self.index.a_pools.get(&want.group)?.free;
+        let pool = self.index.x_pools.get(&want.interface)?;
+        if free.is_empty() || pool.free.is_empty() {
+            return None;
+        }
+        let area = if pool.region.is_empty() {
+            None
+        } else {
+            self.area_of(want.caller)
+        };
+        let tiers = tiers(pool, want, area.as_deref());
+        let mut search = Search {
+            state: self,
+            want,
+            b: Arc::from(want.b_submitted),
+            area,
+            tiers,
+            listed: None,
+        };
+        let throwable: u32 = search.tiers.iter().map(Tier::len).sum();
+        if throwable == 0 {
+            return None;
+        }
+        if throwable <= LIST_AT_ONCE && search.list().iter().all(Vec::is_empty) {
+            return None;
+        }
+        for _ in 0..A_THROWS {
+            let id = free.nth(rng.below(free.len()))?;
+            let a = self.content.a_numbers.get(&id)?;
+            if let Some(x) = search.x_for(a, rng) {
+                return Some((a.clone(), self.content.x_numbers.get(&x)?.clone()));
+            }
+        }
+        let fitting: Vec<Id> = search.fitting_a(free);
+        let id = *fitting.get(rng.below(fitting.len() as u32) as usize)?;
+        let a = self.content.a_numbers.get(&id)?;
+        let x = search.x_for(a, rng)?;
+        Some((a.clone(), self.content.x_numbers.get(&x)?.clone()))
+    }
+
+    /// The area code of a number, without its leading 0. No region table is loaded in this build, so no number has one.
+    pub(super) fn area_of(&self, _number: &str) -> Option<String> {
+        None
+    }
+}
+
+fn tiers<'a>(pool: &'a XPool, want: &Want<'a>, area: Option<&str>) -> Vec<Tier<'a>> {
+    let mut named = Vec::new();
+    if let Some(ids) = pool.exact.get(want.caller) {
+        named.push(Source {
+            ids,
+            rank: Rank::Exact,
+        });
+    }
+    if !pool.prefix.is_empty() {
+        for (prefix, ids) in Index::prefixes(&pool.prefix, want.caller) {
+            named.push(Source {
+                ids,
+                rank: Rank::prefix(prefix.len()),
+            });
+        }
+    }
+    if let Some(ids) = area.and_then(|area| pool.region.get(area)) {
+        named.push(Source {
+            ids,
+            rank: Rank::Region,
+        });
+    }
+    let open = Source {
+        ids: &*pool.open,
+        rank: Rank::Other,
+    };
+    let single = |source| Tier {
+        sources: vec![source],
+        alike: false,
+    };
+    match want.mode {
+        XSelect::None => {
+            named.push(open);
+            vec![Tier {
+                sources: named,
+                alike: true,
+            }]
+        }
+        XSelect::Restrict => named.into_iter().map(single).collect(),
+        XSelect::Prefer => named.into_iter().chain([open]).map(single).collect(),
+    }
+}
+
+impl Search<'_> {
+    /// Whether this call may use X, drawn from a source of this rank, with some A. A number that lies in several
+    /// sources of a tier counts in one of them only, or it would be drawn too often.
+    fn usable(&self, tier: &Tier<'_>, x: Id, rank: Rank) -> bool {
+        if self.want.refused_x.contains(&x)
+            || self.state.index.xb.contains_key(&(x, self.b.clone()))
+        {
+            return false;
+        }
+        let Some(row) = self.state.content.x_numbers.get(&x) else {
+            return false;
+        };
+        match rank {
+            Rank::Other => true,
+            _ if tier.alike && row.entity.allow_other_callers => false,
+            rank => Rank::of(&row.entity, self.want.caller, self.area.as_deref()) == Some(rank),
+        }
+    }
+
+    fn list(&mut self) -> &[Vec<Id>] {
+        if self.listed.is_none() {
+            let listed = self
+                .tiers
+                .iter()
+                .map(|tier| {
+                    let mut ids: Vec<Id> = tier
+                        .sources
+                        .iter()
+                        .flat_map(|source| source.ids.iter().map(|id| (id, source.rank)))
+                        .filter(|(id, rank)| self.usable(tier, *id, *rank))
+                        .map(|(id, _)| id)
+                        .collect();
+                    ids.sort_unstable();
+                    ids
+                })
+                .collect();
+            self.listed = Some(listed);
+        }
+        self.listed.as_deref().unwrap_or_default()
+    }
+
+    /// An X of the best rank that is left for `a`, or none.
+    fn x_for(&mut self, a: &Row<ANumber>, rng: &mut Rng) -> Option<Id> {
+        if a.entity.number == self.want.b_submitted {
+            return None;
+        }
+        let (state, at) = (self.state, self.state.content.at);
+        let mut pair = (Arc::<str>::from(&*a.entity.number), 0);
+        if self.listed.is_none() {
+            let mut missed = false;
+            for tier in &self.tiers {
+                let len = tier.len();
+                for _ in 0..if len == 0 { 0 } else { X_THROWS } {
+                    let (x, rank) = tier.nth(rng.below(len))?;
+                    pair.1 = x;
+                    if self.usable(tier, x, rank) && state.index.pair_is_free(&pair, at) {
+                        return Some(x);
+                    }
+                }
+                // Whether this tier has nothing is not known, so the next one may not be asked yet.
+                missed = len > 0;
+                if missed {
+                    break;
+                }
+            }
+            if !missed {
+                return None;
+            }
+        }
+        self.list();
+        for ids in self
+            .listed
+            .as_deref()
+            .unwrap_or_default()
+            .iter()
+            .filter(|ids| !ids.is_empty())
+        {
+            for _ in 0..X_THROWS {
+                pair.1 = ids[rng.below(ids.len() as u32) as usize];
+                if state.index.pair_is_free(&pair, at) {
+                    return Some(pair.1);
+                }
+            }
+            let blocked: Vec<Id> = state.index.blocked(&pair.0, at).collect();
+            let free: Vec<Id> = ids
+                .iter()
+                .copied()
+                .filter(|x| blocked.binary_search(x).is_err())
+                .collect();
+            if !free.is_empty() {
+                return free.get(rng.below(free.len() as u32) as usize).copied();
+            }
+        }
+        None
+    }
+
+    /// All A numbers with a free line for which an X is left.
+    fn fitting_a(&mut self, free: &Ids) -> Vec<Id> {
+        let (state, b) = (self.state, self.want.b_submitted);
+        let mut all: Vec<Id> = self.list().concat();
+        all.sort_unstable();
+        all.dedup();
+        free.iter()
+            .filter(|id| {
+                let Some(a) = state.content.a_numbers.get(id) else {
+                    return false;
+                };
+                let number = Arc::from(&*a.entity.number);
+                let blocked = state.index.blocked(&number, state.content.at);
+                a.entity.number != b
+                    && blocked.filter(|x| all.binary_search(x).is_ok()).count() < all.len()
+            })
+            .collect()
+    }
+}

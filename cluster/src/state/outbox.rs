@@ -1,0 +1,67 @@
+//! Records on their way into every node's store.
+
+use super::{OUTBOX_SOFT_MAX, State};
+use crate::command::Reply;
+use std::collections::BTreeSet;
+
+impl State {
+    pub(super) fn stored(&mut self, node: u64, upto: u64) -> Reply {
+        let upto = upto.min(self.content.outbox_last);
+        if self.outbox_stored(node) < upto {
+            self.content.stored.insert(node, upto);
+            self.trim_outbox();
+        }
+        Reply::Done
+    }
+
+    /// Who must have stored a record before it leaves the outbox. The Raft adapter calls this when it applies a
+    /// membership entry, and only then, so that it happens at the same place of the log on every node: voters alone,
+    /// learners not. While no voters are known nothing leaves.
+    pub fn set_voters(&mut self, voters: BTreeSet<u64>) {
+        let gone: Vec<u64> = self
+            .content
+            .stored
+            .keys()
+            .filter(|node| !voters.contains(node))
+            .copied()
+            .collect();
+        for node in gone {
+            self.content.stored.remove(&node);
+        }
+        self.content.voters = voters;
+        self.trim_outbox();
+    }
+
+    /// Whose stored records decide what leaves.
+    pub fn voters(&self) -> &BTreeSet<u64> {
+        &self.content.voters
+    }
+
+    /// Drops what every voter has. Above the soft bound a voter without a live claim holds nothing back: it fetches
+    /// what it missed from a peer's store.
+    pub(super) fn trim_outbox(&mut self) {
+        let over = self.content.outbox.len() > OUTBOX_SOFT_MAX;
+        let at = self.content.at;
+        let alive = |node: &u64| {
+            self.tenures()
+                .any(|tenure| tenure.node == *node && tenure.lease_until() > at)
+        };
+        let floor = self
+            .content
+            .voters
+            .iter()
+            .filter(|node| !over || alive(node))
+            .map(|node| self.outbox_stored(*node))
+            .min();
+        let Some(floor) = floor else { return };
+        while let Some(first) = self
+            .content
+            .outbox
+            .get_min()
+            .map(|(number, _)| *number)
+            .filter(|n| *n <= floor)
+        {
+            self.content.outbox.remove(&first);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Admission: may this call be made, on whose money, through which gateway, with which numbers.
+
+use super::model::cut;
+use super::rng::Rng;
+use super::route::{Chosen, LOCKED};
+use super::{Binding, Blob, Call, Phase, State, Tariff};
+use crate::command::{Attempt, AxbUsage, Biller, Credit, Lease, Refusal, Reply, Reserve};
+use crate::entity::{FeeRate, Id, MappingGateway, Micros, PrefixList, Row};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Bytes of a number as received.
+const NUMBER_MAX: usize = 128;
+/// Bytes of a SIP Call-ID.
+const SIP_CALL_ID_MAX: usize = 256;
+
+impl State {
+    pub(super) fn reserve(&mut self, asked: &Reserve, rng: &mut Rng, biller: &dyn Biller) -> Reply {
+        if let Err(stale) = self.live(asked.call.epoch()) {
+            return Reply::Refused(stale);
+        }
+        if let Some(call) = self.content.calls.get(&asked.call) {
+            return stored(call);
+        }
+        if self.index.ended.contains(&asked.call) {
+            return Reply::Refused(Refusal::UnknownCall);
+        }
+        let Some(from) = self.content.mapping.get(&asked.gateway).cloned() else {
+            return Reply::Refused(Refusal::GatewayLocked);
+        };
+        let mut call = Call {
+            asked: Arc::new(bounded(asked)),
+            owner: asked.call.epoch(),
+            reserved_at: self.content.at,
+            refused: None,
+            admitted: false,
+            attempt: None,
+            routed: false,
+            a_id: None,
+            binding: None,
+            axb: None,
+            customer: None,
+            landing: None,
+            axb_settlement: None,
+            reserved: 0,
+            credit: None,
+            answered_at: None,
+            pdd_ms: None,
+            codec: String::new(),
+            dialogs: Blob::default(),
+            tried: Vec::new(),
+            refused_x: Vec::new(),
+            further_x: 0,
+        };
+        match self.admit(&mut call, &from, rng, biller) {
+            Ok((chosen, cost)) => {
+                call.admitted = true;
+                call.reserved = cost;
+                self.index.call(&call, true);
+                self.open_attempt(&mut call, chosen, &from, rng);
+            }
+            // The record stays, holding nothing, so that the call's end writes its CDR.
+            Err(refusal) => call.refused = Some(refusal),
+        }
+        let reply = stored(&call);
+        self.content.calls.insert(asked.call, Arc::new(call));
+        reply
+    }
+
+    /// Every reason to refuse, in their order. Changes nothing but the call's own tariff and credit.
+    fn admit(
+        &self,
+        call: &mut Call,
+        from: &Row<MappingGateway>,
+        rng: &mut Rng,
+        biller: &dyn Biller,
+    ) -> Result<(Chosen, Micros), Refusal> {
+        let gateway = &from.entity;
+        if gateway.lock_type == LOCKED {
+            return Err(Refusal::GatewayLocked);
+        }
+        if self.mapping_gateway_calls(from.id) >= gateway.capacity {
+            return Err(Refusal::GatewayCapacity);
+        }
+        if !passes(&gateway.caller_prefixes, &call.asked.caller) {
+            return Err(Refusal::CallerForbidden);
+        }
+        if !passes(&gateway.callee_prefixes, &call.asked.callee) {
+            return Err(Refusal::CalleeForbidden);
+        }
+        // An account in use cannot be removed; were it gone all the same, nobody would pay.
+        let account = self
+            .account(gateway.account)
+            .ok_or(Refusal::AccountLocked)?;
+        if account.entity.lock_type == LOCKED {
+            return Err(Refusal::AccountLocked);
+        }
+        if account
+            .entity
+            .valid_until
+            .is_some_and(|until| until < self.content.at)
+        {
+            return Err(Refusal::AccountExpired);
+        }
+        let tariff = self
+            .tariff(account.id, &call.asked.callee)
+            .ok_or(Refusal::RateNotFound)?;
+        let cost = if is_free(&tariff.rate.entity) {
+            0
+        } else {
+            let available = self.available(account.id);
+            let slice = biller
+                .slice(&tariff.rate.entity, 0, available)
+                .ok_or_else(|| {
+                    call.customer = Some(tariff.clone());
+                    Refusal::BalanceInsufficient
+                })?;
+            call.credit = Some(Credit {
+                upto_secs: slice.upto_secs,
+                last: slice.last,
+            });
+            slice.cost
+        };
+        call.customer = Some(tariff);
+        let chosen = self.route(call, from, rng)?;
+        Ok((chosen, cost))
+    }
+
+    /// The rate of `number` in the account's group: longest prefix; locked or none gives none.
+    pub(super) fn tariff(&self, account: Id, number: &str) -> Option<Tariff> {
+        let group = &self.account(account)?.entity.fee_rate_group;
+        let (_, rate) =
+            super::index::Index::longest_prefix(self.index.rates.get(&**group)?, number)?;
+        (!rate.entity.locked).then(|| Tariff {
+            account,
+            rate: rate.clone(),
+        })
+    }
+
+    /// What running calls have left of an account's money and limit.
+    pub(super) fn available(&self, account: Id) -> Micros {
+        let limit = self
+            .account(account)
+            .map_or(0, |account| account.entity.limit_money);
+        let (money, reserved) = self.account_balance(account);
+        money.saturating_add(limit).saturating_sub(reserved)
+    }
+
+    /// Takes what was chosen: the gateway's line and, for AXB, A and X with a new binding.
+    pub(super) fn open_attempt(
+        &mut self,
+        call: &mut Call,
+        chosen: Chosen,
+        from: &Row<MappingGateway>,
+        rng: &mut Rng,
+    ) {
+        let Chosen { gateway, numbers } = chosen;
+        let rules = self
+            .index
+            .routing_rules
+            .get(&gateway.id)
+            .cloned()
+            .unwrap_or_default();
+        let mut dice = |bound: u32| rng.below(bound);
+        let (caller, callee) = match &numbers {
+            Some(numbers) => (&*numbers.a.entity.number, &*numbers.x.entity.number),
+            None => (&*call.asked.caller, &*call.asked.callee),
+        };
+        let caller_out = rules.caller.apply(caller, &mut dice);
+        let callee_out = rules.callee.apply(callee, &mut dice);
+        let entity = &gateway.entity;
+        let landed = if numbers.is_some() {
+            callee
+        } else {
+            &callee_out
+        };
+        call.landing = entity
+            .clearing_account
+            .and_then(|account| self.tariff(account, landed));
+        call.axb_settlement = None;
+        let mut lease = None;
+        if let (Some(numbers), Some(axb)) = (&numbers, &entity.axb) {
+            let (a, x) = (&numbers.a, &numbers.x);
+            let rated = if axb.rate_on_submitted {
+                &numbers.b_submitted
+            } else {
+                &call.asked.callee
+            };
+            call.axb_settlement = axb.account.and_then(|account| self.tariff(account, rated));
+            self.content.last_binding += 1;
+            let binding = Binding {
+                id: self.content.last_binding,
+                call: call.id(),
+                owner: call.owner,
+                interface: axb.interface,
+                a_group: axb.a_group,
+                a_id: a.id,
+                x_id: x.id,
+                a: a.entity.number.clone(),
+                x: x.entity.number.clone(),
+                b: call.asked.callee.clone(),
+                b_submitted: numbers.b_submitted.clone(),
+                created_at: self.content.at,
+                bound_at: None,
+                expires_at: None,
+                unbind_at: None,
+                phase: Phase::Binding,
+                handle: BTreeMap::new(),
+                raw: String::new(),
+                last_error: None,
+            };
+            lease = Some(Lease {
+                binding: binding.id,
+                interface: binding.interface,
+                a: binding.a.clone(),
+                x: binding.x.clone(),
+                b_submitted: binding.b_submitted.clone(),
+            });
+            call.axb = Some(Arc::new(AxbUsage {
+                a: binding.a.clone(),
+                x: binding.x.clone(),
+                b: binding.b.clone(),
+                b_submitted: binding.b_submitted.clone(),
+                interface: self
+                    .interface(axb.interface)
+                    .map(|row| row.entity.name.clone())
+                    .unwrap_or_default(),
+                a_group: self
+                    .a_group(axb.a_group)
+                    .map(|row| row.entity.name.clone())
+                    .unwrap_or_default(),
+            }));
+            call.binding = Some(binding.id);
+            call.a_id = Some(a.id);
+            self.index.a_use_of(a.id, true);
+            self.index.a_refresh(&self.content, a.id);
+            self.hold_binding(binding);
+        } else {
+            call.binding = None;
+            call.a_id = None;
+        }
+        call.attempt = Some(Arc::new(Attempt {
+            number: call
+                .attempt
+                .as_ref()
+                .map_or(1, |attempt| attempt.number + 1),
+            gateway: gateway.id,
+            gateway_name: entity.name.clone(),
+            address: entity.address,
+            transport: entity.transport,
+            caller_out,
+            callee_out,
+            send_identity: entity.send_identity,
+            response_timeout_ms: entity.response_timeout_ms,
+            lease,
+            max_duration_secs: from.entity.max_duration_secs,
+            credit: call.credit,
+        }));
+        call.routed = true;
+        self.index.route_use(gateway.id, true);
+        *self.content.past.entry(gateway.id).or_insert(0) += 1;
+    }
+
+    /// Gives back the line and the A of the attempt; its binding is another matter.
+    pub(super) fn close_attempt(&mut self, call: &mut Call) {
+        if let (true, Some(attempt)) = (call.routed, &call.attempt) {
+            self.index.route_use(attempt.gateway, false);
+            call.routed = false;
+        }
+        if let Some(a) = call.a_id.take() {
+            self.index.a_use_of(a, false);
+            self.a_settle(a);
+        }
+    }
+}
+
+/// The reply that a call's record gives, now and whenever the question is repeated.
+pub(super) fn stored(call: &Call) -> Reply {
+    match (&call.refused, &call.attempt) {
+        (Some(refusal), _) => Reply::Refused(refusal.clone()),
+        (None, Some(attempt)) => Reply::Reserved(Box::new(Attempt::clone(attempt))),
+        (None, None) => Reply::Refused(Refusal::UnknownCall),
+    }
+}
+
+/// Whether a rate never costs anything.
+fn is_free(rate: &FeeRate) -> bool {
+    rate.fee == 0 && rate.sections.iter().all(|section| section.fee == 0)
+}
+
+fn passes(list: &PrefixList, number: &str) -> bool {
+    list.prefixes.is_empty()
+        || list
+            .prefixes
+            .iter()
+            .any(|prefix| number.starts_with(&**prefix))
+            == list.allow
+}
+
+fn bounded(asked: &Reserve) -> Reserve {
+    Reserve {
+        call: asked.call,
+        gateway: asked.gateway,
+        caller_access: cut(&asked.caller_access, NUMBER_MAX).to_owned(),
+        caller: cut(&asked.caller, NUMBER_MAX).to_owned(),
+        callee_access: cut(&asked.callee_access, NUMBER_MAX).to_owned(),
+        callee: cut(&asked.callee, NUMBER_MAX).to_owned(),
+        started_at: asked.started_at,
+        remote: asked.remote,
+        sip_call_id: cut(&asked.sip_call_id, SIP_CALL_ID_MAX).to_owned(),
+    }
+}
