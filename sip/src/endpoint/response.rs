@@ -19,9 +19,6 @@ const FORKS_MAX: usize = 16;
 
 impl Endpoint {
     pub(super) fn on_response(&mut self, response: &Message, flow: Flow, now: Millis) {
-        if response.finding().is_some() {
-            return;
-        }
         let Some(&slot) = Secret::client_key(response).and_then(|key| self.clients.get(&key))
         else {
             // RFC 6026: what matches nothing is dropped.
