@@ -420,6 +420,20 @@ async fn write_that_hangs_is_bounded_in_time() {
 }
 
 #[tokio::test]
+async fn datagram_that_cannot_be_sent_comes_back_as_failed() {
+    let mut switch = Switch::start();
+    // A loopback address cannot reach one outside.
+    let flow = Flow::udp(switch.udp(), "192.0.2.1:5060".parse().expect("an address"));
+    switch.transport.send(&flow, request("lost", ""));
+    assert_eq!(switch.fails().await, (flow, "lost".to_owned()));
+    // No socket of this family.
+    let flow = Flow::udp(switch.udp(), "[::1]:5060".parse().expect("an address"));
+    switch.transport.send(&flow, request("six", ""));
+    assert_eq!(switch.fails().await, (flow, "six".to_owned()));
+    switch.is_quiet().await;
+}
+
+#[tokio::test]
 async fn refused_connect_comes_back_as_failed() {
     let mut switch = Switch::start();
     let gone = TcpListener::bind("127.0.0.1:0")

@@ -5,7 +5,8 @@
 //! batches, each for one shard. What goes out through [`Transport::send`] is never waited for: a
 //! datagram goes to the socket at once or waits in a bounded queue; a stream's bytes wait in the
 //! bounded queue of their connection, and a queue that is full or does not move closes that
-//! connection alone. A message that could not be sent comes back as [`Inbound::Failed`].
+//! connection alone. A message that cannot be sent (its connection is gone or was refused, its peer
+//! cannot be reached) comes back as [`Inbound::Failed`]; a datagram may be lost without a word.
 
 mod connections;
 mod flow;

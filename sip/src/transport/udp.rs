@@ -28,7 +28,7 @@ type Queued = (Bytes, Flow);
 pub(super) struct Socket {
     socket: UdpSocket,
     pub(super) local: SocketAddr,
-    /// Datagrams the kernel would not take at once.
+    /// Datagrams the kernel would not take at once; full, it loses them.
     queue: mpsc::Sender<Queued>,
 }
 
@@ -70,16 +70,30 @@ pub(super) fn send(shared: &Arc<Shared>, flow: &Flow, message: Bytes) {
     match socket.socket.try_send_to(&message, flow.remote) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            if let Err(full) = socket.queue.try_send((message, *flow)) {
-                let (message, flow) = full.into_inner();
+            // A full queue loses a datagram like any other; retransmission is there for it.
+            if socket.queue.try_send((message, *flow)).is_err() {
                 metrics::dropped("udp_send", 1);
-                shared.failed(flow, message);
             }
         }
-        Err(error) => {
-            debug!(remote = %flow.remote, %error, "datagram not sent");
-            shared.failed(*flow, message);
-        }
+        Err(error) => unsent(shared, *flow, message, &error),
+    }
+}
+
+/// The kernel refused a datagram: lost when it was only short of memory or told of an earlier one,
+/// failed when the peer cannot be reached.
+fn unsent(shared: &Shared, flow: Flow, message: Bytes, error: &io::Error) {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, Interrupted, OutOfMemory};
+    debug!(remote = %flow.remote, %error, "datagram not sent");
+    // ENOBUFS has no kind of its own.
+    const NO_BUFFERS: i32 = 105;
+    let passing = matches!(
+        error.kind(),
+        ConnectionRefused | ConnectionReset | Interrupted | OutOfMemory
+    );
+    if passing || error.raw_os_error() == Some(NO_BUFFERS) {
+        metrics::dropped("udp_send", 1);
+    } else {
+        shared.failed(flow, message);
     }
 }
 
@@ -114,7 +128,8 @@ pub(super) async fn send_queued(
         let Some((message, flow)) = next else { return };
         match tokio::time::timeout(limit, socket.socket.send_to(&message, flow.remote)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(_)) | Err(_) => shared.failed(flow, message),
+            Ok(Err(error)) => unsent(&shared, flow, message, &error),
+            Err(_) => metrics::dropped("udp_send", 1),
         }
     }
 }
