@@ -12,6 +12,7 @@ pub mod codec;
 pub mod command;
 pub mod dial_rules;
 pub mod entity;
+pub mod handle;
 pub mod link;
 pub mod metrics;
 mod raft;

@@ -31,7 +31,10 @@ impl Connection {
         let (read, write) = stream.into_split();
         let mut writer = FramedWrite::new(write, FrameCodec);
         writer.set_backpressure_boundary(GATHER_BYTES);
-        Ok(Connection { reader: FramedRead::new(read, FrameCodec), writer })
+        Ok(Connection {
+            reader: FramedRead::new(read, FrameCodec),
+            writer,
+        })
     }
 
     /// The next frame; an error when the connection ends.
@@ -48,7 +51,9 @@ impl Connection {
             self.writer.send(frame).await?;
             self.next().await
         };
-        timeout(ANSWER_LIMIT, exchange).await.unwrap_or(Err(LinkError::Overdue { node }))
+        timeout(ANSWER_LIMIT, exchange)
+            .await
+            .unwrap_or(Err(LinkError::Overdue { node }))
     }
 }
 
@@ -86,7 +91,9 @@ impl Dialer {
             proof: Vec::new(),
         };
         let body = codec::encode(&hello).expect("numbers and strings always encode");
-        let answer = connection.ask(self.node, Frame::new(kind::HELLO, body)).await?;
+        let answer = connection
+            .ask(self.node, Frame::new(kind::HELLO, body))
+            .await?;
         match answer.kind {
             kind::WELCOME => {
                 crate::metrics::link_made(channel);
@@ -95,7 +102,10 @@ impl Dialer {
             kind::REJECT => Err(LinkError::Rejected {
                 node: self.node,
                 address: self.address.clone(),
-                reason: String::from_utf8_lossy(&answer.body).chars().take(200).collect(),
+                reason: String::from_utf8_lossy(&answer.body)
+                    .chars()
+                    .take(200)
+                    .collect(),
             }),
             _ => Err(LinkError::Protocol("neither welcome nor rejection")),
         }
@@ -103,7 +113,10 @@ impl Dialer {
 }
 
 /// Shakes hands with a peer that dialled us. Strangers are told why they are rejected.
-pub(crate) async fn accept(stream: TcpStream, us: &Identity) -> Result<(Connection, Hello), LinkError> {
+pub(crate) async fn accept(
+    stream: TcpStream,
+    us: &Identity,
+) -> Result<(Connection, Hello), LinkError> {
     let deadline = tokio::time::Instant::now() + ANSWER_LIMIT;
     let mut connection = Connection::new(stream)?;
     let frame = timeout_at(deadline, connection.next())
@@ -114,7 +127,10 @@ pub(crate) async fn accept(stream: TcpStream, us: &Identity) -> Result<(Connecti
     }
     let reply = match check(&frame.body, us) {
         Ok(hello) => {
-            connection.writer.send(Frame::new(kind::WELCOME, vec![])).await?;
+            connection
+                .writer
+                .send(Frame::new(kind::WELCOME, vec![]))
+                .await?;
             return Ok((connection, hello));
         }
         Err(reason) => Frame::new(kind::REJECT, reason.clone()),
@@ -122,13 +138,20 @@ pub(crate) async fn accept(stream: TcpStream, us: &Identity) -> Result<(Connecti
     let reason = String::from_utf8_lossy(&reply.body).into_owned();
     let sent: Result<(), FrameError> = connection.writer.send(reply).await;
     sent?;
-    Err(LinkError::Rejected { node: us.node, address: "ourselves".into(), reason })
+    Err(LinkError::Rejected {
+        node: us.node,
+        address: "ourselves".into(),
+        reason,
+    })
 }
 
 fn check(body: &[u8], us: &Identity) -> Result<Hello, String> {
     let hello: Hello = codec::decode(body).map_err(|_| "hello cannot be read".to_owned())?;
     if hello.protocol != PROTOCOL {
-        return Err(format!("protocol {} is not ours, {PROTOCOL}", hello.protocol));
+        return Err(format!(
+            "protocol {} is not ours, {PROTOCOL}",
+            hello.protocol
+        ));
     }
     if hello.cluster != us.cluster {
         let named: String = hello.cluster.chars().take(64).collect();
@@ -148,17 +171,31 @@ mod tests {
     use super::*;
 
     fn identity(cluster: &str, node: u64) -> Identity {
-        Identity { cluster: cluster.into(), node }
+        Identity {
+            cluster: cluster.into(),
+            node,
+        }
     }
 
     async fn dial(from: Identity, to: u64) -> Result<(), String> {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("binds");
         let address = listener.local_addr().expect("is bound").to_string();
         let server = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.expect("accepts");
-            accept(stream, &identity("c", 1)).await.map(|_| ()).map_err(|error| error.to_string())
+            accept(stream, &identity("c", 1))
+                .await
+                .map(|_| ())
+                .map_err(|error| error.to_string())
         });
-        let dialled = Dialer { identity: from, node: to, address }.dial(Channel::Control).await;
+        let dialled = Dialer {
+            identity: from,
+            node: to,
+            address,
+        }
+        .dial(Channel::Control)
+        .await;
         let accepted = server.await.expect("does not panic");
         assert_eq!(dialled.is_ok(), accepted.is_ok());
         dialled.map(|_| ()).map_err(|error| error.to_string())
@@ -179,8 +216,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_that_is_not_there_is_named() {
-        let dialer = Dialer { identity: identity("c", 1), node: 2, address: "127.0.0.1:1".into() };
-        let error = dialer.dial(Channel::Append).await.err().expect("nobody listens");
-        assert_eq!(error.to_string(), "node 2 at `127.0.0.1:1` cannot be reached");
+        let dialer = Dialer {
+            identity: identity("c", 1),
+            node: 2,
+            address: "127.0.0.1:1".into(),
+        };
+        let error = dialer
+            .dial(Channel::Append)
+            .await
+            .err()
+            .expect("nobody listens");
+        assert_eq!(
+            error.to_string(),
+            "node 2 at `127.0.0.1:1` cannot be reached"
+        );
     }
 }

@@ -38,7 +38,10 @@ pub(crate) struct Frame {
 
 impl Frame {
     pub(crate) fn new(kind: u8, body: impl Into<Bytes>) -> Self {
-        Frame { kind, body: body.into() }
+        Frame {
+            kind,
+            body: body.into(),
+        }
     }
 }
 
@@ -59,7 +62,9 @@ impl Decoder for FrameCodec {
     type Error = FrameError;
 
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
-        let Some(header) = src.first_chunk::<HEADER>() else { return Ok(None) };
+        let Some(header) = src.first_chunk::<HEADER>() else {
+            return Ok(None);
+        };
         let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let kind = header[4];
         if length > FRAME_MAX {
@@ -71,7 +76,10 @@ impl Decoder for FrameCodec {
             return Ok(None);
         }
         src.advance(HEADER);
-        Ok(Some(Frame { kind, body: src.split_to(length).freeze() }))
+        Ok(Some(Frame {
+            kind,
+            body: src.split_to(length).freeze(),
+        }))
     }
 }
 
@@ -97,7 +105,11 @@ mod tests {
 
     #[test]
     fn frames_survive_any_cutting() {
-        let frames = [Frame::new(1, &b"abc"[..]), Frame::new(2, &b""[..]), Frame::new(3, vec![7; 300])];
+        let frames = [
+            Frame::new(1, &b"abc"[..]),
+            Frame::new(2, &b""[..]),
+            Frame::new(3, vec![7; 300]),
+        ];
         let mut bytes = BytesMut::new();
         for frame in frames.clone() {
             FrameCodec.encode(frame, &mut bytes).expect("encodes");

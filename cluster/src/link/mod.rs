@@ -13,10 +13,10 @@ mod connection;
 mod frame;
 mod requests;
 
-pub(crate) use connection::{Connection, Dialer, Reader, Writer, accept};
+pub(crate) use connection::{Connection, Dialer, accept};
 pub(crate) use frame::{Frame, FrameError, kind};
-pub(crate) use requests::{Peer, Response, response, take_request};
 pub use requests::RequestError;
+pub(crate) use requests::{Peer, Response, response, take_request};
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

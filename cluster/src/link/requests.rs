@@ -59,17 +59,35 @@ impl Peer {
     pub(crate) fn start(dialer: Dialer) -> Peer {
         let (asks, queue) = mpsc::channel(WAITING_MAX);
         let node = dialer.node;
-        tokio::spawn(Keeper { dialer, queue, last: 0, rest_until: None }.run());
+        tokio::spawn(
+            Keeper {
+                dialer,
+                queue,
+                last: 0,
+                rest_until: None,
+            }
+            .run(),
+        );
         Peer { node, asks }
     }
 
     /// Asks and waits for the answer, at most `limit`.
     pub(crate) async fn ask(&self, body: Bytes, limit: Duration) -> Result<Bytes, RequestError> {
         let (answer, reply) = oneshot::channel();
-        if self.asks.try_send(Ask { body, limit, answer }).is_err() {
+        if self
+            .asks
+            .try_send(Ask {
+                body,
+                limit,
+                answer,
+            })
+            .is_err()
+        {
             return Err(RequestError::NotSent(self.node));
         }
-        reply.await.unwrap_or(Err(RequestError::NoAnswer(self.node)))
+        reply
+            .await
+            .unwrap_or(Err(RequestError::NoAnswer(self.node)))
     }
 }
 
@@ -168,18 +186,33 @@ impl Keeper {
         pending: &mut BTreeMap<u64, Pending>,
     ) -> Result<(), LinkError> {
         if pending.len() >= WAITING_MAX {
-            let _ = ask.answer.send(Err(RequestError::NotSent(self.dialer.node)));
+            let _ = ask
+                .answer
+                .send(Err(RequestError::NotSent(self.dialer.node)));
             return Ok(());
         }
         self.last += 1;
-        pending.insert(self.last, Pending { answer: ask.answer, deadline: Instant::now() + ask.limit });
+        pending.insert(
+            self.last,
+            Pending {
+                answer: ask.answer,
+                deadline: Instant::now() + ask.limit,
+            },
+        );
         let mut body = BytesMut::with_capacity(8 + ask.body.len());
         body.put_u64_le(self.last);
         body.put_slice(&ask.body);
         // A peer that does not read must not hold us for ever.
-        match tokio::time::timeout(ANSWER_LIMIT, connection.writer.feed(Frame::new(kind::REQUEST, body))).await {
+        match tokio::time::timeout(
+            ANSWER_LIMIT,
+            connection.writer.feed(Frame::new(kind::REQUEST, body)),
+        )
+        .await
+        {
             Ok(sent) => Ok(sent?),
-            Err(_) => Err(LinkError::Overdue { node: self.dialer.node }),
+            Err(_) => Err(LinkError::Overdue {
+                node: self.dialer.node,
+            }),
         }
     }
 }
@@ -197,7 +230,10 @@ fn take_response(frame: &Frame) -> Option<(u64, Response)> {
     let rest = frame.body.slice(9..);
     match tag {
         OK => Some((id, Ok(rest))),
-        REFUSED => Some((id, Err(String::from_utf8_lossy(&rest).chars().take(500).collect()))),
+        REFUSED => Some((
+            id,
+            Err(String::from_utf8_lossy(&rest).chars().take(500).collect()),
+        )),
         _ => None,
     }
 }

@@ -20,7 +20,11 @@ pub(crate) struct Batch {
 }
 
 /// Encodes a batch.
-pub(crate) fn encode<'a>(at: u64, seed: u64, commands: impl Iterator<Item = &'a Bytes> + Clone) -> Bytes {
+pub(crate) fn encode<'a>(
+    at: u64,
+    seed: u64,
+    commands: impl Iterator<Item = &'a Bytes> + Clone,
+) -> Bytes {
     let size: usize = commands.clone().map(|command| 4 + command.len()).sum();
     let mut out = Vec::with_capacity(HEADER + size);
     out.push(VERSION);
@@ -37,7 +41,11 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Batch, BadRecord> {
         return Err(BadRecord("entry has an unknown version"));
     }
     let (at, seed) = (cursor.u64()?, cursor.u64()?);
-    Ok(Batch { at, seed, commands: take_list(&bytes.slice(HEADER - 4..))? })
+    Ok(Batch {
+        at,
+        seed,
+        commands: take_list(&bytes.slice(HEADER - 4..))?,
+    })
 }
 
 /// Writes a list of byte strings.
@@ -79,7 +87,14 @@ mod tests {
             1, 2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
             2, 0, 0, 0, 2, 0, 0, 0, b'a', b'b', 0, 0, 0, 0,
         ]);
-        assert_eq!(decode(&bytes), Ok(Batch { at: 258, seed: 3, commands: commands.to_vec() }));
+        assert_eq!(
+            decode(&bytes),
+            Ok(Batch {
+                at: 258,
+                seed: 3,
+                commands: commands.to_vec()
+            })
+        );
     }
 
     proptest! {

@@ -67,13 +67,26 @@ impl StateMachine {
         weight_max: u64,
     ) -> Self {
         let (last, members) = (None, Members::default());
-        StateMachine { driver, store, last, members, progress, weight: 0, weight_max }
+        StateMachine {
+            driver,
+            store,
+            last,
+            members,
+            progress,
+            weight: 0,
+            weight_max,
+        }
     }
 
     fn freeze(&mut self) -> Builder {
         self.weight = 0;
         let freeze = Some(self.driver.freeze());
-        Builder { freeze, last: self.last, members: self.members.clone(), store: self.store.clone() }
+        Builder {
+            freeze,
+            last: self.last,
+            members: self.members.clone(),
+            store: self.store.clone(),
+        }
     }
 }
 
@@ -81,8 +94,12 @@ fn invalid(error: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -113,7 +130,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     self.driver.apply(id, batch, responder.is_some())?
                 }
                 EntryPayload::Membership(membership) => {
-                    self.members = Members { id: Some(id), membership: types::to_membership(&membership) };
+                    self.members = Members {
+                        id: Some(id),
+                        membership: types::to_membership(&membership),
+                    };
                     Vec::new()
                 }
             };
@@ -168,15 +188,27 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.last = last;
         self.members = header.members;
         self.weight = 0;
-        self.progress.applied.send_replace(last.map_or(0, |last| last.index + 1));
-        tracing::info!(index = last.map_or(0, |last| last.index), "installed a snapshot");
+        self.progress
+            .applied
+            .send_replace(last.map_or(0, |last| last.index + 1));
+        tracing::info!(
+            index = last.map_or(0, |last| last.index),
+            "installed a snapshot"
+        );
         Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotFile>>> {
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotFile>>> {
         let store = self.store.clone();
-        let Some((header, snapshot)) = blocking(move || store.newest()).await? else { return Ok(None) };
-        Ok(Some(SnapshotOf::<TypeConfig, SnapshotFile> { meta: header.meta().map_err(invalid)?, snapshot }))
+        let Some((header, snapshot)) = blocking(move || store.newest()).await? else {
+            return Ok(None);
+        };
+        Ok(Some(SnapshotOf::<TypeConfig, SnapshotFile> {
+            meta: header.meta().map_err(invalid)?,
+            snapshot,
+        }))
     }
 }
 
@@ -192,7 +224,10 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, SnapshotFile>> {
-        let freeze = self.freeze.take().ok_or_else(|| io::Error::other("a builder builds once"))?;
+        let freeze = self
+            .freeze
+            .take()
+            .ok_or_else(|| io::Error::other("a builder builds once"))?;
         let (store, last, members) = (self.store.clone(), self.last, self.members.clone());
         let begun = Instant::now();
         let meta = SnapshotMetaOf::<TypeConfig> {

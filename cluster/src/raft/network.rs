@@ -10,15 +10,15 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, SinkExt, Stream, StreamExt};
+use openraft::OptionalSend;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::impls::BasicNode;
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::type_config::alias::SnapshotOf;
-use openraft::OptionalSend;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -43,8 +43,16 @@ pub(crate) struct Networks {
 
 impl Networks {
     fn network(&self, target: u64, node: &BasicNode, channel: Channel) -> Network {
-        let dialer = Dialer { identity: self.identity.clone(), node: target, address: node.addr.clone() };
-        Network { dialer, channel, connection: None }
+        let dialer = Dialer {
+            identity: self.identity.clone(),
+            node: target,
+            address: node.addr.clone(),
+        };
+        Network {
+            dialer,
+            channel,
+            connection: None,
+        }
     }
 }
 
@@ -85,24 +93,49 @@ fn failed(error: impl Into<LinkError>) -> RPCError<TypeConfig> {
 impl Network {
     /// One question on a control connection of its own: votes are rare.
     async fn ask(&self, kind: u8, body: Vec<u8>, answer: u8) -> Rpc<Bytes> {
-        let mut connection = self.dialer.dial(Channel::Control).await.map_err(unreachable)?;
-        let frame = connection.ask(self.dialer.node, Frame::new(kind, body)).await.map_err(unreachable)?;
+        let mut connection = self
+            .dialer
+            .dial(Channel::Control)
+            .await
+            .map_err(unreachable)?;
+        let frame = connection
+            .ask(self.dialer.node, Frame::new(kind, body))
+            .await
+            .map_err(unreachable)?;
         match frame.kind == answer {
             true => Ok(frame.body),
             false => Err(failed(LinkError::Protocol("answer of another kind"))),
         }
     }
 
-    async fn ask_vote(&self, kind: u8, request: VoteRequest<TypeConfig>) -> Rpc<VoteResponse<TypeConfig>> {
-        let body = self.ask(kind, wire::put(&wire::Vote::new(&request)), kind::VOTE_ANSWER).await?;
-        let voted: wire::Voted =
-            codec::decode(&body).map_err(|_| failed(LinkError::Protocol("vote's answer cannot be read")))?;
+    async fn ask_vote(
+        &self,
+        kind: u8,
+        request: VoteRequest<TypeConfig>,
+    ) -> Rpc<VoteResponse<TypeConfig>> {
+        let body = self
+            .ask(
+                kind,
+                wire::put(&wire::Vote::new(&request)),
+                kind::VOTE_ANSWER,
+            )
+            .await?;
+        let voted: wire::Voted = codec::decode(&body)
+            .map_err(|_| failed(LinkError::Protocol("vote's answer cannot be read")))?;
         Ok(voted.response())
     }
 
-    async fn send_snapshot(&self, vote: Vote, snapshot: SnapshotOf<TypeConfig, SnapshotFile>) -> Rpc<Vote> {
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        snapshot: SnapshotOf<TypeConfig, SnapshotFile>,
+    ) -> Rpc<Vote> {
         let node = self.dialer.node;
-        let mut connection = self.dialer.dial(Channel::Snapshot).await.map_err(unreachable)?;
+        let mut connection = self
+            .dialer
+            .dial(Channel::Snapshot)
+            .await
+            .map_err(unreachable)?;
         let file = snapshot.snapshot;
         let begin = wire::SnapshotBegin {
             vote: types::to_vote(&vote),
@@ -139,7 +172,9 @@ impl Network {
             .map_err(failed)?;
         match (answer.kind, codec::decode(&answer.body)) {
             (kind::SNAPSHOT_ANSWER, Ok(vote)) => Ok(types::from_vote(&vote)),
-            _ => Err(failed(LinkError::Protocol("snapshot's answer cannot be read"))),
+            _ => Err(failed(LinkError::Protocol(
+                "snapshot's answer cannot be read",
+            ))),
         }
     }
 }
@@ -195,11 +230,19 @@ impl RaftNetworkV2<TypeConfig> for Network {
         Box::pin(std::future::ready(Ok(output)))
     }
 
-    async fn vote(&mut self, rpc: VoteRequest<TypeConfig>, _: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        _: RPCOption,
+    ) -> Rpc<VoteResponse<TypeConfig>> {
         self.ask_vote(kind::VOTE, rpc).await
     }
 
-    async fn pre_vote(&mut self, rpc: VoteRequest<TypeConfig>, _: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        _: RPCOption,
+    ) -> Rpc<VoteResponse<TypeConfig>> {
         self.ask_vote(kind::PRE_VOTE, rpc).await
     }
 
@@ -222,9 +265,11 @@ impl RaftNetworkV2<TypeConfig> for Network {
         _: RPCOption,
     ) -> Rpc<TransferLeaderResponse<TypeConfig>> {
         let body = wire::put(&wire::Transfer::new(&req));
-        let answer = self.ask(kind::TRANSFER, body, kind::TRANSFER_ANSWER).await?;
-        let outcome: wire::Transferred =
-            codec::decode(&answer).map_err(|_| failed(LinkError::Protocol("transfer's answer cannot be read")))?;
+        let answer = self
+            .ask(kind::TRANSFER, body, kind::TRANSFER_ANSWER)
+            .await?;
+        let outcome: wire::Transferred = codec::decode(&answer)
+            .map_err(|_| failed(LinkError::Protocol("transfer's answer cannot be read")))?;
         match outcome {
             Ok(()) => Ok(Ok(())),
             Err(reason) => Err(RPCError::Network(NetworkError::from_string(reason))),
@@ -248,15 +293,25 @@ impl<S: Stream<Item = Append> + Unpin> Session<'_, S> {
     /// The next answer; `None` at the orderly end.
     async fn step(&mut self) -> Rpc<Option<Appended>> {
         if self.connection.is_none() {
-            let Some(first) = self.next_input().await else { return Ok(None) };
+            let Some(first) = self.next_input().await else {
+                return Ok(None);
+            };
             // A connection kept from an earlier stream may be dead by now: then it has something to read.
             let mut kept = self.network.connection.take();
-            if kept.as_mut().is_some_and(|kept| kept.reader.next().now_or_never().is_some()) {
+            if kept
+                .as_mut()
+                .is_some_and(|kept| kept.reader.next().now_or_never().is_some())
+            {
                 kept = None;
             }
             let connection = match kept {
                 Some(kept) => kept,
-                None => self.network.dialer.dial(self.network.channel).await.map_err(unreachable)?,
+                None => self
+                    .network
+                    .dialer
+                    .dial(self.network.channel)
+                    .await
+                    .map_err(unreachable)?,
             };
             self.connection = Some(connection);
             self.send(first).await?;
@@ -326,7 +381,10 @@ impl<S: Stream<Item = Append> + Unpin> Session<'_, S> {
         let mut next = Some(first);
         let sending = async {
             while let Some(append) = next.take() {
-                connection.writer.feed(Frame::new(kind::APPEND, wire::put_append(&append))).await?;
+                connection
+                    .writer
+                    .feed(Frame::new(kind::APPEND, wire::put_append(&append)))
+                    .await?;
                 self.owed.push_back(Instant::now());
                 if self.owed.len() < PIPELINE
                     && let Some(input) = &mut self.input

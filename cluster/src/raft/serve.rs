@@ -28,13 +28,20 @@ fn stopped(_: impl std::fmt::Display) -> LinkError {
 
 /// Streams of entries: requests go in as they come, answers go out in order. Ends after the first refusal, for what
 /// follows it in the pipeline has become meaningless.
-pub(crate) async fn appends(raft: &Raft, connection: Connection, touch: impl Fn() + Send + 'static) -> Result<(), LinkError> {
+pub(crate) async fn appends(
+    raft: &Raft,
+    connection: Connection,
+    touch: impl Fn() + Send + 'static,
+) -> Result<(), LinkError> {
     let Connection { reader, mut writer } = connection;
     let requests = stream::unfold(reader, move |mut reader| {
         touch();
         async move {
             match reader.next().await {
-                Some(Ok(Frame { kind: kind::APPEND, body })) => match wire::take_append(&body) {
+                Some(Ok(Frame {
+                    kind: kind::APPEND,
+                    body,
+                })) => match wire::take_append(&body) {
                     Ok(append) => Some((append, reader)),
                     Err(error) => {
                         tracing::warn!(%error, "append cannot be read, closing the connection");
@@ -50,16 +57,27 @@ pub(crate) async fn appends(raft: &Raft, connection: Connection, touch: impl Fn(
         let mut next = Some(answer);
         while let Some(answer) = next.take() {
             let appended = answer.map_err(stopped)?;
-            writer.feed(Frame::new(kind::APPEND_ANSWER, wire::put_appended(&appended))).await?;
+            writer
+                .feed(Frame::new(
+                    kind::APPEND_ANSWER,
+                    wire::put_appended(&appended),
+                ))
+                .await?;
             next = answers.next().now_or_never().flatten();
         }
-        timeout(ANSWER_LIMIT, writer.flush()).await.map_err(|_| LinkError::Protocol("peer reads no answers"))??;
+        timeout(ANSWER_LIMIT, writer.flush())
+            .await
+            .map_err(|_| LinkError::Protocol("peer reads no answers"))??;
     }
     Ok(())
 }
 
 /// Votes, heartbeats and transfers, one after another.
-pub(crate) async fn control(raft: &Raft, mut connection: Connection, touch: impl Fn()) -> Result<(), LinkError> {
+pub(crate) async fn control(
+    raft: &Raft,
+    mut connection: Connection,
+    touch: impl Fn(),
+) -> Result<(), LinkError> {
     let unread = |_| LinkError::Protocol("vote cannot be read");
     while let Some(frame) = connection.reader.next().await {
         let frame = frame?;
@@ -71,7 +89,10 @@ pub(crate) async fn control(raft: &Raft, mut connection: Connection, touch: impl
                 let last = append.entries.last().map(|entry| entry.log_id).or(previous);
                 let appended = raft.append_entries(append).await.map_err(stopped)?;
                 // A request without a previous entry cannot conflict.
-                Frame::new(kind::APPEND_ANSWER, wire::put_appended(&appended.into_stream_result(previous, last)))
+                Frame::new(
+                    kind::APPEND_ANSWER,
+                    wire::put_appended(&appended.into_stream_result(previous, last)),
+                )
             }
             kind::VOTE => {
                 let vote: wire::Vote = codec::decode(&frame.body).map_err(unread)?;
@@ -85,8 +106,14 @@ pub(crate) async fn control(raft: &Raft, mut connection: Connection, touch: impl
             }
             kind::TRANSFER => {
                 let transfer: wire::Transfer = codec::decode(&frame.body).map_err(unread)?;
-                let outcome = raft.handle_transfer_leader(transfer.request()).await.map_err(stopped)?;
-                Frame::new(kind::TRANSFER_ANSWER, wire::put(&wire::transferred(&outcome)))
+                let outcome = raft
+                    .handle_transfer_leader(transfer.request())
+                    .await
+                    .map_err(stopped)?;
+                Frame::new(
+                    kind::TRANSFER_ANSWER,
+                    wire::put(&wire::transferred(&outcome)),
+                )
             }
             _ => return Err(LinkError::Protocol("unknown kind of frame")),
         };
@@ -108,8 +135,8 @@ pub(crate) async fn snapshots(
         if frame.kind != kind::SNAPSHOT {
             return Err(LinkError::Protocol("no snapshot begins"));
         }
-        let begin: wire::SnapshotBegin =
-            codec::decode(&frame.body).map_err(|_| LinkError::Protocol("snapshot's beginning cannot be read"))?;
+        let begin: wire::SnapshotBegin = codec::decode(&frame.body)
+            .map_err(|_| LinkError::Protocol("snapshot's beginning cannot be read"))?;
         if begin.bytes > SNAPSHOT_MAX {
             return Err(LinkError::Protocol("snapshot is larger than the cap"));
         }
@@ -144,13 +171,23 @@ pub(crate) async fn snapshots(
             last_membership: types::from_members(&begin.members)?,
         };
         let snapshot = SnapshotOf::<types::TypeConfig, _> { meta, snapshot };
-        let installed = raft.install_full_snapshot(types::from_vote(&begin.vote), snapshot).await.map_err(stopped)?;
+        let installed = raft
+            .install_full_snapshot(types::from_vote(&begin.vote), snapshot)
+            .await
+            .map_err(stopped)?;
         let vote = types::to_vote(&installed.vote);
-        connection.writer.send(Frame::new(kind::SNAPSHOT_ANSWER, wire::put(&vote))).await?;
+        connection
+            .writer
+            .send(Frame::new(kind::SNAPSHOT_ANSWER, wire::put(&vote)))
+            .await?;
     }
     Ok(())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
 }

@@ -55,7 +55,11 @@ impl SnapshotFile {
     fn open(path: PathBuf) -> io::Result<Self> {
         let file = File::open(&path)?;
         let bytes = file.metadata()?.len();
-        Ok(SnapshotFile { path, file: Arc::new(file), bytes })
+        Ok(SnapshotFile {
+            path,
+            file: Arc::new(file),
+            bytes,
+        })
     }
 
     /// Reads a part of the file.
@@ -71,7 +75,11 @@ impl SnapshotFile {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let (header, start) = read_header(&bytes).ok_or_else(|| bad("bad header"))?;
-        let end = bytes.len().checked_sub(TRAILER).filter(|end| *end >= start).ok_or_else(|| bad("too short"))?;
+        let end = bytes
+            .len()
+            .checked_sub(TRAILER)
+            .filter(|end| *end >= start)
+            .ok_or_else(|| bad("too short"))?;
         let mut cursor = Cursor(&bytes[end..]);
         let (length, crc) = match (cursor.u64(), cursor.u32()) {
             (Ok(length), Ok(crc)) => (length, crc),
@@ -87,7 +95,10 @@ impl SnapshotFile {
 }
 
 fn damaged(path: &Path, what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("snapshot `{}` is damaged: {what}", path.display()))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("snapshot `{}` is damaged: {what}", path.display()),
+    )
 }
 
 fn read_header(bytes: &[u8]) -> Option<(Header, usize)> {
@@ -100,7 +111,9 @@ fn read_header(bytes: &[u8]) -> Option<(Header, usize)> {
         return None;
     }
     let body = cursor.take(length).ok()?;
-    let header: Header = (crc32fast::hash(body) == crc).then(|| codec::decode(body).ok()).flatten()?;
+    let header: Header = (crc32fast::hash(body) == crc)
+        .then(|| codec::decode(body).ok())
+        .flatten()?;
     (header.format == FORMAT).then_some((header, MAGIC.len() + 8 + length))
 }
 
@@ -134,21 +147,37 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens the directory, removes what was never finished, and tells the last entry in the newest snapshot.
-    pub(crate) fn open(dir: &Path, identity: &Identity) -> Result<(Store, Option<own::LogId>), WalError> {
+    pub(crate) fn open(
+        dir: &Path,
+        identity: &Identity,
+    ) -> Result<(Store, Option<own::LogId>), WalError> {
         RealDisk
             .create_dir_all(dir)
-            .map_err(|source| DiskError::NotCreatable { path: dir.to_path_buf(), source })?;
+            .map_err(|source| DiskError::NotCreatable {
+                path: dir.to_path_buf(),
+                source,
+            })?;
         let named = |doing| move |source| DiskError::new(doing, dir, source);
         for name in RealDisk.list(dir).map_err(named("listing"))? {
             if name.ends_with(".tmp") {
                 fs::remove_file(dir.join(&name)).map_err(named("removal"))?;
             }
         }
-        let store = Store { dir: dir.to_path_buf(), cluster: identity.cluster.clone(), count: AtomicU64::new(0) };
-        let Some((header, snapshot)) = store.newest().map_err(named("read"))? else { return Ok((store, None)) };
+        let store = Store {
+            dir: dir.to_path_buf(),
+            cluster: identity.cluster.clone(),
+            count: AtomicU64::new(0),
+        };
+        let Some((header, snapshot)) = store.newest().map_err(named("read"))? else {
+            return Ok((store, None));
+        };
         if header.cluster != identity.cluster {
             let (found, wanted) = (header.cluster, identity.cluster.clone());
-            return Err(WalError::OtherCluster { path: snapshot.path, found, wanted });
+            return Err(WalError::OtherCluster {
+                path: snapshot.path,
+                found,
+                wanted,
+            });
         }
         Ok((store, header.last))
     }
@@ -156,7 +185,9 @@ impl Store {
     /// The newest snapshot with its header.
     pub(crate) fn newest(&self) -> io::Result<Option<(Header, SnapshotFile)>> {
         let names = RealDisk.list(&self.dir)?;
-        let Some(name) = names.iter().rfind(|name| name.ends_with(".snap")) else { return Ok(None) };
+        let Some(name) = names.iter().rfind(|name| name.ends_with(".snap")) else {
+            return Ok(None);
+        };
         let snapshot = SnapshotFile::open(self.dir.join(name))?;
         Ok(Some((self.header(&snapshot)?, snapshot)))
     }
@@ -164,14 +195,21 @@ impl Store {
     fn header(&self, snapshot: &SnapshotFile) -> io::Result<Header> {
         let mut bytes = vec![0; (snapshot.bytes as usize).min(HEADER_MAX + 16)];
         snapshot.read_at(0, &mut bytes)?;
-        Ok(read_header(&bytes).ok_or_else(|| damaged(&snapshot.path, "bad header"))?.0)
+        Ok(read_header(&bytes)
+            .ok_or_else(|| damaged(&snapshot.path, "bad header"))?
+            .0)
     }
 
     /// A new file for a snapshot that is not whole yet.
     pub(crate) fn temporary(&self) -> io::Result<(File, PathBuf)> {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let path = self.dir.join(format!("{count}.tmp"));
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)?;
         Ok((file, path))
     }
 
@@ -182,17 +220,30 @@ impl Store {
         members: Members,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<SnapshotFile> {
-        let header = Header { format: FORMAT, cluster: self.cluster.clone(), last, members };
+        let header = Header {
+            format: FORMAT,
+            cluster: self.cluster.clone(),
+            last,
+            members,
+        };
         let body = codec::encode(&header).expect("numbers and strings always encode");
         let (mut file, path) = self.temporary()?;
         file.write_all(MAGIC)?;
         file.write_all(&(body.len() as u32).to_le_bytes())?;
         file.write_all(&crc32fast::hash(&body).to_le_bytes())?;
         file.write_all(&body)?;
-        let checked = Checked { out: file, crc: crc32fast::Hasher::new(), bytes: 0 };
+        let checked = Checked {
+            out: file,
+            crc: crc32fast::Hasher::new(),
+            bytes: 0,
+        };
         let mut out = BufWriter::with_capacity(1 << 20, checked);
         write(&mut out)?;
-        let Checked { out: mut file, crc, bytes } = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let Checked {
+            out: mut file,
+            crc,
+            bytes,
+        } = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.write_all(&bytes.to_le_bytes())?;
         file.write_all(&crc.finalize().to_le_bytes())?;
         file.sync_all()?;
@@ -207,7 +258,10 @@ impl Store {
     /// Gives a whole, synced file its name and removes older snapshots.
     pub(crate) fn adopt(&self, from: &Path, last: Option<own::LogId>) -> io::Result<SnapshotFile> {
         let last = last.unwrap_or_default();
-        let path = self.dir.join(format!("{:020}-{:010}-{}.snap", last.index, last.term, last.node));
+        let path = self.dir.join(format!(
+            "{:020}-{:010}-{}.snap",
+            last.index, last.term, last.node
+        ));
         if path != from {
             fs::rename(from, &path)?;
             RealDisk.sync_dir(&self.dir)?;

@@ -24,7 +24,8 @@ impl LogStore {
 
 fn from_own(entries: Vec<crate::wal::Entry>) -> io::Result<Vec<Entry>> {
     let convert = |entry| {
-        types::from_entry(entry).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+        types::from_entry(entry)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
     };
     entries.into_iter().map(convert).collect()
 }
@@ -64,7 +65,10 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     /// Reads as it goes, a few megabytes at a time.
-    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
@@ -76,9 +80,15 @@ impl RaftLogReader<TypeConfig> for LogStore {
                 false => Ok(Vec::new()),
             };
             std::future::ready(match part {
-                Ok(entries) => entries.last().map(|last| last.log_id.index + 1).map(|next| {
-                    (stream::iter(entries.into_iter().map(Ok).collect::<Vec<_>>()), next)
-                }),
+                Ok(entries) => entries
+                    .last()
+                    .map(|last| last.log_id.index + 1)
+                    .map(|next| {
+                        (
+                            stream::iter(entries.into_iter().map(Ok).collect::<Vec<_>>()),
+                            next,
+                        )
+                    }),
                 Err(error) => Some((stream::iter(vec![Err(error)]), end)),
             })
         });
@@ -91,7 +101,8 @@ impl RaftLogReader<TypeConfig> for LogStore {
 }
 
 async fn durable(done: oneshot::Receiver<io::Result<()>>) -> io::Result<()> {
-    done.await.unwrap_or_else(|_| Err(io::Error::other("the log's writer is gone")))
+    done.await
+        .unwrap_or_else(|_| Err(io::Error::other("the log's writer is gone")))
 }
 
 fn callback() -> (crate::wal::Callback, oneshot::Receiver<io::Result<()>>) {
@@ -124,7 +135,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        self.wal.set_committed(committed.as_ref().map(types::to_log_id));
+        self.wal
+            .set_committed(committed.as_ref().map(types::to_log_id));
         Ok(())
     }
 
@@ -138,12 +150,16 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries = entries.into_iter().map(types::to_entry).collect();
-        self.wal.append(entries, Box::new(move |outcome| callback.io_completed(outcome)))
+        self.wal.append(
+            entries,
+            Box::new(move |outcome| callback.io_completed(outcome)),
+        )
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let (done, wait) = callback();
-        self.wal.truncate(last.map_or(0, |last| last.index + 1), done);
+        self.wal
+            .truncate(last.map_or(0, |last| last.index + 1), done);
         durable(wait).await
     }
 

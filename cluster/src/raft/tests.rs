@@ -35,7 +35,9 @@ impl Driver for Counter {
     }
     fn thaw(&self) -> Thaw {
         Box::new(|bytes| {
-            let bytes = bytes.try_into().map_err(|_| io::Error::other("not eight bytes"))?;
+            let bytes = bytes
+                .try_into()
+                .map_err(|_| io::Error::other("not eight bytes"))?;
             Ok(Box::new(u64::from_le_bytes(bytes)))
         })
     }
@@ -49,10 +51,22 @@ struct Builder;
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let identity = Identity { cluster: "suite".into(), node: 1 };
-        let wal = Wal::open(Arc::new(RealDisk), dir.path(), identity.clone(), Settings::default()).expect("opens");
+        let identity = Identity {
+            cluster: "suite".into(),
+            node: 1,
+        };
+        let wal = Wal::open(
+            Arc::new(RealDisk),
+            dir.path(),
+            identity.clone(),
+            Settings::default(),
+        )
+        .expect("opens");
         let (store, _) = Store::open(&dir.path().join("snapshots"), &identity).expect("opens");
-        let progress = Arc::new(Progress { applied: watch::Sender::new(0), heavy: Notify::new() });
+        let progress = Arc::new(Progress {
+            applied: watch::Sender::new(0),
+            heavy: Notify::new(),
+        });
         let machine = StateMachine::new(Box::new(Counter(0)), Arc::new(store), progress, u64::MAX);
         Ok((dir, LogStore::new(wal), machine))
     }

@@ -3,7 +3,9 @@
 use crate::wal::record as own;
 use bytes::Bytes;
 use openraft::impls::BasicNode;
-use openraft::type_config::alias::{CommittedLeaderIdOf, EntryOf, LogIdOf, StoredMembershipOf, VoteOf};
+use openraft::type_config::alias::{
+    CommittedLeaderIdOf, EntryOf, LogIdOf, StoredMembershipOf, VoteOf,
+};
 use openraft::{EntryPayload, RaftTypeConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,26 +46,53 @@ type LeaderId = <TypeConfig as RaftTypeConfig>::LeaderId;
 type Membership = openraft::Membership<u64, BasicNode>;
 
 pub(crate) fn to_log_id(id: &LogId) -> own::LogId {
-    own::LogId { term: id.leader_id.term, node: id.leader_id.node_id, index: id.index }
+    own::LogId {
+        term: id.leader_id.term,
+        node: id.leader_id.node_id,
+        index: id.index,
+    }
 }
 
 pub(crate) fn from_log_id(id: &own::LogId) -> LogId {
-    let leader_id: CommittedLeaderIdOf<TypeConfig> = LeaderId { term: id.term, node_id: id.node };
-    LogId { leader_id, index: id.index }
+    let leader_id: CommittedLeaderIdOf<TypeConfig> = LeaderId {
+        term: id.term,
+        node_id: id.node,
+    };
+    LogId {
+        leader_id,
+        index: id.index,
+    }
 }
 
 pub(crate) fn to_vote(vote: &Vote) -> own::Vote {
-    own::Vote { term: vote.leader_id.term, node: vote.leader_id.node_id, committed: vote.committed }
+    own::Vote {
+        term: vote.leader_id.term,
+        node: vote.leader_id.node_id,
+        committed: vote.committed,
+    }
 }
 
 pub(crate) fn from_vote(vote: &own::Vote) -> Vote {
-    Vote { leader_id: LeaderId { term: vote.term, node_id: vote.node }, committed: vote.committed }
+    Vote {
+        leader_id: LeaderId {
+            term: vote.term,
+            node_id: vote.node,
+        },
+        committed: vote.committed,
+    }
 }
 
 pub(crate) fn to_membership(membership: &Membership) -> own::Membership {
     own::Membership {
-        configs: membership.get_joint_config().iter().map(|set| set.iter().copied().collect()).collect(),
-        nodes: membership.nodes().map(|(id, node)| (*id, node.addr.clone())).collect(),
+        configs: membership
+            .get_joint_config()
+            .iter()
+            .map(|set| set.iter().copied().collect())
+            .collect(),
+        nodes: membership
+            .nodes()
+            .map(|(id, node)| (*id, node.addr.clone()))
+            .collect(),
     }
 }
 
@@ -71,9 +100,16 @@ pub(crate) fn from_membership(membership: &own::Membership) -> Result<Membership
     if membership.configs.is_empty() && membership.nodes.is_empty() {
         return Ok(Membership::default());
     }
-    let configs: Vec<BTreeSet<u64>> = membership.configs.iter().map(|set| set.iter().copied().collect()).collect();
-    let nodes: BTreeMap<u64, BasicNode> =
-        membership.nodes.iter().map(|(id, address)| (*id, BasicNode::new(address))).collect();
+    let configs: Vec<BTreeSet<u64>> = membership
+        .configs
+        .iter()
+        .map(|set| set.iter().copied().collect())
+        .collect();
+    let nodes: BTreeMap<u64, BasicNode> = membership
+        .nodes
+        .iter()
+        .map(|(id, address)| (*id, BasicNode::new(address)))
+        .collect();
     Membership::new(configs, nodes).map_err(|_| own::BadRecord("membership is not consistent"))
 }
 
@@ -81,18 +117,28 @@ pub(crate) fn to_entry(entry: Entry) -> own::Entry {
     let payload = match entry.payload {
         EntryPayload::Blank => own::Payload::Blank,
         EntryPayload::Normal(Payload(bytes)) => own::Payload::Normal(bytes),
-        EntryPayload::Membership(membership) => own::Payload::Membership(to_membership(&membership)),
+        EntryPayload::Membership(membership) => {
+            own::Payload::Membership(to_membership(&membership))
+        }
     };
-    own::Entry { id: to_log_id(&entry.log_id), payload }
+    own::Entry {
+        id: to_log_id(&entry.log_id),
+        payload,
+    }
 }
 
 pub(crate) fn from_entry(entry: own::Entry) -> Result<Entry, own::BadRecord> {
     let payload = match entry.payload {
         own::Payload::Blank => EntryPayload::Blank,
         own::Payload::Normal(bytes) => EntryPayload::Normal(Payload(bytes)),
-        own::Payload::Membership(membership) => EntryPayload::Membership(from_membership(&membership)?),
+        own::Payload::Membership(membership) => {
+            EntryPayload::Membership(from_membership(&membership)?)
+        }
     };
-    Ok(Entry { log_id: from_log_id(&entry.id), payload })
+    Ok(Entry {
+        log_id: from_log_id(&entry.id),
+        payload,
+    })
 }
 
 /// The members at some point of the log: the entry that set them, and who they are.
@@ -105,10 +151,16 @@ pub(crate) struct Members {
 }
 
 pub(crate) fn to_members(stored: &StoredMembership) -> Members {
-    Members { id: stored.log_id().as_ref().map(to_log_id), membership: to_membership(stored.membership()) }
+    Members {
+        id: stored.log_id().as_ref().map(to_log_id),
+        membership: to_membership(stored.membership()),
+    }
 }
 
 pub(crate) fn from_members(members: &Members) -> Result<StoredMembership, own::BadRecord> {
     let id = members.id.as_ref().map(from_log_id);
-    Ok(StoredMembership::new(id, from_membership(&members.membership)?))
+    Ok(StoredMembership::new(
+        id,
+        from_membership(&members.membership)?,
+    ))
 }

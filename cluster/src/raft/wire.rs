@@ -4,7 +4,9 @@ use super::types::{self, Members, TypeConfig};
 use crate::codec;
 use crate::wal::record::{self as own, BadRecord, Cursor};
 use bytes::Bytes;
-use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse,
+};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +17,14 @@ type Appended = StreamAppendResult<TypeConfig>;
 pub(crate) fn put_append(append: &Append) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     own::put_vote(&types::to_vote(&append.vote), &mut out);
-    own::put_maybe_log_id(append.prev_log_id.as_ref().map(types::to_log_id).as_ref(), &mut out);
-    own::put_maybe_log_id(append.leader_commit.as_ref().map(types::to_log_id).as_ref(), &mut out);
+    own::put_maybe_log_id(
+        append.prev_log_id.as_ref().map(types::to_log_id).as_ref(),
+        &mut out,
+    );
+    own::put_maybe_log_id(
+        append.leader_commit.as_ref().map(types::to_log_id).as_ref(),
+        &mut out,
+    );
     out.extend_from_slice(&(append.entries.len() as u32).to_le_bytes());
     for entry in &append.entries {
         let at = out.len();
@@ -42,7 +50,12 @@ pub(crate) fn take_append(body: &Bytes) -> Result<Append, BadRecord> {
         entries.push(types::from_entry(own::Entry::take(&bytes)?)?);
     }
     match cursor.0.is_empty() {
-        true => Ok(Append { vote, prev_log_id, entries, leader_commit }),
+        true => Ok(Append {
+            vote,
+            prev_log_id,
+            entries,
+            leader_commit,
+        }),
         false => Err(BadRecord("bytes left over behind an append")),
     }
 }
@@ -74,8 +87,12 @@ pub(crate) fn take_appended(body: &[u8]) -> Result<Appended, BadRecord> {
     let mut cursor = Cursor(body);
     match cursor.u8()? {
         ACCEPTED => Ok(Ok(cursor.maybe_log_id()?.as_ref().map(types::from_log_id))),
-        CONFLICT => Ok(Err(StreamAppendError::Conflict(types::from_log_id(&cursor.log_id()?)))),
-        HIGHER_VOTE => Ok(Err(StreamAppendError::HigherVote(types::from_vote(&cursor.vote()?)))),
+        CONFLICT => Ok(Err(StreamAppendError::Conflict(types::from_log_id(
+            &cursor.log_id()?,
+        )))),
+        HIGHER_VOTE => Ok(Err(StreamAppendError::HigherVote(types::from_vote(
+            &cursor.vote()?,
+        )))),
         _ => Err(BadRecord("unknown answer to an append")),
     }
 }

@@ -358,9 +358,13 @@ impl Appender {
         let purged = self.facts.purged.map(|id| id.index);
         while self.segments.len() > 1 && self.segments[0].highest <= purged {
             let path = segment::path(&self.dir, self.segments[0].number);
-            self.disk.remove(&path).map_err(|source| DiskError::new("removal", &path, source))?;
+            self.disk
+                .remove(&path)
+                .map_err(|source| DiskError::new("removal", &path, source))?;
             // One by one: removals that became durable out of order would leave a gap between segments.
-            self.disk.sync_dir(&self.dir).map_err(|source| DiskError::new("sync", &self.dir, source))?;
+            self.disk
+                .sync_dir(&self.dir)
+                .map_err(|source| DiskError::new("sync", &self.dir, source))?;
             self.segments.pop_front();
         }
         Ok(())

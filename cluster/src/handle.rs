@@ -1,0 +1,490 @@
+//! A node of the cluster as the rest of the process sees it.
+//!
+//! [`Handle::start`] opens the data directory, listens for the other nodes and joins them, all on a runtime of its
+//! own, so that no load elsewhere in the process delays a heartbeat. From then on: commands in by
+//! [`propose`](Handle::propose) and [`submit`](Handle::submit), the state of the moment by [`state`](Handle::state),
+//! what applied entries ask nodes to do by [`effects`](Handle::effects).
+//!
+//! A command is proposed again, with the same bytes, until its outcome is certain: the state sees to it that a repeat
+//! changes nothing. Only the leader stamps entries with time and seed; other nodes forward their commands to it.
+
+mod core;
+mod driver;
+mod proposer;
+mod serve;
+
+pub use self::core::{Handler, Standing};
+pub use self::driver::{Applied, EffectReceiver, Machine};
+
+use self::core::Core;
+use crate::codec::{self, CodecError};
+use crate::command::Biller;
+use crate::link::RequestError;
+use crate::state::State;
+use crate::wal::WalError;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// A node of the switch's cluster.
+pub type Cluster = Handle<State>;
+
+/// A member of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its id: never given to another machine, nor to the same one with an empty disk.
+    pub id: u64,
+    /// Where its links are reached, `host:port`. A name rather than a number survives a move.
+    pub address: String,
+}
+
+/// How a node takes part.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node's id, one of `members`.
+    pub node_id: u64,
+    /// Nodes that name another cluster are rejected.
+    pub cluster_id: String,
+    /// Holds log and snapshots. Locked while the node runs.
+    pub data_dir: PathBuf,
+    /// Where to listen for the other nodes.
+    pub listen: SocketAddr,
+    /// All voters, this node included, alike on every node. Read when the cluster is made; later changes travel in
+    /// the log.
+    pub members: Vec<Member>,
+    /// When elections happen.
+    pub timings: Timings,
+    /// When snapshots happen.
+    pub snapshots: Snapshots,
+    /// Threads of the node's runtime, 1 or 2.
+    pub workers: usize,
+    /// How long a submitted command may wait for company before it is proposed alone.
+    pub linger: Duration,
+}
+
+impl Config {
+    /// A node with the defaults of everything that has one.
+    pub fn new(
+        node_id: u64,
+        cluster_id: impl Into<String>,
+        data_dir: impl Into<PathBuf>,
+        listen: SocketAddr,
+        members: Vec<Member>,
+    ) -> Self {
+        Config {
+            node_id,
+            cluster_id: cluster_id.into(),
+            data_dir: data_dir.into(),
+            listen,
+            members,
+            timings: Timings::default(),
+            snapshots: Snapshots::default(),
+            workers: 1,
+            linger: Duration::from_millis(20),
+        }
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        let bad = |what: String| Err(StartError::Config(what));
+        if self.cluster_id.is_empty() || self.cluster_id.len() > 64 {
+            return bad("cluster id must have 1 to 64 bytes".into());
+        }
+        if !self.members.iter().any(|member| member.id == self.node_id) {
+            return bad(format!("node {} is not among the members", self.node_id));
+        }
+        for (at, member) in self.members.iter().enumerate() {
+            if self.members[..at].iter().any(|other| other.id == member.id) {
+                return bad(format!("member {} is listed twice", member.id));
+            }
+            if self.members[..at]
+                .iter()
+                .any(|other| other.address == member.address)
+            {
+                return bad(format!("address `{}` is listed twice", member.address));
+            }
+        }
+        let Timings {
+            heartbeat,
+            election_min,
+            election_max,
+        } = self.timings;
+        if heartbeat.is_zero() || heartbeat * 2 > election_min || election_min >= election_max {
+            return bad("timings must satisfy 2 x heartbeat <= election_min < election_max".into());
+        }
+        Ok(())
+    }
+}
+
+/// When a silent leader is replaced. A new leader stands about `election_max` plus a random part between the two
+/// after the last word of the old one; at most twice `election_max` and a round trip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timings {
+    /// Interval of the leader's word.
+    pub heartbeat: Duration,
+    /// Least random wait.
+    pub election_min: Duration,
+    /// Most random wait, and the time a leader is trusted without a word.
+    pub election_max: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Timings {
+            heartbeat: Duration::from_millis(50),
+            election_min: Duration::from_millis(150),
+            election_max: Duration::from_millis(300),
+        }
+    }
+}
+
+/// When the log is replaced by a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshots {
+    /// After this many entries.
+    pub entries: u64,
+    /// Or this many bytes of them.
+    pub bytes: u64,
+    /// Entries kept behind a snapshot, so that a node that was away for a short time catches up from the log.
+    pub keep: u64,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Snapshots {
+            entries: 50_000,
+            bytes: 64 << 20,
+            keep: 20_000,
+        }
+    }
+}
+
+/// Why a node did not start. One line each, naming the culprit.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration does not fit together.
+    #[error("cluster configuration: {0}")]
+    Config(String),
+    /// The data directory or what lies in it.
+    #[error(transparent)]
+    Log(#[from] WalError),
+    /// The address is taken or not ours.
+    #[error("cannot listen for nodes on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The state could not be brought back from snapshot and log.
+    #[error("state cannot be restored: {0}")]
+    Restore(String),
+    /// The operating system gave no threads.
+    #[error("runtime of the cluster cannot be made")]
+    Runtime(#[source] io::Error),
+}
+
+/// Why a proposal has no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// No answer within the limit: the command may still be applied later, or never.
+    #[error("outcome of the command is not known after {0:?}")]
+    Unknown(Duration),
+    /// Too many commands wait already; this one was not taken.
+    #[error("{0} commands wait to be committed, no more are taken")]
+    Overloaded(usize),
+    /// The command is larger than 1 MB; it was not taken.
+    #[error("command of {0} bytes is too large")]
+    TooLarge(usize),
+    /// The node is stopping or has failed.
+    #[error("cluster node has stopped")]
+    Stopped,
+    /// The command has no encoding, or the reply none that we can read.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Orders the log.
+    Leader,
+    /// Follows a leader.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Follows without a vote.
+    #[default]
+    Learner,
+    /// Does nothing any more; see [`Status::stopped`].
+    Stopped,
+}
+
+impl Role {
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Leader => "leader",
+            Role::Follower => "follower",
+            Role::Candidate => "candidate",
+            Role::Learner => "learner",
+            Role::Stopped => "stopped",
+        }
+    }
+}
+
+/// A member as this node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Its id.
+    pub node: u64,
+    /// Its address.
+    pub address: String,
+    /// It votes.
+    pub voter: bool,
+    /// It is this node, or said something within the last second and a half.
+    pub alive: bool,
+    /// Entries it had applied when it last said so: the index after the last one.
+    pub applied: Option<u64>,
+}
+
+/// A node and its view of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// This node.
+    pub node: u64,
+    /// What it is.
+    pub role: Role,
+    /// Its term.
+    pub term: u64,
+    /// The leader it follows.
+    pub leader: Option<u64>,
+    /// Index after the last entry applied here; 0 when there is none.
+    pub applied: u64,
+    /// Index after the last entry known here to be committed.
+    pub committed: u64,
+    /// Index after the last entry in the log here.
+    pub last_log: u64,
+    /// Index after the last entry in the newest snapshot here.
+    pub snapshot: u64,
+    /// Everyone.
+    pub members: Vec<MemberStatus>,
+    /// There is a leader, and a majority of the voters is alive as far as this node sees.
+    pub quorum: bool,
+    /// Why the node stopped, if it did.
+    pub stopped: Option<String>,
+}
+
+/// A running node. Clones share it; it stops with the last one.
+pub struct Handle<M: Machine> {
+    core: Arc<Core>,
+    shown: Arc<ArcSwap<M>>,
+    effects: Arc<driver::Outlet<M::Effect>>,
+}
+
+impl<M: Machine> Clone for Handle<M> {
+    fn clone(&self) -> Self {
+        Handle {
+            core: self.core.clone(),
+            shown: self.shown.clone(),
+            effects: self.effects.clone(),
+        }
+    }
+}
+
+impl Cluster {
+    /// Starts the switch's node: brings the state back from disk, listens, and joins the other members, making the
+    /// cluster if it does not exist yet. Starting again, or starting all nodes at once, is safe: a cluster that
+    /// exists is left as it is.
+    ///
+    /// Returns when the state is back as far as this disk knows; [`caught_up`](Handle::caught_up) tells when it is
+    /// current.
+    pub async fn start(config: Config, biller: Arc<dyn Biller>) -> Result<Cluster, StartError> {
+        Handle::open(config, biller).await
+    }
+}
+
+impl<M: Machine> Handle<M> {
+    /// Starts a node for any state; `context` is lent to each application.
+    pub async fn open(config: Config, context: Arc<M::Context>) -> Result<Self, StartError> {
+        config.check()?;
+        let shown = Arc::new(ArcSwap::from_pointee(M::initial()));
+        let (driver, effects) = driver::pair(context, shown.clone());
+        let core = Core::start(config, Box::new(driver), effects.live()).await?;
+        Ok(Handle {
+            core: Arc::new(core),
+            shown,
+            effects: Arc::new(effects),
+        })
+    }
+
+    /// This node's id.
+    pub fn node_id(&self) -> u64 {
+        self.core.node
+    }
+
+    /// Where this node listens for the others: the configured address, its port filled in when that was 0.
+    pub fn listen_address(&self) -> SocketAddr {
+        self.core.address
+    }
+
+    /// The state after the last entries applied here. Costs a few nanoseconds; holds that state as long as it is kept.
+    pub fn state(&self) -> Arc<M> {
+        self.shown.load_full()
+    }
+
+    /// Waits until this node has applied the entry `index`, so that a client reads what it wrote.
+    pub async fn state_at_least(
+        &self,
+        index: u64,
+        limit: Duration,
+    ) -> Result<Arc<M>, ProposeError> {
+        self.core.applied_beyond(index, limit).await?;
+        Ok(self.state())
+    }
+
+    /// Proposes a command and waits until it has been applied, however long that takes.
+    pub async fn propose(&self, command: M::Command) -> Result<M::Reply, ProposeError> {
+        Ok(self.propose_indexed(command).await?.1)
+    }
+
+    /// Like [`propose`](Handle::propose), with the index of the entry for [`state_at_least`](Handle::state_at_least).
+    pub async fn propose_indexed(
+        &self,
+        command: M::Command,
+    ) -> Result<(u64, M::Reply), ProposeError> {
+        let bytes = codec::encode(&command)?;
+        let (index, reply) = self.core.propose(bytes.into()).await?;
+        Ok((index, codec::decode(&reply)?))
+    }
+
+    /// Proposes a command and waits for at most `limit`. After [`ProposeError::Unknown`] the command may still be
+    /// applied: propose the same one again, or one that undoes it.
+    pub async fn propose_within(
+        &self,
+        command: M::Command,
+        limit: Duration,
+    ) -> Result<M::Reply, ProposeError> {
+        timeout(limit, self.propose(command))
+            .await
+            .unwrap_or(Err(ProposeError::Unknown(limit)))
+    }
+
+    /// Hands over a command nobody waits for. It is kept, in order among this node's submitted commands, and proposed
+    /// until it is committed; it may wait a few milliseconds to ride in an entry with others. Kept in memory only: a
+    /// process that dies takes what was not committed with it.
+    ///
+    /// Returns false, and counts it, when a million of them wait or the node has stopped: then it was not taken.
+    pub fn submit(&self, command: M::Command) -> bool {
+        match codec::encode(&command) {
+            Ok(bytes) => self.core.submit(bytes.into()),
+            Err(error) => {
+                tracing::error!(%error, "submitted command cannot be encoded");
+                false
+            }
+        }
+    }
+
+    /// Submitted commands that are not committed yet.
+    pub fn submitted(&self) -> usize {
+        self.core.queue.submitted()
+    }
+
+    /// What entries applied after the restart's replay ask nodes to do, in order. One receiver: the first call gets
+    /// it, later ones `None`.
+    ///
+    /// Nothing is lost: a receiver that falls 4,096 entries behind makes this node apply more slowly, so whoever
+    /// receives must not wait for a proposal in between. Until the first call, entries beyond that number are dropped.
+    pub fn effects(&self) -> Option<EffectReceiver<M::Effect>> {
+        self.effects.take()
+    }
+
+    /// The node and its view of the cluster.
+    pub fn status(&self) -> Status {
+        self.core.status()
+    }
+
+    /// Changes of role, term and leader.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.core.standing.clone()
+    }
+
+    /// Waits until this node has applied everything that was committed anywhere before the call: a barrier for
+    /// linearizable reads of [`state`](Handle::state). Returns the index after the last entry it waited for.
+    pub async fn caught_up(&self, limit: Duration) -> Result<u64, ProposeError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match timeout_at(deadline, self.core.read_index()).await {
+                Err(_) => return Err(ProposeError::Unknown(limit)),
+                Ok(Some(index)) => {
+                    if let Some(last) = index.checked_sub(1) {
+                        self.core
+                            .applied_beyond(
+                                last,
+                                deadline.saturating_duration_since(Instant::now()),
+                            )
+                            .await?;
+                    }
+                    return Ok(index);
+                }
+                Ok(None) if self.core.standing.borrow().role == Role::Stopped => {
+                    return Err(ProposeError::Stopped);
+                }
+                Ok(None) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    /// Asks another node something small; its handler answers. At most 1 MB each way, within `limit`.
+    pub async fn peer_request(
+        &self,
+        node: u64,
+        question: Bytes,
+        limit: Duration,
+    ) -> Result<Bytes, RequestError> {
+        self.core.peer_request(node, question, limit).await
+    }
+
+    /// Sets what answers other nodes' questions. At most 64 are answered at once for each node.
+    pub fn on_peer_request(&self, handler: Handler) {
+        self.core.set_handler(handler);
+    }
+
+    /// Builds a snapshot now and trims the log behind it; returns once that has begun.
+    pub async fn trigger_snapshot(&self) -> Result<(), ProposeError> {
+        self.core
+            .raft
+            .trigger()
+            .snapshot()
+            .await
+            .map_err(|_| ProposeError::Stopped)
+    }
+
+    /// Hands leadership to another node, if this one has it. Returns once that has begun; watch
+    /// [`standing`](Handle::standing) for the outcome.
+    pub async fn transfer_leader(&self, to: u64) -> Result<(), ProposeError> {
+        self.core
+            .raft
+            .trigger()
+            .transfer_leader(to)
+            .await
+            .map_err(|_| ProposeError::Stopped)
+    }
+
+    /// Stops in order: submitted commands are committed (for at most two seconds), leadership is handed over, the log
+    /// is closed.
+    pub async fn shutdown(&self) {
+        self.core.shutdown().await;
+    }
+
+    /// Stops at once, as a crash would, except that the operating system keeps what was written.
+    pub fn kill(&self) {
+        self.core.kill();
+    }
+}

@@ -1,0 +1,595 @@
+//! The node without the state's types: start, stop, and what its tasks share.
+
+use super::proposer::{Proposer, Queue};
+use super::serve::{self, Server};
+use super::{Config, MemberStatus, ProposeError, Role, StartError, Status};
+use crate::link::{ANSWER_LIMIT, Dialer, Peer, RequestError};
+use crate::raft::Raft;
+use crate::raft::machine::{Driver, Progress, StateMachine};
+use crate::raft::network::Networks;
+use crate::raft::snapshot::Store;
+use crate::raft::store::LogStore;
+use crate::raft::types::TypeConfig;
+use crate::wal::record::LogId;
+use crate::wal::{Identity, RealDisk, Settings, Wal, WalError};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{InitializeError, RaftError};
+use openraft::impls::BasicNode;
+use openraft::metrics::RaftServerMetrics;
+use openraft::{ReadPolicy, ServerState, SnapshotPolicy};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+
+/// Answers another node's question: its id, the question; the answer, or a reason for none.
+pub type Handler =
+    Arc<dyn Fn(u64, Bytes) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
+
+/// Where a node stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// What it is.
+    pub role: Role,
+    /// Its term.
+    pub term: u64,
+    /// The leader it knows.
+    pub leader: Option<u64>,
+}
+
+/// A node that has said nothing for so long counts as dead.
+const SILENCE: Duration = Duration::from_millis(1500);
+/// Interval of pings and of the gauges.
+const PING_EVERY: Duration = Duration::from_millis(500);
+/// How long an orderly stop waits for submitted commands, and for another leader.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// What the node's tasks share.
+pub(crate) struct Shared {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) progress: Arc<Progress>,
+    peers: BTreeMap<u64, Peer>,
+    seen: Mutex<BTreeMap<u64, Seen>>,
+    handler: RwLock<Option<Handler>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    at: Option<Instant>,
+    applied: Option<u64>,
+}
+
+impl Shared {
+    /// The link to another node.
+    pub(crate) fn peer(&self, node: u64) -> Option<Peer> {
+        self.peers.get(&node).cloned()
+    }
+
+    /// A node said something.
+    pub(crate) fn touch(&self, node: u64) {
+        // Nodes that are no members leave no trace.
+        if let Some(seen) = self.seen().get_mut(&node) {
+            seen.at = Some(Instant::now());
+        }
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Seen>> {
+        self.seen
+            .lock()
+            .expect("no code panics while it holds this")
+    }
+
+    pub(crate) fn handler(&self) -> Option<Handler> {
+        self.handler
+            .read()
+            .expect("no code panics while it holds this")
+            .clone()
+    }
+}
+
+/// A node.
+pub(crate) struct Core {
+    pub(crate) node: u64,
+    pub(crate) address: SocketAddr,
+    pub(crate) raft: Raft,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) standing: watch::Receiver<Standing>,
+    shared: Arc<Shared>,
+    addresses: BTreeMap<u64, String>,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+impl Core {
+    /// Starts a node. `live` is called when the replay is over.
+    pub(crate) async fn start(
+        config: Config,
+        driver: Box<dyn Driver>,
+        live: Box<dyn FnOnce() + Send>,
+    ) -> Result<Core, StartError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.workers.clamp(1, 2))
+            .max_blocking_threads(8)
+            .thread_name("tandem-raft")
+            .enable_all()
+            .build()
+            .map_err(StartError::Runtime)?;
+        let opened = runtime.spawn(open(config, driver, live)).await;
+        let outcome = opened.unwrap_or_else(|error| Err(StartError::Restore(error.to_string())));
+        match outcome {
+            Ok(mut core) => {
+                core.runtime = Mutex::new(Some(runtime));
+                Ok(core)
+            }
+            Err(error) => {
+                runtime.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) async fn propose(&self, command: Bytes) -> Result<(u64, Bytes), ProposeError> {
+        let reply = self.queue.propose(command)?;
+        reply.await.map_err(|_| ProposeError::Stopped)
+    }
+
+    pub(crate) fn submit(&self, command: Bytes) -> bool {
+        self.queue.submit(command)
+    }
+
+    /// Waits until the entry `index` has been applied here.
+    pub(crate) async fn applied_beyond(
+        &self,
+        index: u64,
+        limit: Duration,
+    ) -> Result<(), ProposeError> {
+        let mut applied = self.shared.progress.applied.subscribe();
+        match timeout(limit, applied.wait_for(|applied| *applied > index)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(ProposeError::Stopped),
+            Err(_) => Err(ProposeError::Unknown(limit)),
+        }
+    }
+
+    /// The index after the last entry a reader must have applied, asked of the leader; `None` when there is none that
+    /// can tell.
+    pub(crate) async fn read_index(&self) -> Option<u64> {
+        let Standing { role, leader, .. } = *self.standing.borrow();
+        if role == Role::Leader {
+            let (read, _) = self
+                .raft
+                .get_read_log_id(ReadPolicy::ReadIndex)
+                .await
+                .ok()?;
+            return Some(read.index() + 1);
+        }
+        let peer = self.shared.peer(leader?)?;
+        serve::take_index(&peer.ask(serve::read_index(), ANSWER_LIMIT).await.ok()?)
+    }
+
+    pub(crate) async fn peer_request(
+        &self,
+        node: u64,
+        question: Bytes,
+        limit: Duration,
+    ) -> Result<Bytes, RequestError> {
+        let refused = |reason: &str| RequestError::Refused {
+            node,
+            reason: reason.into(),
+        };
+        if question.len() > serve::PEER_BYTES {
+            return Err(refused("question is too large"));
+        }
+        if node == self.node {
+            let handler = self
+                .shared
+                .handler()
+                .ok_or_else(|| refused("node answers no questions yet"))?;
+            let answer = timeout(limit, handler(node, question)).await;
+            return answer
+                .map_err(|_| RequestError::NoAnswer(node))?
+                .map_err(|reason| RequestError::Refused { node, reason });
+        }
+        let peer = self
+            .shared
+            .peer(node)
+            .ok_or_else(|| refused("no such node"))?;
+        peer.ask(serve::peer(&question), limit).await
+    }
+
+    pub(crate) fn set_handler(&self, handler: Handler) {
+        *self
+            .shared
+            .handler
+            .write()
+            .expect("no code panics while it holds this") = Some(handler);
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let Standing { role, term, leader } = *self.standing.borrow();
+        let applied = *self.shared.progress.applied.borrow();
+        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+        let mut addresses = self.addresses.clone();
+        for (id, node) in metrics.membership_config.nodes() {
+            addresses.insert(*id, node.addr.clone());
+        }
+        let seen = self.shared.seen().clone();
+        let members: Vec<MemberStatus> = addresses
+            .into_iter()
+            .map(|(node, address)| {
+                let here = node == self.node;
+                let seen = seen.get(&node).copied().unwrap_or_default();
+                MemberStatus {
+                    node,
+                    address,
+                    voter: voters.contains(&node),
+                    alive: here || seen.at.is_some_and(|at| at.elapsed() < SILENCE),
+                    applied: if here { Some(applied) } else { seen.applied },
+                }
+            })
+            .collect();
+        let alive = members
+            .iter()
+            .filter(|member| member.voter && member.alive)
+            .count();
+        let stopped = metrics
+            .running_state
+            .as_ref()
+            .err()
+            .map(ToString::to_string);
+        let after = |id: Option<u64>| id.map_or(0, |index| index + 1);
+        Status {
+            node: self.node,
+            role,
+            term,
+            leader,
+            applied,
+            committed: after(metrics.local_committed.map(|id| id.index)),
+            last_log: after(metrics.last_log_index),
+            snapshot: after(metrics.snapshot.map(|id| id.index)),
+            quorum: leader.is_some() && alive * 2 > voters.len() && stopped.is_none(),
+            members,
+            stopped,
+        }
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        let begun = Instant::now();
+        while self.queue.submitted() + self.queue.waited() > 0 && begun.elapsed() < STOP_LIMIT {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.hand_over().await;
+        self.queue.close();
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "consensus did not stop in order");
+        }
+        if let Some(runtime) = self.take_runtime() {
+            // Blocking, since it waits for a snapshot that is being written.
+            let _ = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(STOP_LIMIT)).await;
+        }
+    }
+
+    /// Gives leadership to the most advanced of the living, so that nobody waits for an election.
+    async fn hand_over(&self) {
+        let status = self.status();
+        if status.role != Role::Leader {
+            return;
+        }
+        let others = status
+            .members
+            .iter()
+            .filter(|m| m.voter && m.alive && m.node != self.node);
+        let Some(heir) = others.max_by_key(|member| member.applied) else {
+            return;
+        };
+        let mut standing = self.standing.clone();
+        if self.raft.trigger().transfer_leader(heir.node).await.is_ok() {
+            let _ = timeout(
+                STOP_LIMIT / 2,
+                standing.wait_for(|standing| standing.role != Role::Leader),
+            )
+            .await;
+        }
+    }
+
+    pub(crate) fn kill(&self) {
+        self.queue.close();
+        if let Some(runtime) = self.take_runtime() {
+            runtime.shutdown_background();
+        }
+    }
+
+    fn take_runtime(&self) -> Option<Runtime> {
+        self.runtime
+            .lock()
+            .expect("no code panics while it holds this")
+            .take()
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+async fn open(
+    config: Config,
+    driver: Box<dyn Driver>,
+    live: Box<dyn FnOnce() + Send>,
+) -> Result<Core, StartError> {
+    let identity = Identity {
+        cluster: config.cluster_id.clone(),
+        node: config.node_id,
+    };
+    let (wal, store, snapshot) = {
+        let (dir, identity) = (config.data_dir.clone(), identity.clone());
+        tokio::task::spawn_blocking(move || -> Result<_, WalError> {
+            let wal = Wal::open(
+                Arc::new(RealDisk),
+                &dir,
+                identity.clone(),
+                Settings::default(),
+            )?;
+            let (store, snapshot) = Store::open(&dir.join("snapshots"), &identity)?;
+            Ok((wal, Arc::new(store), snapshot))
+        })
+        .await
+        .map_err(|error| StartError::Restore(error.to_string()))??
+    };
+    check_complete(wal.purged(), snapshot)?;
+
+    let listen_error = |source| StartError::Listen {
+        address: config.listen,
+        source,
+    };
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(listen_error)?;
+    let address = listener.local_addr().map_err(listen_error)?;
+
+    let progress = Arc::new(Progress {
+        applied: watch::Sender::new(0),
+        heavy: Notify::new(),
+    });
+    let machine = StateMachine::new(
+        driver,
+        store.clone(),
+        progress.clone(),
+        config.snapshots.bytes,
+    );
+    let networks = Networks {
+        identity: identity.clone(),
+    };
+    let restore = |error: &dyn std::fmt::Display| StartError::Restore(error.to_string());
+    let settings = Arc::new(
+        settings(&config)
+            .validate()
+            .map_err(|error| StartError::Config(error.to_string()))?,
+    );
+    let raft = Raft::build(
+        config.node_id,
+        settings,
+        networks,
+        LogStore::new(wal),
+        machine,
+    )
+    .await
+    .map_err(|error| restore(&error))?;
+    live();
+    raft.run();
+
+    let addresses: BTreeMap<u64, String> = config
+        .members
+        .iter()
+        .map(|member| (member.id, member.address.clone()))
+        .collect();
+    let others = config
+        .members
+        .iter()
+        .filter(|member| member.id != config.node_id);
+    let peers: BTreeMap<u64, Peer> = others
+        .map(|member| {
+            let dialer = Dialer {
+                identity: identity.clone(),
+                node: member.id,
+                address: member.address.clone(),
+            };
+            (member.id, Peer::start(dialer))
+        })
+        .collect();
+    let seen = peers.keys().map(|node| (*node, Seen::default())).collect();
+    let queue = Arc::new(Queue::default());
+    let shared = Arc::new(Shared {
+        queue: queue.clone(),
+        progress: progress.clone(),
+        peers,
+        seen: Mutex::new(seen),
+        handler: RwLock::new(None),
+    });
+
+    let (sender, standing) = watch::channel(Standing::default());
+    tokio::spawn(follow_standing(raft.clone(), sender));
+    let server = Server {
+        identity,
+        raft: raft.clone(),
+        store,
+        shared: shared.clone(),
+        standing: standing.clone(),
+    };
+    tokio::spawn(server.listen(listener));
+    tokio::spawn(
+        Proposer::new(
+            raft.clone(),
+            shared.clone(),
+            standing.clone(),
+            config.linger,
+        )
+        .run(),
+    );
+    tokio::spawn(tick(raft.clone(), shared.clone(), standing.clone()));
+    tokio::spawn(snapshot_when_heavy(raft.clone(), progress));
+
+    let members: BTreeMap<u64, BasicNode> = addresses
+        .iter()
+        .map(|(id, address)| (*id, BasicNode::new(address)))
+        .collect();
+    match raft.initialize(members).await {
+        Ok(()) => tracing::info!(
+            cluster = config.cluster_id,
+            node = config.node_id,
+            "made the cluster"
+        ),
+        // It exists already.
+        Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+        Err(error) => return Err(restore(&error)),
+    }
+    tracing::info!(cluster = config.cluster_id, node = config.node_id, %address, "cluster node is up");
+    Ok(Core {
+        node: config.node_id,
+        address,
+        raft,
+        queue,
+        standing,
+        shared,
+        addresses,
+        runtime: Mutex::new(None),
+    })
+}
+
+/// Entries that were purged must be in the snapshot.
+fn check_complete(purged: Option<LogId>, snapshot: Option<LogId>) -> Result<(), StartError> {
+    match (purged, snapshot) {
+        (Some(purged), snapshot)
+            if snapshot.is_none_or(|snapshot| snapshot.index < purged.index) =>
+        {
+            let text =
+                format!("log begins behind entry {purged}, newest snapshot ends at {snapshot:?}");
+            Err(StartError::Restore(text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn settings(config: &Config) -> openraft::Config {
+    let ms = |duration: Duration| duration.as_millis() as u64;
+    openraft::Config {
+        cluster_name: config.cluster_id.clone(),
+        heartbeat_interval: ms(config.timings.heartbeat),
+        election_timeout_min: ms(config.timings.election_min),
+        election_timeout_max: ms(config.timings.election_max),
+        // What a follower has acknowledged within the last heartbeat spares it the next one.
+        heartbeat_min_interval: Some(ms(config.timings.heartbeat) / 2),
+        enable_pre_vote: Some(true),
+        // The commit noted on disk may lag: a restarted leader stands for election again.
+        enable_leader_restore: Some(false),
+        install_snapshot_timeout: 60_000,
+        // Entries weigh up to a megabyte or two; a request must fit a frame.
+        max_payload_entries: 16,
+        replication_lag_threshold: config.snapshots.entries + config.snapshots.keep,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshots.entries),
+        max_in_snapshot_log_to_keep: config.snapshots.keep,
+        purge_batch_size: 1024,
+        backoff: "100ms".into(),
+        ..openraft::Config::default()
+    }
+}
+
+/// Keeps [`Standing`] up to date.
+async fn follow_standing(raft: Raft, sender: watch::Sender<Standing>) {
+    let mut metrics = raft.server_metrics();
+    loop {
+        let now = standing_of(&metrics.borrow_watched());
+        let changed = sender.send_if_modified(|standing| std::mem::replace(standing, now) != now);
+        if changed {
+            let leader = now
+                .leader
+                .map_or_else(|| "none".to_owned(), |leader| leader.to_string());
+            tracing::info!(
+                role = now.role.name(),
+                term = now.term,
+                leader,
+                "standing in the cluster"
+            );
+        }
+        if metrics.changed().await.is_err() {
+            break;
+        }
+    }
+    if let Err(error) = &raft.metrics().borrow_watched().running_state {
+        tracing::error!(%error, "cluster node has stopped");
+    }
+    sender.send_modify(|standing| {
+        *standing = Standing {
+            role: Role::Stopped,
+            leader: None,
+            ..*standing
+        }
+    });
+}
+
+fn standing_of(metrics: &RaftServerMetrics<TypeConfig>) -> Standing {
+    let role = match metrics.state {
+        ServerState::Leader => Role::Leader,
+        ServerState::Follower => Role::Follower,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Learner => Role::Learner,
+        ServerState::Shutdown => Role::Stopped,
+    };
+    Standing {
+        role,
+        term: metrics.vote.leader_id.term,
+        leader: metrics.current_leader,
+    }
+}
+
+/// Asks after the other nodes, and sets the gauges.
+async fn tick(raft: Raft, shared: Arc<Shared>, standing: watch::Receiver<Standing>) {
+    let mut interval = tokio::time::interval(PING_EVERY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let now = *standing.borrow();
+        {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow_watched();
+            crate::metrics::standing(now.role, now.term, now.leader);
+            crate::metrics::progress(
+                metrics.local_committed.map_or(0, |id| id.index + 1),
+                *shared.progress.applied.borrow(),
+                metrics.last_log_index.map_or(0, |index| index + 1),
+            );
+        }
+        crate::metrics::queues(shared.queue.waited(), shared.queue.submitted());
+        for (node, peer) in &shared.peers {
+            let (node, peer, shared) = (*node, peer.clone(), shared.clone());
+            tokio::spawn(async move {
+                if let Ok(answer) = peer.ask(serve::ping(), ANSWER_LIMIT).await {
+                    let applied = serve::take_index(&answer);
+                    if let Some(seen) = shared.seen().get_mut(&node) {
+                        *seen = Seen {
+                            at: Some(Instant::now()),
+                            applied,
+                        };
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// Builds a snapshot when the log has grown heavy before it has grown long.
+async fn snapshot_when_heavy(raft: Raft, progress: Arc<Progress>) {
+    loop {
+        progress.heavy.notified().await;
+        if raft.trigger().snapshot().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What nodes ask each other beside the consensus, and how this node answers.
+//!
+//! A question is `[tag u8] content`. Answers to forwarded batches: `[index u64]` and the list of replies.
+
+use super::Role;
+use super::core::{Shared, Standing};
+use crate::link::Channel;
+use crate::link::{
+    ANSWER_LIMIT, Connection, Frame, Hello, LinkError, Response, accept, response, take_request,
+};
+use crate::raft::batch::{put_list, take_list};
+use crate::raft::snapshot::Store;
+use crate::raft::{Raft, serve};
+use crate::wal::Identity;
+use crate::wal::record::Cursor;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, SinkExt, StreamExt};
+use openraft::ReadPolicy;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+const FORWARD: u8 = 1;
+const READ_INDEX: u8 = 2;
+const PING: u8 = 3;
+const PEER: u8 = 4;
+
+/// Questions of one node answered at once.
+const ANSWERING_MAX: usize = 64;
+/// Largest question or answer between handlers.
+pub(crate) const PEER_BYTES: usize = 1 << 20;
+/// Connections held open by others, at most.
+const CONNECTIONS_MAX: usize = 256;
+
+/// Asks the leader to propose commands.
+pub(crate) fn forward<'a>(commands: impl Iterator<Item = &'a Bytes> + Clone) -> Bytes {
+    let mut out = vec![FORWARD];
+    put_list(commands, &mut out);
+    out.into()
+}
+
+fn put_forwarded(index: u64, replies: &[Bytes]) -> Bytes {
+    let mut out = index.to_le_bytes().to_vec();
+    put_list(replies.iter(), &mut out);
+    out.into()
+}
+
+/// Reads the leader's answer.
+pub(crate) fn take_forwarded(answer: &Bytes) -> Option<(u64, Vec<Bytes>)> {
+    let index = take_index(answer)?;
+    Some((index, take_list(&answer.slice(8..)).ok()?))
+}
+
+/// Asks the leader how far a reader must have applied.
+pub(crate) fn read_index() -> Bytes {
+    Bytes::from_static(&[READ_INDEX])
+}
+
+/// Asks a node how far it has applied.
+pub(crate) fn ping() -> Bytes {
+    Bytes::from_static(&[PING])
+}
+
+/// An index in an answer.
+pub(crate) fn take_index(answer: &[u8]) -> Option<u64> {
+    Cursor(answer).u64().ok()
+}
+
+/// Asks a node's handler.
+pub(crate) fn peer(question: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(1 + question.len());
+    out.push(PEER);
+    out.extend_from_slice(question);
+    out.into()
+}
+
+/// Everything a connection may need.
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(crate) identity: Identity,
+    pub(crate) raft: Raft,
+    pub(crate) store: Arc<Store>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) standing: watch::Receiver<Standing>,
+}
+
+impl Server {
+    /// Accepts connections until the runtime stops.
+    pub(crate) async fn listen(self, listener: TcpListener) {
+        let slots = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let Ok(slot) = slots.clone().acquire_owned().await else {
+                return;
+            };
+            match listener.accept().await {
+                Ok((stream, from)) => {
+                    let server = self.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = server.connection(stream).await {
+                            match error {
+                                LinkError::Rejected { reason, .. } => {
+                                    tracing::warn!(%from, reason, "rejected a node's connection");
+                                }
+                                LinkError::Protocol(_) => {
+                                    tracing::info!(%from, %error, "closed a node's connection")
+                                }
+                                error => {
+                                    tracing::debug!(%from, %error, "a node's connection ended")
+                                }
+                            }
+                        }
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: wait for some to come back.
+                    tracing::warn!(%error, "cannot accept a node's connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self, stream: TcpStream) -> Result<(), LinkError> {
+        let (connection, Hello { from, channel, .. }) = accept(stream, &self.identity).await?;
+        let shared = self.shared.clone();
+        let touch = move || shared.touch(from);
+        touch();
+        match channel {
+            Channel::Append => serve::appends(&self.raft, connection, touch).await,
+            Channel::Control => serve::control(&self.raft, connection, touch).await,
+            Channel::Snapshot => serve::snapshots(&self.raft, &self.store, connection, touch).await,
+            Channel::Request => self.requests(from, connection).await,
+        }
+    }
+
+    /// Answers questions as their answers become ready.
+    async fn requests(&self, from: u64, mut connection: Connection) -> Result<(), LinkError> {
+        let mut answers: FuturesUnordered<BoxFuture<'_, (u64, Response)>> = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                biased;
+                Some((id, answer)) = answers.next() => {
+                    let mut next = Some((id, answer));
+                    let sending = async {
+                        while let Some((id, answer)) = next.take() {
+                            connection.writer.feed(response(id, answer)).await?;
+                            next = answers.next().now_or_never().flatten();
+                        }
+                        connection.writer.flush().await
+                    };
+                    timeout(ANSWER_LIMIT, sending).await.map_err(|_| LinkError::Protocol("peer reads no answers"))??;
+                }
+                frame = connection.reader.next(), if answers.len() < ANSWERING_MAX => {
+                    let Some(frame) = frame else { return Ok(()) };
+                    let frame: Frame = frame?;
+                    self.shared.touch(from);
+                    let (id, question) = take_request(&frame)?;
+                    answers.push(Box::pin(async move { (id, self.answer(from, question).await) }));
+                }
+            }
+        }
+    }
+
+    async fn answer(&self, from: u64, question: Bytes) -> Response {
+        let tag = question.first().copied();
+        let content = question.slice(question.len().min(1)..);
+        match tag {
+            Some(FORWARD) => {
+                let commands = take_list(&content).map_err(|error| error.to_string())?;
+                if self.standing.borrow().role != Role::Leader {
+                    return Err("not leader".into());
+                }
+                let replies = self
+                    .shared
+                    .queue
+                    .forwarded(commands)
+                    .map_err(|error| error.to_string())?;
+                let (index, replies) = replies
+                    .await
+                    .map_err(|_| "leader is stopping".to_owned())??;
+                Ok(put_forwarded(index, &replies))
+            }
+            Some(READ_INDEX) => {
+                let (read, _) = self
+                    .raft
+                    .get_read_log_id(ReadPolicy::ReadIndex)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                Ok(Bytes::copy_from_slice(&(read.index() + 1).to_le_bytes()))
+            }
+            Some(PING) => Ok(Bytes::copy_from_slice(
+                &self.shared.progress.applied.borrow().to_le_bytes(),
+            )),
+            Some(PEER) => {
+                let handler = self
+                    .shared
+                    .handler()
+                    .ok_or("node answers no questions yet")?;
+                // A task of its own: a handler that panics takes only its answer along.
+                let answer = tokio::spawn(async move { handler(from, content).await });
+                let answer = answer.await.map_err(|_| "handler failed".to_owned())??;
+                match answer.len() <= PEER_BYTES {
+                    true => Ok(answer),
+                    false => Err("answer is too large".into()),
+                }
+            }
+            _ => Err("unknown question".into()),
+        }
+    }
+}
