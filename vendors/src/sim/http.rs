@@ -285,7 +285,8 @@ async fn put_faults(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> 
 fn read_faults(body: &[u8]) -> Result<(Option<String>, Faults), String> {
     let mut value: serde_json::Value =
         serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    let vendor = match value.as_object_mut().and_then(|o| o.remove("vendor")) {
+    let fields = value.as_object_mut().ok_or("faults are no JSON object")?;
+    let vendor = match fields.remove("vendor") {
         None => None,
         Some(serde_json::Value::String(vendor)) => Some(vendor),
         Some(_) => return Err("vendor is no string".into()),

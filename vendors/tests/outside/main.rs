@@ -1,0 +1,7 @@
+//! The room from outside: the client against the simulator, the client against servers that
+//! misbehave, and the simulator's SIP side against plain sockets.
+
+mod bad_servers;
+mod client_and_sim;
+mod sip_side;
+mod tls;
