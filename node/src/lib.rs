@@ -1,1 +1,28 @@
-//! To be filled.
+//! One process of the switch: configuration, start and stop, the call machine and its actors.
+//!
+//! This room joins the others: legs of `tandem-sip`, numbers and tenures of `tandem-cluster`, requests to platforms of
+//! `tandem-vendors`, prices and records of `tandem-billing`, the admin API of `tandem-ops`. It converts between their
+//! types at its border ([`biller`], [`platforms`], [`shard`]) and decides nothing that two nodes must agree on.
+//!
+//! Start reading at [`call::machine`] (the life of a call) and [`binding::machine`] (of a binding), then [`start`],
+//! which shows the whole process from top to bottom.
+
+pub mod biller;
+pub mod binding;
+pub mod call;
+pub mod check;
+pub mod clock;
+pub mod config;
+pub mod core;
+pub mod demo;
+pub mod dev;
+pub mod device;
+pub mod handover;
+pub mod metrics;
+pub mod outbox;
+pub mod peer;
+pub mod platforms;
+pub mod pool;
+pub mod shard;
+pub mod start;
+pub mod switch;

@@ -1,0 +1,255 @@
+//! The actor around a binding: carries out what the machine decides.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tandem_cluster::command::{
+    Bound, Command, Failure as AttemptFailure, Lease, Reply, UnbindFailed, Unbound,
+};
+use tandem_cluster::entity::Millis;
+use tandem_cluster::state::Binding as Row;
+use tandem_vendors::Client;
+use tandem_vendors::outcome::{Bind, BindOutcome, Class, Failure, Handle, QueryOutcome, UnbindOutcome};
+
+use super::machine::{Action, Event, Machine};
+use crate::call::actor::{CallActor, FromBinding};
+use crate::core::Core;
+
+/// Texts of errors in the state are cut to this many bytes.
+const ERROR_MAX: usize = 500;
+
+/// One binding on the node that looks after it.
+pub struct BindingActor {
+    core: Arc<Core>,
+    machine: Machine,
+    first: Vec<Action>,
+    id: u64,
+    epoch: u32,
+    interface: u32,
+    numbers: Bind,
+    call: Option<(Addr<CallActor>, u16)>,
+    timer: Option<SpawnHandle>,
+    timed: bool,
+}
+
+/// What others tell a binding.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub enum Order {
+    /// Release it now.
+    Release,
+    /// Release it at this wall time, or at call end.
+    ReleaseAt(Option<Millis>),
+    /// Its row is gone.
+    Forced,
+}
+
+impl BindingActor {
+    /// Asks the platform for a lease's binding and tells the call what came of it.
+    pub fn ask(core: Arc<Core>, epoch: u32, lease: &Lease, call: Addr<CallActor>, attempt: u16) -> Addr<Self> {
+        let (machine, first) = Machine::ask(lease.x.clone());
+        let numbers = Bind {
+            a: lease.a.clone(),
+            x: lease.x.clone(),
+            b: lease.b_submitted.clone(),
+            own_id: lease.binding.to_string(),
+        };
+        Self::launch(core, machine, first, lease.binding, epoch, lease.interface, numbers, Some((call, attempt)))
+    }
+
+    /// Looks after a binding of another tenure.
+    pub fn adopt(core: Arc<Core>, epoch: u32, row: &Row) -> Addr<Self> {
+        let (machine, first) = Machine::adopt(row, core.clock.now());
+        Self::launch(core, machine, first, row.id, epoch, row.interface, numbers_of(row), None)
+    }
+
+    /// Sends the one request that a dropped row still gets.
+    pub fn farewell(core: Arc<Core>, epoch: u32, row: &Row) -> Addr<Self> {
+        let (machine, first) = Machine::farewell(row);
+        Self::launch(core, machine, first, row.id, epoch, row.interface, numbers_of(row), None)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "private, called from the three doors above")]
+    fn launch(
+        core: Arc<Core>,
+        machine: Machine,
+        first: Vec<Action>,
+        id: u64,
+        epoch: u32,
+        interface: u32,
+        numbers: Bind,
+        call: Option<(Addr<CallActor>, u16)>,
+    ) -> Addr<Self> {
+        let registry = Arc::clone(&core);
+        let actor =
+            BindingActor { core, machine, first, id, epoch, interface, numbers, call, timer: None, timed: false };
+        let addr = actor.start();
+        registry.bindings.insert(id, addr.clone());
+        addr
+    }
+
+    fn feed(&mut self, event: Event, ctx: &mut Context<Self>) {
+        for action in self.machine.on(event, self.core.clock.now()) {
+            self.perform(action, ctx);
+        }
+        self.count_timer(self.machine.is_timed());
+    }
+
+    fn perform(&mut self, action: Action, ctx: &mut Context<Self>) {
+        match action {
+            Action::Bind => {
+                let numbers = self.numbers.clone();
+                self.exchange(ctx, async move |client| {
+                    Event::BindDone(match client {
+                        Ok(client) => client.bind(&numbers).await,
+                        Err(why) => BindOutcome::Failed(Failure::new(Class::Config, "interface", why)),
+                    })
+                });
+            }
+            Action::Query => {
+                let numbers = self.numbers.clone();
+                self.exchange(ctx, async move |client| {
+                    Event::QueryDone(match client {
+                        Ok(client) => client.query(&numbers).await,
+                        Err(why) => QueryOutcome::Failed(Failure::new(Class::Config, "interface", why)),
+                    })
+                });
+            }
+            Action::Unbind(handle) => {
+                let numbers = self.numbers.clone();
+                self.exchange(ctx, async move |client| {
+                    Event::UnbindDone(match client {
+                        Ok(client) => client.unbind(&handle, &numbers).await,
+                        Err(why) => UnbindOutcome::Failed(Failure::new(Class::Config, "interface", why)),
+                    })
+                });
+            }
+            Action::Book { x, handle, raw } => {
+                let command = self.bound(x, handle, raw);
+                let cluster = self.core.cluster.clone();
+                let booked = async move { matches!(cluster.propose(command).await, Ok(Reply::Done)) };
+                ctx.spawn(booked.into_actor(self).map(|booked, actor, ctx| actor.feed(Event::Booked(booked), ctx)));
+            }
+            Action::NoteBound { x, handle, raw } => self.core.submit(self.bound(x, handle, raw)),
+            Action::TellBound { x } => {
+                if let Some(x) = &x {
+                    self.numbers.x.clone_from(x);
+                }
+                self.tell(|attempt| FromBinding::Bound { attempt, x });
+            }
+            Action::TellFailed(failure) => self.tell_failed(failure),
+            Action::NoteUnbound { missing } => {
+                if missing {
+                    metrics::counter!("tandem_node_bindings_missing_total").increment(1);
+                }
+                self.core.submit(Command::Unbound(Unbound { binding: self.id, epoch: self.epoch, missing }));
+            }
+            Action::NoteUnbindFailed(error) => {
+                tracing::warn!(binding = self.id, interface = self.interface, %error, "unbind failed");
+                let error = cut(error);
+                self.note_error(error.clone());
+                self.core.submit(Command::UnbindFailed(UnbindFailed { binding: self.id, epoch: self.epoch, error }));
+            }
+            Action::NoteError(error) => {
+                tracing::warn!(binding = self.id, interface = self.interface, %error, "bind failed");
+                self.note_error(cut(error));
+            }
+            Action::Arm(at) => {
+                if let Some(timer) = self.timer.take() {
+                    ctx.cancel_future(timer);
+                }
+                let wait = Duration::from_millis(at.saturating_sub(self.core.clock.mono()));
+                self.timer = Some(ctx.run_later(wait, |actor, ctx| {
+                    actor.timer = None;
+                    actor.feed(Event::Timer, ctx);
+                }));
+            }
+            Action::Finish => ctx.stop(),
+        }
+    }
+
+    /// One request to the platform; its outcome comes back as an event.
+    fn exchange<F, R>(&mut self, ctx: &mut Context<Self>, send: F)
+    where
+        F: FnOnce(Result<Client, String>) -> R + 'static,
+        R: Future<Output = Event> + 'static,
+    {
+        let client = self.core.platforms.client(&self.core.cluster.state(), self.interface);
+        ctx.spawn(send(client).into_actor(self).map(|event, actor, ctx| actor.feed(event, ctx)));
+    }
+
+    fn bound(&self, x: String, handle: Handle, raw: String) -> Command {
+        let state = self.core.cluster.state();
+        let lifetime = state
+            .interface(self.interface)
+            .and_then(|row| row.entity.params.get("expiration"))
+            .and_then(|secs| secs.parse::<u64>().ok())
+            .filter(|secs| *secs > 0);
+        let expires_at = lifetime.map(|secs| self.core.clock.now().wall + secs * 1_000);
+        Command::Bound(Bound { binding: self.id, epoch: self.epoch, handle, x, expires_at, raw })
+    }
+
+    fn tell_failed(&self, failure: AttemptFailure) {
+        self.tell(|attempt| FromBinding::Failed { attempt, failure });
+    }
+
+    fn tell(&self, message: impl FnOnce(u16) -> FromBinding) {
+        if let Some((call, attempt)) = &self.call {
+            // One message per binding, so the unbounded way is bounded by the calls.
+            call.do_send(message(*attempt));
+        }
+    }
+
+    fn note_error(&self, text: String) {
+        self.core.submit(Command::InterfaceError { interface: self.interface, text });
+    }
+
+    fn count_timer(&mut self, timed: bool) {
+        match (self.timed, timed) {
+            (false, true) => drop(self.core.figures.timers.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.core.figures.timers.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+        self.timed = timed;
+    }
+}
+
+impl Actor for BindingActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        for action in std::mem::take(&mut self.first) {
+            self.perform(action, ctx);
+        }
+        self.count_timer(self.machine.is_timed());
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        self.count_timer(false);
+        self.core.bindings.remove(self.id);
+    }
+}
+
+impl Handler<Order> for BindingActor {
+    type Result = ();
+
+    fn handle(&mut self, order: Order, ctx: &mut Context<Self>) {
+        let event = match order {
+            Order::Release => Event::Release,
+            Order::ReleaseAt(at) => Event::ReleaseAt(at),
+            Order::Forced => Event::Forced,
+        };
+        self.feed(event, ctx);
+    }
+}
+
+fn numbers_of(row: &Row) -> Bind {
+    Bind { a: row.a.clone(), x: row.x.clone(), b: row.b_submitted.clone(), own_id: row.id.to_string() }
+}
+
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(ERROR_MAX));
+    text
+}

@@ -1,0 +1,450 @@
+//! One binding from the request to its release, as plain data.
+//!
+//! ```text
+//!  Asking ──► Held ──► Releasing ──► Over
+//!    │  └► Booking ─┘      ▲
+//!    └──► Recovering ──────┘   the platform may hold a binding whose handle we do not know
+//! ```
+//!
+//! Whatever happens to the call, the machine ends only when the platform has said that nothing is left there, or when
+//! an operator has dropped the row.
+
+use tandem_cluster::command::Failure as AttemptFailure;
+use tandem_cluster::entity::Millis;
+use tandem_cluster::state::{Binding as Row, Phase as RowPhase};
+use tandem_vendors::outcome::{BindOutcome, Class, Failure, Handle, QueryOutcome, Service, UnbindOutcome};
+
+use crate::call::machine::Now;
+
+/// What happens to a binding.
+#[derive(Debug)]
+pub enum Event {
+    /// The platform's answer to the bind.
+    BindDone(BindOutcome),
+    /// The state's answer to the booking of another X.
+    Booked(bool),
+    /// The platform's answer to the query.
+    QueryDone(QueryOutcome),
+    /// The platform's answer to the unbind.
+    UnbindDone(UnbindOutcome),
+    /// The call ended, or an operator asked: release now.
+    Release,
+    /// The call was answered: release at this wall time, or when the call ends.
+    ReleaseAt(Option<Millis>),
+    /// The timer armed last.
+    Timer,
+    /// An operator dropped the row: one request still goes out.
+    Forced,
+}
+
+/// What a binding wants done, in order.
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    /// Send the bind.
+    Bind,
+    /// Ask the platform what it holds for these numbers.
+    Query,
+    /// Send the unbind.
+    Unbind(Handle),
+    /// Tell the state, and wait for its word: the X differs from the one asked for.
+    Book {
+        /// The X in the answer.
+        x: String,
+        /// Named values for the unbind.
+        handle: Handle,
+        /// The reply.
+        raw: String,
+    },
+    /// Tell the state; nobody waits.
+    NoteBound {
+        /// The X in the answer.
+        x: String,
+        /// Named values for the unbind.
+        handle: Handle,
+        /// The reply.
+        raw: String,
+    },
+    /// Tell the call that it may dial; `x` when it differs from the X asked for.
+    TellBound {
+        /// The other X.
+        x: Option<String>,
+    },
+    /// Tell the call that this attempt has no binding.
+    TellFailed(AttemptFailure),
+    /// Tell the state that the platform holds nothing.
+    NoteUnbound {
+        /// The platform had let it go before.
+        missing: bool,
+    },
+    /// Tell the state that the platform did not let go.
+    NoteUnbindFailed(String),
+    /// Note the interface's last error.
+    NoteError(String),
+    /// Arm the one timer at a monotonic time.
+    Arm(Millis),
+    /// Nothing is left to do.
+    Finish,
+}
+
+#[derive(Debug, PartialEq)]
+enum Phase {
+    Asking,
+    Booking { x: String, handle: Handle },
+    Held { handle: Handle },
+    Recovering { asked: usize },
+    Releasing { handle: Handle, tries: u32 },
+    Farewell,
+    Over,
+}
+
+/// One binding.
+#[derive(Debug)]
+pub struct Machine {
+    x: String,
+    phase: Phase,
+    /// The release was asked for while the bind was under way.
+    release_wanted: bool,
+    release_at: Option<Millis>,
+}
+
+/// When the platform is asked again after it said that it holds nothing: a slow bind may still arrive.
+const QUERY_AGAIN_MS: [Millis; 3] = [1_000, 3_000, 8_000];
+/// Pauses between failed unbinds: doubled from the first to the last.
+const RETRY_MIN_MS: Millis = 1_000;
+const RETRY_MAX_MS: Millis = 300_000;
+
+impl Machine {
+    /// A binding that is asked for now.
+    pub fn ask(x: String) -> (Self, Vec<Action>) {
+        let machine = Machine { x, phase: Phase::Asking, release_wanted: false, release_at: None };
+        (machine, vec![Action::Bind])
+    }
+
+    /// A binding taken over from another tenure.
+    pub fn adopt(row: &Row, now: Now) -> (Self, Vec<Action>) {
+        let mut machine =
+            Machine { x: row.x.clone(), phase: Phase::Over, release_wanted: false, release_at: row.unbind_at };
+        let known = !row.handle.is_empty();
+        let actions = match row.phase {
+            RowPhase::Bound if known => {
+                machine.phase = Phase::Held { handle: row.handle.clone() };
+                machine.arm_release(now)
+            }
+            RowPhase::Unbinding | RowPhase::Bound if known => machine.release(row.handle.clone()),
+            _ => machine.recover(),
+        };
+        (machine, actions)
+    }
+
+    /// A row that an operator dropped while nobody looked after it: one request goes out.
+    pub fn farewell(row: &Row) -> (Self, Vec<Action>) {
+        let machine = Machine { x: row.x.clone(), phase: Phase::Farewell, release_wanted: true, release_at: None };
+        let action = if row.handle.is_empty() { Action::Query } else { Action::Unbind(row.handle.clone()) };
+        (machine, vec![action])
+    }
+
+    /// A deadline is armed.
+    pub fn is_timed(&self) -> bool {
+        matches!(self.phase, Phase::Held { .. }) && self.release_at.is_some()
+    }
+
+    /// The only way in.
+    pub fn on(&mut self, event: Event, now: Now) -> Vec<Action> {
+        match (std::mem::replace(&mut self.phase, Phase::Over), event) {
+            (Phase::Over, _) => Vec::new(),
+
+            (Phase::Asking, Event::BindDone(BindOutcome::Bound { handle, x, raw })) => self.bound(handle, x, raw, now),
+            (Phase::Asking, Event::BindDone(BindOutcome::Failed(failure))) => self.bind_failed(failure),
+            (Phase::Booking { x, handle }, Event::Booked(true)) => {
+                self.x = x.clone();
+                let mut actions = vec![Action::TellBound { x: Some(x) }];
+                actions.extend(self.hold(handle, now));
+                actions
+            }
+            (Phase::Booking { handle, .. }, Event::Booked(false)) => {
+                let code = "x_not_ours".to_owned();
+                let mut actions = vec![Action::TellFailed(AttemptFailure::NumberRefused { code })];
+                actions.extend(self.release(handle));
+                actions
+            }
+
+            (Phase::Held { handle }, Event::Release) => self.release(handle),
+            (Phase::Held { handle }, Event::ReleaseAt(at)) => {
+                self.release_at = at;
+                self.phase = Phase::Held { handle };
+                self.arm_release(now)
+            }
+            (Phase::Held { handle }, Event::Timer) => match self.release_at {
+                Some(at) if at <= now.wall => self.release(handle),
+                // The deadline has moved since.
+                _ => {
+                    self.phase = Phase::Held { handle };
+                    self.arm_release(now)
+                }
+            },
+
+            (Phase::Releasing { .. }, Event::UnbindDone(UnbindOutcome::Released)) => self.gone(false),
+            (Phase::Releasing { .. }, Event::UnbindDone(UnbindOutcome::AlreadyGone)) => self.gone(true),
+            (Phase::Releasing { handle, tries }, Event::UnbindDone(UnbindOutcome::Failed(failure))) => {
+                self.unbind_again_later(handle, tries, &failure, now)
+            }
+            (Phase::Releasing { handle, tries }, Event::Timer) => {
+                self.phase = Phase::Releasing { handle: handle.clone(), tries };
+                vec![Action::Unbind(handle)]
+            }
+
+            (Phase::Recovering { .. }, Event::QueryDone(QueryOutcome::Found(held))) => {
+                match held.into_iter().next() {
+                    Some(held) => self.release(held.handle),
+                    None => self.gone(false),
+                }
+            }
+            (Phase::Recovering { asked }, Event::QueryDone(QueryOutcome::None)) => self.ask_again_later(asked, now),
+            (Phase::Recovering { asked }, Event::QueryDone(QueryOutcome::Failed(failure))) => {
+                self.phase = Phase::Recovering { asked };
+                let pause = failure.wait_ms.unwrap_or(RETRY_MIN_MS).clamp(RETRY_MIN_MS, RETRY_MAX_MS);
+                vec![Action::NoteUnbindFailed(failure.to_string()), Action::Arm(now.mono + pause)]
+            }
+            (Phase::Recovering { asked }, Event::Timer) => {
+                self.phase = Phase::Recovering { asked };
+                vec![Action::Query]
+            }
+
+            (Phase::Farewell, Event::QueryDone(QueryOutcome::Found(held))) => match held.into_iter().next() {
+                Some(held) => {
+                    self.phase = Phase::Farewell;
+                    vec![Action::Unbind(held.handle)]
+                }
+                None => vec![Action::Finish],
+            },
+            (Phase::Farewell, Event::QueryDone(_) | Event::UnbindDone(_)) => vec![Action::Finish],
+
+            (Phase::Held { handle } | Phase::Releasing { handle, .. } | Phase::Booking { handle, .. }, Event::Forced) => {
+                self.phase = Phase::Farewell;
+                vec![Action::Unbind(handle)]
+            }
+            (Phase::Recovering { .. }, Event::Forced) => {
+                self.phase = Phase::Farewell;
+                vec![Action::Query]
+            }
+            (Phase::Asking, Event::Forced | Event::Release) => {
+                self.phase = Phase::Asking;
+                self.release_wanted = true;
+                Vec::new()
+            }
+            // A booking that is released meanwhile is released once it is settled.
+            (phase @ Phase::Booking { .. }, Event::Release) => {
+                self.phase = phase;
+                self.release_wanted = true;
+                Vec::new()
+            }
+            // News that this phase does not wait for: late answers, repeats.
+            (phase, _) => {
+                self.phase = phase;
+                Vec::new()
+            }
+        }
+    }
+
+    fn bound(&mut self, handle: Handle, x: String, raw: String, now: Now) -> Vec<Action> {
+        if x != self.x {
+            self.phase = Phase::Booking { x: x.clone(), handle: handle.clone() };
+            return vec![Action::Book { x, handle, raw }];
+        }
+        let mut actions = vec![Action::NoteBound { x, handle: handle.clone(), raw }, Action::TellBound { x: None }];
+        actions.extend(self.hold(handle, now));
+        actions
+    }
+
+    fn hold(&mut self, handle: Handle, now: Now) -> Vec<Action> {
+        if self.release_wanted {
+            return self.release(handle);
+        }
+        self.phase = Phase::Held { handle };
+        self.arm_release(now)
+    }
+
+    fn bind_failed(&mut self, failure: Failure) -> Vec<Action> {
+        let code = failure.code.clone();
+        let mut actions = vec![Action::NoteError(failure.to_string())];
+        if failure.class == Class::Unknown {
+            actions.push(Action::TellFailed(AttemptFailure::BindUnknown { code }));
+            actions.extend(self.recover());
+            return actions;
+        }
+        let told = match failure.class.other_x() {
+            Service::Number => AttemptFailure::NumberRefused { code },
+            Service::Platform => AttemptFailure::PlatformRefused { code },
+        };
+        actions.push(Action::TellFailed(told));
+        // Surely not applied. Said here as well as by the call, for the call may be over by now.
+        actions.extend(self.gone(false));
+        actions
+    }
+
+    fn recover(&mut self) -> Vec<Action> {
+        self.phase = Phase::Recovering { asked: 0 };
+        vec![Action::Query]
+    }
+
+    fn ask_again_later(&mut self, asked: usize, now: Now) -> Vec<Action> {
+        match QUERY_AGAIN_MS.get(asked) {
+            Some(pause) => {
+                self.phase = Phase::Recovering { asked: asked + 1 };
+                vec![Action::Arm(now.mono + pause)]
+            }
+            None => self.gone(false),
+        }
+    }
+
+    fn arm_release(&self, now: Now) -> Vec<Action> {
+        match self.release_at {
+            Some(at) => vec![Action::Arm(now.mono + at.saturating_sub(now.wall))],
+            None => Vec::new(),
+        }
+    }
+
+    fn release(&mut self, handle: Handle) -> Vec<Action> {
+        self.phase = Phase::Releasing { handle: handle.clone(), tries: 0 };
+        vec![Action::Unbind(handle)]
+    }
+
+    fn unbind_again_later(&mut self, handle: Handle, tries: u32, failure: &Failure, now: Now) -> Vec<Action> {
+        let pause = RETRY_MIN_MS.saturating_mul(1 << tries.min(20)).max(failure.wait_ms.unwrap_or(0)).min(RETRY_MAX_MS);
+        self.phase = Phase::Releasing { handle, tries: tries + 1 };
+        vec![Action::NoteUnbindFailed(failure.to_string()), Action::Arm(now.mono + pause)]
+    }
+
+    fn gone(&mut self, missing: bool) -> Vec<Action> {
+        self.phase = Phase::Over;
+        vec![Action::NoteUnbound { missing }, Action::Finish]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Now = Now { mono: 10_000, wall: 1_000_000 };
+
+    fn handle() -> Handle {
+        Handle::from([("subscriptionId".to_owned(), "s1".to_owned())])
+    }
+
+    fn bound(x: &str) -> Event {
+        Event::BindDone(BindOutcome::Bound { handle: handle(), x: x.to_owned(), raw: String::new() })
+    }
+
+    fn failed(class: Class) -> Failure {
+        Failure::new(class, "c", "")
+    }
+
+    fn asked() -> Machine {
+        let (machine, actions) = Machine::ask("170".to_owned());
+        assert_eq!(actions, [Action::Bind]);
+        machine
+    }
+
+    #[test]
+    fn a_bound_binding_waits_for_its_moment() {
+        let mut machine = asked();
+        machine.on(bound("170"), NOW);
+        assert_eq!(machine.on(Event::ReleaseAt(Some(NOW.wall + 5_000)), NOW), [Action::Arm(15_000)]);
+        let early = Now { mono: 12_000, wall: NOW.wall + 2_000 };
+        assert_eq!(machine.on(Event::Timer, early), [Action::Arm(15_000)]);
+        let due = Now { mono: 15_000, wall: NOW.wall + 5_000 };
+        assert_eq!(machine.on(Event::Timer, due), [Action::Unbind(handle())]);
+        let done = machine.on(Event::UnbindDone(UnbindOutcome::Released), due);
+        assert_eq!(done, [Action::NoteUnbound { missing: false }, Action::Finish]);
+    }
+
+    #[test]
+    fn a_call_that_ends_during_the_bind_releases_what_comes_of_it() {
+        let mut machine = asked();
+        assert_eq!(machine.on(Event::Release, NOW), []);
+        let actions = machine.on(bound("170"), NOW);
+        assert_eq!(actions.last(), Some(&Action::Unbind(handle())));
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_asked_for_until_it_is_sure() {
+        let mut machine = asked();
+        let actions = machine.on(Event::BindDone(BindOutcome::Failed(failed(Class::Unknown))), NOW);
+        assert_eq!(actions.last(), Some(&Action::Query));
+        for pause in QUERY_AGAIN_MS {
+            assert_eq!(machine.on(Event::QueryDone(QueryOutcome::None), NOW), [Action::Arm(NOW.mono + pause)]);
+            assert_eq!(machine.on(Event::Timer, NOW), [Action::Query]);
+        }
+        let sure = machine.on(Event::QueryDone(QueryOutcome::None), NOW);
+        assert_eq!(sure, [Action::NoteUnbound { missing: false }, Action::Finish]);
+    }
+
+    #[test]
+    fn a_binding_found_after_an_unknown_outcome_is_released() {
+        let mut machine = asked();
+        machine.on(Event::BindDone(BindOutcome::Failed(failed(Class::Unknown))), NOW);
+        let held = tandem_vendors::outcome::Held { handle: handle(), a: "1".into(), x: "170".into(), b: "2".into() };
+        let found = machine.on(Event::QueryDone(QueryOutcome::Found(vec![held])), NOW);
+        assert_eq!(found, [Action::Unbind(handle())]);
+    }
+
+    #[test]
+    fn another_x_is_booked_before_the_call_goes_on() {
+        let mut machine = asked();
+        let actions = machine.on(bound("171"), NOW);
+        assert!(matches!(&actions[..], [Action::Book { x, .. }] if x == "171"));
+        let booked = machine.on(Event::Booked(true), NOW);
+        assert_eq!(booked, [Action::TellBound { x: Some("171".into()) }]);
+    }
+
+    #[test]
+    fn another_x_that_is_not_ours_is_released_and_the_attempt_fails() {
+        let mut machine = asked();
+        machine.on(bound("171"), NOW);
+        let refused = machine.on(Event::Booked(false), NOW);
+        assert!(matches!(&refused[..], [Action::TellFailed(_), Action::Unbind(_)]));
+    }
+
+    #[test]
+    fn failed_unbinds_are_repeated_with_growing_pauses() {
+        let mut machine = asked();
+        machine.on(bound("170"), NOW);
+        machine.on(Event::Release, NOW);
+        for pause in [1_000, 2_000, 4_000] {
+            let actions = machine.on(Event::UnbindDone(UnbindOutcome::Failed(failed(Class::Unknown))), NOW);
+            assert_eq!(actions.last(), Some(&Action::Arm(NOW.mono + pause)));
+            assert_eq!(machine.on(Event::Timer, NOW), [Action::Unbind(handle())]);
+        }
+    }
+
+    #[test]
+    fn classes_of_bind_failures_tell_the_call_what_to_try_next() {
+        let table = [
+            (Class::XConflict, "number"),
+            (Class::XUnusable, "number"),
+            (Class::Throttled, "platform"),
+            (Class::NotSent, "platform"),
+            (Class::VendorDown, "platform"),
+            (Class::Unknown, "unknown"),
+        ];
+        for (class, want) in table {
+            let mut machine = asked();
+            let actions = machine.on(Event::BindDone(BindOutcome::Failed(failed(class))), NOW);
+            let told = actions.iter().find_map(|action| match action {
+                Action::TellFailed(AttemptFailure::NumberRefused { .. }) => Some("number"),
+                Action::TellFailed(AttemptFailure::PlatformRefused { .. }) => Some("platform"),
+                Action::TellFailed(AttemptFailure::BindUnknown { .. }) => Some("unknown"),
+                _ => None,
+            });
+            assert_eq!(told, Some(want), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_dropped_row_gets_one_last_request() {
+        let mut machine = asked();
+        machine.on(bound("170"), NOW);
+        assert_eq!(machine.on(Event::Forced, NOW), [Action::Unbind(handle())]);
+        assert_eq!(machine.on(Event::UnbindDone(UnbindOutcome::Failed(failed(Class::Unknown))), NOW), [Action::Finish]);
+    }
+}

@@ -1,0 +1,332 @@
+//! The actor around a call: one door in, one door out, no decision of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tandem_cluster::command::{
+    Answered, CallId, Command, End, Failure, Next, Refusal, Renew, Reply, Reserve,
+};
+use tandem_sip::leg::{Body, LegEvent};
+
+use super::machine::{Action, Event, Limits, Machine, Timer};
+use super::reason;
+use crate::binding::actor::{BindingActor, Order};
+use crate::core::Core;
+use crate::pool::{Ask, NumberPool};
+use crate::shard::{Dial, Dialogs, Shard, Side, ToLeg};
+
+/// Pause before credit is asked for again while no quorum answers.
+const RENEW_AGAIN: Duration = Duration::from_secs(1);
+
+/// One call on the node that took it.
+pub struct CallActor {
+    core: Arc<Core>,
+    shard: Addr<Shard>,
+    pool: Addr<NumberPool>,
+    id: CallId,
+    machine: Machine,
+    first: Vec<Action>,
+    /// Taken by the first proposal.
+    admission: Option<Box<Reserve>>,
+    gateway: Arc<str>,
+    binding: Option<Addr<BindingActor>>,
+    timers: Vec<(Timer, SpawnHandle)>,
+    counted_answered: bool,
+}
+
+/// Something happened on one of the call's legs.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct FromLeg {
+    /// Whose.
+    pub side: Side,
+    /// What.
+    pub event: LegEvent,
+}
+
+/// What became of an attempt's binding.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum FromBinding {
+    /// It stands.
+    Bound {
+        /// Of this attempt.
+        attempt: u16,
+        /// The X, when it is not the one asked for.
+        x: Option<String>,
+    },
+    /// It does not.
+    Failed {
+        /// Of this attempt.
+        attempt: u16,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Ends the call from outside.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct HangUp(pub &'static str);
+
+impl CallActor {
+    /// Starts the actor of a call that this node has just taken.
+    pub fn launch(
+        core: Arc<Core>,
+        shard: Addr<Shard>,
+        pool: Addr<NumberPool>,
+        admission: Reserve,
+        gateway: Arc<str>,
+        offer: Option<Body>,
+    ) -> Addr<Self> {
+        let limits = Limits {
+            reserve_ms: core.config.limits.reserve_ms,
+            commit_ms: core.config.limits.commit_ms,
+            ..Limits::default()
+        };
+        let (machine, first) = Machine::new(offer, limits, core.clock.now());
+        let (id, registry) = (admission.call, Arc::clone(&core));
+        let actor = CallActor {
+            core,
+            shard,
+            pool,
+            id,
+            machine,
+            first,
+            admission: Some(Box::new(admission)),
+            gateway,
+            binding: None,
+            timers: Vec::new(),
+            counted_answered: false,
+        };
+        let addr = actor.start();
+        registry.calls.insert(id, addr.clone());
+        addr
+    }
+
+    fn feed(&mut self, event: Event, ctx: &mut Context<Self>) {
+        for action in self.machine.on(event, self.core.clock.now()) {
+            self.perform(action, ctx);
+        }
+        if self.machine.is_over() {
+            ctx.stop();
+        }
+    }
+
+    fn perform(&mut self, action: Action, ctx: &mut Context<Self>) {
+        match action {
+            Action::Reserve => {
+                if let Some(admission) = self.admission.take() {
+                    self.ask(Command::Reserve(*admission), ctx);
+                }
+            }
+            Action::Next { attempt, failure } => {
+                tracing::debug!(call = ?self.id, attempt, ?failure, "attempt failed");
+                self.ask(Command::Next(Next { call: self.id, attempt, failure }), ctx);
+            }
+            Action::Bind { attempt, lease } => {
+                let core = Arc::clone(&self.core);
+                self.binding = Some(BindingActor::ask(core, self.id.epoch(), &lease, ctx.address(), attempt));
+            }
+            Action::ReleaseAt(at) => self.tell_binding(Order::ReleaseAt(at)),
+            Action::Release => {
+                self.tell_binding(Order::Release);
+                self.binding = None;
+            }
+            Action::NeverBound(binding) => self.core.submit(Command::Unbound(tandem_cluster::command::Unbound {
+                binding,
+                epoch: self.id.epoch(),
+                missing: false,
+            })),
+            Action::Dial { attempt, body } => self.shard.do_send(Dial { call: self.id, attempt, body }),
+            Action::Caller(command) => self.shard.do_send(ToLeg { call: self.id, side: Side::Caller, command }),
+            Action::Callee(command) => {
+                let attempt = self.machine.attempt().map_or(0, |attempt| attempt.number);
+                self.shard.do_send(ToLeg { call: self.id, side: Side::Callee(attempt), command });
+            }
+            Action::Commit { answered_at, pdd_ms, codec } => self.commit(answered_at, pdd_ms, codec, ctx),
+            Action::Renew { upto_secs } => self.renew(upto_secs, ctx),
+            Action::Arm(timer, at) => {
+                self.disarm(timer, ctx);
+                let wait = Duration::from_millis(at.saturating_sub(self.core.clock.mono()));
+                let handle = ctx.run_later(wait, move |actor, ctx| {
+                    actor.forget(timer);
+                    actor.feed(Event::Timer(timer), ctx);
+                });
+                self.timers.push((timer, handle));
+                self.core.figures.timers.fetch_add(1, Ordering::Relaxed);
+            }
+            Action::Disarm(timer) => self.disarm(timer, ctx),
+            Action::Unprotected => {
+                tracing::warn!(call = ?self.id, "answer went out before it was replicated");
+                metrics::counter!("tandem_node_answers_unprotected_total").increment(1);
+            }
+            Action::End { ended_at, answered_at, pdd_ms, codec, reason, by } => {
+                let result = result_word(&reason.key);
+                metrics::counter!("tandem_node_calls_total", "gateway" => self.gateway.to_string(), "result" => result)
+                    .increment(1);
+                if let Some(pdd_ms) = pdd_ms {
+                    metrics::histogram!("tandem_node_post_dial_delay_seconds").record(f64::from(pdd_ms) / 1_000.0);
+                }
+                let end = End { call: self.id, ended_at, answered_at, pdd_ms, codec, reason, by };
+                self.core.submit(Command::End(end));
+            }
+        }
+        if !self.counted_answered && self.machine.is_answered() {
+            self.counted_answered = true;
+            self.core.figures.answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Asks for numbers through this thread's pool door.
+    fn ask(&mut self, command: Command, ctx: &mut Context<Self>) {
+        let asked = self.pool.send(Ask(command)).into_actor(self).map(|reply, actor, ctx| {
+            let event = match reply {
+                Ok(Ok(Reply::Reserved(attempt))) => Event::Reserved(attempt),
+                Ok(Ok(Reply::Refused(refusal))) => Event::Refused(refusal),
+                Ok(Ok(_)) => Event::Refused(Refusal::UnknownCall),
+                Ok(Err(_)) | Err(_) => Event::Overloaded,
+            };
+            actor.feed(event, ctx);
+        });
+        ctx.spawn(asked);
+    }
+
+    fn commit(&mut self, answered_at: u64, pdd_ms: u32, codec: String, ctx: &mut Context<Self>) {
+        let (shard, cluster, call) = (self.shard.clone(), self.core.cluster.clone(), self.id);
+        let committed = async move {
+            let dialogs = shard.send(Dialogs(call)).await.unwrap_or_default();
+            cluster.propose(Command::Answered(Answered { call, answered_at, pdd_ms, dialogs, codec })).await
+        };
+        ctx.spawn(committed.into_actor(self).map(|reply, actor, ctx| match reply {
+            Ok(Reply::Answered { unbind_at }) => actor.feed(Event::Committed { unbind_at }, ctx),
+            // The tenure is over: the state has closed the call already.
+            Ok(Reply::Refused(_)) => actor.feed(Event::HangUp(reason::NODE_FAILURE), ctx),
+            // The process is stopping; the commit timer lets the answer through.
+            _ => {}
+        }));
+    }
+
+    fn renew(&mut self, upto_secs: u32, ctx: &mut Context<Self>) {
+        let (cluster, call) = (self.core.cluster.clone(), self.id);
+        let renewed = async move { cluster.propose(Command::Renew(Renew { call, upto_secs })).await };
+        ctx.spawn(renewed.into_actor(self).map(move |reply, actor, ctx| match reply {
+            Ok(Reply::Renewed(credit)) => actor.feed(Event::Renewed(credit), ctx),
+            Ok(_) => actor.feed(Event::HangUp(reason::NODE_FAILURE), ctx),
+            Err(_) => {
+                ctx.run_later(RENEW_AGAIN, move |actor, ctx| actor.renew(upto_secs, ctx));
+            }
+        }));
+    }
+
+    fn tell_binding(&self, order: Order) {
+        if let Some(binding) = &self.binding {
+            // A call gives its binding two orders at most.
+            binding.do_send(order);
+        }
+    }
+
+    fn disarm(&mut self, timer: Timer, ctx: &mut Context<Self>) {
+        if let Some(handle) = self.forget(timer) {
+            ctx.cancel_future(handle);
+        }
+    }
+
+    fn forget(&mut self, timer: Timer) -> Option<SpawnHandle> {
+        let at = self.timers.iter().position(|(armed, _)| *armed == timer)?;
+        self.core.figures.timers.fetch_sub(1, Ordering::Relaxed);
+        Some(self.timers.swap_remove(at).1)
+    }
+
+    /// The callee as sent, when the platform chose another X than the one asked for.
+    fn callee_of(&self, x: &str) -> String {
+        let state = self.core.cluster.state();
+        match self.machine.attempt().and_then(|attempt| state.routing_rules(attempt.gateway)) {
+            Some(rules) => rules.callee.apply(x, &mut |bound| rand::random_range(0..bound.max(1))),
+            None => x.to_owned(),
+        }
+    }
+}
+
+impl Actor for CallActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(64);
+        for action in std::mem::take(&mut self.first) {
+            self.perform(action, ctx);
+        }
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        self.core.figures.timers.fetch_sub(self.timers.len() as u64, Ordering::Relaxed);
+        if self.counted_answered {
+            self.core.figures.answered.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.core.calls.remove(self.id);
+        self.shard.do_send(crate::shard::CallOver(self.id));
+    }
+}
+
+impl Handler<FromLeg> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, FromLeg { side, event }: FromLeg, ctx: &mut Context<Self>) {
+        let event = match side {
+            Side::Caller => Event::Caller(event),
+            Side::Callee(attempt) => Event::Callee(attempt, event),
+        };
+        self.feed(event, ctx);
+    }
+}
+
+impl Handler<FromBinding> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, message: FromBinding, ctx: &mut Context<Self>) {
+        let event = match message {
+            FromBinding::Bound { attempt, x } => {
+                Event::Bound { attempt, callee_out: x.map(|x| self.callee_of(&x)) }
+            }
+            FromBinding::Failed { attempt, failure } => Event::BindFailed { attempt, failure },
+        };
+        self.feed(event, ctx);
+    }
+}
+
+impl Handler<HangUp> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, HangUp(why): HangUp, ctx: &mut Context<Self>) {
+        self.feed(Event::HangUp(why), ctx);
+    }
+}
+
+/// The reason as a metric label: the keys are few, but they come as text.
+fn result_word(key: &str) -> &'static str {
+    const KNOWN: [&str; 20] = [
+        reason::NORMAL,
+        reason::CANCELLED,
+        reason::NO_ANSWER,
+        reason::BUSY,
+        reason::REJECTED,
+        reason::RESPONSE_TIMEOUT,
+        reason::MAX_DURATION,
+        reason::BALANCE_EXHAUSTED,
+        reason::ADMIN_HANGUP,
+        reason::NODE_FAILURE,
+        "no_route",
+        "gateway_capacity",
+        "no_axb_number",
+        "axb_not_allowed",
+        "axb_bind_failed",
+        "account_locked",
+        "account_expired",
+        "balance_insufficient",
+        "rate_not_found",
+        "callee_forbidden",
+    ];
+    KNOWN.into_iter().find(|known| *known == key).unwrap_or("other")
+}

@@ -1,0 +1,300 @@
+//! The node file: what one process needs to know before it can ask the cluster for the rest.
+//!
+//! Gateways, numbers, accounts and rates are not here: the nodes agree on those through the replicated state.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A node file, read and checked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who this is and where it keeps things.
+    pub node: Node,
+    /// Signalling.
+    pub sip: Sip,
+    /// The other nodes.
+    pub cluster: Cluster,
+    /// Admin API and console.
+    pub admin: Admin,
+    /// What is written where.
+    #[serde(default)]
+    pub log: Log,
+    /// Bounds of this process.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Identity and storage.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// Number in the cluster, 1 or more; one of `cluster.peers`.
+    pub id: u64,
+    /// 接入名称, unique in the cluster.
+    pub access_name: String,
+    /// Log, snapshots and records; made when missing.
+    pub data_dir: PathBuf,
+    /// How long the claim on the access name lasts without renewal, 1,000 to 60,000 ms.
+    #[serde(default = "lease_ms")]
+    pub lease_ms: u32,
+}
+
+/// SIP listeners.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sip {
+    /// UDP addresses; the first one is used for calls to gateways reached by UDP.
+    #[serde(default)]
+    pub udp: Vec<SocketAddr>,
+    /// TCP addresses; likewise.
+    #[serde(default)]
+    pub tcp: Vec<SocketAddr>,
+    /// Threads that carry calls, 1 to 64; absent: one per core, less one for everything else, at least 1.
+    pub shards: Option<usize>,
+    /// Address put into Contact and Via when the one listened on is not the one that others reach.
+    pub advertised: Option<SocketAddr>,
+}
+
+/// Consensus.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// The cluster's name; nodes of another one are refused.
+    pub id: String,
+    /// Where the other nodes' links arrive.
+    pub listen: SocketAddr,
+    /// All voters, this node included.
+    pub peers: Vec<Peer>,
+    /// Time between a leader's heartbeats.
+    #[serde(default = "heartbeat_ms")]
+    pub heartbeat_ms: u64,
+    /// Shortest and longest wait before an election.
+    #[serde(default = "election_ms")]
+    pub election_ms: [u64; 2],
+}
+
+/// One voter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// Its `node.id`.
+    pub id: u64,
+    /// Its `cluster.listen` as seen from here.
+    pub address: SocketAddr,
+}
+
+/// Admin API.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// File with the administrator's token, one line; readable by the owner only.
+    pub token_file: PathBuf,
+}
+
+/// Logging.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// As `RUST_LOG` has it; that variable wins.
+    pub filter: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { filter: "info".to_owned(), json: false }
+    }
+}
+
+/// Bounds that keep one process healthy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Calls at once on this node; more get 503.
+    pub calls_max: usize,
+    /// Reservations under way at once; more get 503.
+    pub reservations_max: usize,
+    /// Wait for numbers, ms.
+    pub reserve_ms: u64,
+    /// Wait for the replication of an answer, ms.
+    pub commit_ms: u64,
+    /// Ringing, ms.
+    pub ringing_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { calls_max: 50_000, reservations_max: 4_096, reserve_ms: 2_000, commit_ms: 500, ringing_ms: 120_000 }
+    }
+}
+
+fn lease_ms() -> u32 {
+    3_000
+}
+
+fn heartbeat_ms() -> u64 {
+    50
+}
+
+fn election_ms() -> [u64; 2] {
+    [150, 300]
+}
+
+/// Why a node file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("config `{path}` cannot be read")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A line is wrong.
+    #[error("config `{path}` line {line} column {column}: {text}")]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// Counts from 1.
+        line: usize,
+        /// Counts from 1.
+        column: usize,
+        /// What is wrong.
+        text: String,
+    },
+    /// A value is out of its bounds or contradicts another.
+    #[error("config `{path}`: `{key}` {text}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Dotted key.
+        key: &'static str,
+        /// What is wrong.
+        text: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a node file.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Config::parse(path, &text)
+    }
+
+    /// Reads and checks the text of a node file; `path` is for messages.
+    pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        let config: Config = toml::from_str(text).map_err(|error| {
+            let (line, column) = place(text, error.span().map_or(0, |span| span.start));
+            let text = error.message().lines().collect::<Vec<_>>().join(", ");
+            ConfigError::Wrong { path: path.to_owned(), line, column, text }
+        })?;
+        match config.fault() {
+            None => Ok(config),
+            Some((key, text)) => Err(ConfigError::Invalid { path: path.to_owned(), key, text }),
+        }
+    }
+
+    fn fault(&self) -> Option<(&'static str, String)> {
+        let fault = |key, text: &str| Some((key, text.to_owned()));
+        if self.node.id == 0 {
+            return fault("node.id", "must be 1 or more");
+        }
+        if self.node.access_name.is_empty() || self.node.access_name.len() > 64 {
+            return fault("node.access_name", "must have 1 to 64 bytes");
+        }
+        if !(1_000..=60_000).contains(&self.node.lease_ms) {
+            return fault("node.lease_ms", "must lie between 1000 and 60000");
+        }
+        if self.sip.udp.is_empty() && self.sip.tcp.is_empty() {
+            return fault("sip", "names no listener");
+        }
+        if self.sip.shards.is_some_and(|n| !(1..=64).contains(&n)) {
+            return fault("sip.shards", "must lie between 1 and 64");
+        }
+        if self.cluster.id.is_empty() || self.cluster.id.len() > 64 {
+            return fault("cluster.id", "must have 1 to 64 bytes");
+        }
+        let mut ids: Vec<_> = self.cluster.peers.iter().map(|peer| peer.id).collect();
+        ids.sort_unstable();
+        if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+            return fault("cluster.peers", "name an id twice");
+        }
+        if ids.binary_search(&self.node.id).is_err() {
+            return Some(("cluster.peers", format!("do not name node {}", self.node.id)));
+        }
+        let [shortest, longest] = self.cluster.election_ms;
+        if shortest <= self.cluster.heartbeat_ms || longest <= shortest {
+            return fault("cluster.election_ms", "must be [shortest, longest], both above heartbeat_ms");
+        }
+        None
+    }
+
+    /// Threads that carry calls.
+    pub fn shards(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.sip.shards.unwrap_or_else(|| cores.saturating_sub(1).clamp(1, 64))
+    }
+}
+
+/// Line and column of a byte offset, both from 1.
+pub(crate) fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[node]
+id = 1
+access_name = "east-1"
+data_dir = "data"
+[sip]
+udp = ["127.0.0.1:5060"]
+[cluster]
+id = "east"
+listen = "127.0.0.1:5070"
+peers = [{ id = 1, address = "127.0.0.1:5070" }]
+[admin]
+listen = "127.0.0.1:5080"
+token_file = "token"
+"#;
+
+    fn check(from: &str, to: &str, want: &str) {
+        let text = GOOD.replacen(from, to, 1);
+        let error = Config::parse(Path::new("n.toml"), &text).expect_err("must be refused").to_string();
+        assert_eq!(error, format!("config `n.toml`{want}"));
+    }
+
+    #[test]
+    fn a_whole_file_is_read() {
+        let config = Config::parse(Path::new("n.toml"), GOOD).expect("is whole");
+        assert_eq!(config.node.lease_ms, 3_000);
+        assert_eq!(config.limits.calls_max, 50_000);
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_place() {
+        check("id = 1", "id = 0", ": `node.id` must be 1 or more");
+        check("id = 1\n", "id = 2\n", ": `cluster.peers` do not name node 2");
+        check(r#"udp = ["127.0.0.1:5060"]"#, "", ": `sip` names no listener");
+        let text = GOOD.replacen("data_dir", "data_dri", 1);
+        let error = Config::parse(Path::new("n.toml"), &text).expect_err("must be refused").to_string();
+        assert!(error.starts_with("config `n.toml` line 5 column 1: unknown field `data_dri`"), "{error}");
+        let text = GOOD.replacen("5060\"", "x\"", 1);
+        let error = Config::parse(Path::new("n.toml"), &text).expect_err("must be refused").to_string();
+        assert!(error.starts_with("config `n.toml` line 7 column"), "{error}");
+    }
+}

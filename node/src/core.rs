@@ -1,0 +1,206 @@
+//! What all actors of a node share: the replicated state, the clocks, the registries of live actors.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix::Addr;
+use tandem_cluster::handle::Cluster;
+use tandem_cluster::command::{BindingId, CallId, Command, Epoch};
+
+use crate::binding::actor::BindingActor;
+use crate::call::actor::CallActor;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::platforms::Platforms;
+
+/// Shared by the actors of one process.
+pub struct Core {
+    /// The node file.
+    pub config: Config,
+    /// Both clocks.
+    pub clock: Clock,
+    /// The replicated state and the way to change it.
+    pub cluster: Cluster,
+    /// One client per interface.
+    pub platforms: Platforms,
+    /// Calls that live here.
+    pub calls: Registry<CallId, CallActor>,
+    /// Bindings that are looked after here.
+    pub bindings: Registry<BindingId, BindingActor>,
+    /// Figures for status and metrics.
+    pub figures: Figures,
+    epoch: AtomicU32,
+    count: AtomicU32,
+    draining: AtomicBool,
+    quorum: AtomicBool,
+}
+
+/// Counters that several actors move.
+#[derive(Default)]
+pub struct Figures {
+    /// Answered calls that live here.
+    pub answered: AtomicU64,
+    /// Timers of calls and bindings that are armed.
+    pub timers: AtomicU64,
+    /// Reservations under way.
+    pub reservations: AtomicU64,
+}
+
+impl Core {
+    /// Before the first claim: nothing is admitted.
+    pub fn new(config: Config, clock: Clock, cluster: Cluster) -> Arc<Core> {
+        Arc::new(Core {
+            config,
+            clock,
+            cluster,
+            platforms: Platforms::default(),
+            calls: Registry::default(),
+            bindings: Registry::default(),
+            figures: Figures::default(),
+            epoch: AtomicU32::new(0),
+            count: AtomicU32::new(0),
+            draining: AtomicBool::new(false),
+            quorum: AtomicBool::new(false),
+        })
+    }
+
+    /// The tenure this node serves under; `None` while it has none.
+    pub fn epoch(&self) -> Option<Epoch> {
+        match self.epoch.load(Ordering::Acquire) {
+            0 => None,
+            epoch => Some(epoch),
+        }
+    }
+
+    /// Begins or ends a tenure.
+    pub fn set_epoch(&self, epoch: Option<Epoch>) {
+        self.count.store(0, Ordering::Release);
+        self.epoch.store(epoch.unwrap_or(0), Ordering::Release);
+    }
+
+    /// A new call's id; `None` without a tenure.
+    pub fn next_call(&self) -> Option<CallId> {
+        let epoch = self.epoch()?;
+        Some(CallId::new(epoch, self.count.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// No new calls are taken.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Takes no new calls from now on, or takes them again.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Release);
+    }
+
+    /// A majority of the nodes is in reach, as far as the last look told.
+    pub fn has_quorum(&self) -> bool {
+        self.quorum.load(Ordering::Acquire)
+    }
+
+    /// Notes what a look at the cluster told.
+    pub fn set_quorum(&self, quorum: bool) {
+        self.quorum.store(quorum, Ordering::Release);
+    }
+
+    /// Why a new call cannot be taken now.
+    pub fn closed(&self) -> Option<Closed> {
+        if self.is_draining() {
+            Some(Closed::Draining)
+        } else if self.epoch().is_none() {
+            Some(Closed::NoClaim)
+        } else if !self.has_quorum() {
+            Some(Closed::NoQuorum)
+        } else if self.calls.len() >= self.config.limits.calls_max {
+            Some(Closed::Full)
+        } else {
+            None
+        }
+    }
+
+    /// Proposes what nobody waits for.
+    pub fn submit(&self, command: Command) {
+        if !self.cluster.submit(command) {
+            // Refused only when a million of them wait or the node has failed; both are told elsewhere.
+            metrics::counter!("tandem_node_submits_refused_total").increment(1);
+        }
+    }
+}
+
+/// Why a node takes no new call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// An operator wants it so.
+    Draining,
+    /// The access name is not claimed (any more).
+    NoClaim,
+    /// Fewer than half of the nodes are in reach.
+    NoQuorum,
+    /// As many calls as this node may carry.
+    Full,
+}
+
+impl Closed {
+    /// One word for metrics and readiness.
+    pub fn word(self) -> &'static str {
+        match self {
+            Closed::Draining => "draining",
+            Closed::NoClaim => "no_claim",
+            Closed::NoQuorum => "no_quorum",
+            Closed::Full => "full",
+        }
+    }
+}
+
+/// Live actors by id. Held for a moment only, never over work.
+pub struct Registry<K, A: actix::Actor>(Mutex<HashMap<K, Addr<A>>>);
+
+impl<K, A: actix::Actor> Default for Registry<K, A> {
+    fn default() -> Self {
+        Registry(Mutex::new(HashMap::new()))
+    }
+}
+
+impl<K: Copy + Eq + std::hash::Hash, A: actix::Actor> Registry<K, A> {
+    /// Remembers an actor.
+    pub fn insert(&self, id: K, addr: Addr<A>) {
+        self.lock().insert(id, addr);
+    }
+
+    /// Forgets an actor.
+    pub fn remove(&self, id: K) {
+        self.lock().remove(&id);
+    }
+
+    /// The actor with this id.
+    pub fn get(&self, id: K) -> Option<Addr<A>> {
+        self.lock().get(&id).cloned()
+    }
+
+    /// Whether there is one with this id.
+    pub fn contains(&self, id: K) -> bool {
+        self.lock().contains_key(&id)
+    }
+
+    /// How many live.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// None live.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them, at this moment.
+    pub fn all(&self) -> Vec<(K, Addr<A>)> {
+        self.lock().iter().map(|(id, addr)| (*id, addr.clone())).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Addr<A>>> {
+        // A map whose holder panicked between two single operations is still a map.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,100 @@
+//! What nodes ask of each other beside the consensus: questions of the admin API, and records that one has missed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use tandem_billing::Store;
+use tandem_ops::switch::{self, Query, Switch};
+
+use crate::core::Core;
+
+/// Wait for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Wait for an answer that needs work on a disk.
+const WORK_WITHIN: Duration = Duration::from_secs(30);
+/// Most bytes of a question or an answer that are decoded.
+const BYTES_MAX: usize = 8 << 20;
+
+/// A question to another node. Variants are append-only.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Ask {
+    /// Of the admin API.
+    Ops(Query),
+    /// Stored records, both ends included.
+    Records {
+        /// First.
+        from: u64,
+        /// Last.
+        to: u64,
+    },
+}
+
+/// The answer. Variants are append-only.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// To `Ops`.
+    Ops(switch::Answer),
+    /// To `Records`, in order.
+    Records(Vec<(u64, Vec<u8>)>),
+}
+
+/// Answers a question that came over a link.
+pub async fn answer(question: Bytes, switch: Arc<dyn Switch>, store: Arc<Store>) -> Result<Bytes, String> {
+    let answer = match decode::<Ask>(&question) {
+        None => return Err("question not understood".to_owned()),
+        Some(Ask::Ops(query)) => Answer::Ops(switch::answer(switch.as_ref(), query).await),
+        Some(Ask::Records { from, to }) => match store.records(from, to).await {
+            Ok(rows) => Answer::Records(rows.into_iter().map(|(seq, row)| (seq, row.to_vec())).collect()),
+            Err(error) => return Err(error.to_string()),
+        },
+    };
+    Ok(encode(&answer))
+}
+
+/// Asks one node a question of the admin API; `None` when it does not answer.
+pub async fn query(core: &Core, node: u64, query: Query) -> Option<switch::Answer> {
+    let limit = match query {
+        Query::Snapshot => WORK_WITHIN,
+        _ => ANSWER_WITHIN,
+    };
+    match ask(core, node, &Ask::Ops(query), limit).await? {
+        Answer::Ops(answer) => Some(answer),
+        Answer::Records(_) => None,
+    }
+}
+
+/// Asks one node for stored records.
+pub async fn records(core: &Core, node: u64, from: u64, to: u64) -> Option<Vec<(u64, Bytes)>> {
+    match ask(core, node, &Ask::Records { from, to }, WORK_WITHIN).await? {
+        Answer::Records(rows) => Some(rows.into_iter().map(|(seq, row)| (seq, Bytes::from(row))).collect()),
+        Answer::Ops(_) => None,
+    }
+}
+
+async fn ask(core: &Core, node: u64, ask: &Ask, limit: Duration) -> Option<Answer> {
+    match core.cluster.peer_request(node, encode(ask), limit).await {
+        Ok(bytes) => decode(&bytes),
+        Err(error) => {
+            tracing::debug!(node, %error, "peer does not answer");
+            None
+        }
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Bytes {
+    match bincode::serde::encode_to_vec(value, bincode::config::standard()) {
+        Ok(bytes) => Bytes::from(bytes),
+        Err(error) => {
+            tracing::error!(%error, "peer message cannot be encoded");
+            Bytes::new()
+        }
+    }
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let config = bincode::config::standard().with_limit::<BYTES_MAX>();
+    bincode::serde::decode_from_slice(bytes, config).ok().map(|(value, _)| value)
+}

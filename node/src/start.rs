@@ -1,0 +1,334 @@
+//! One node from start to stop, top to bottom; it stops in the opposite order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tandem_billing::Store;
+use tandem_cluster::handle::{self, Cluster};
+use tandem_cluster::command::{Effect, Epoch, Refusal};
+use tandem_ops::api::{Access, Token};
+use tandem_ops::switch::Switch;
+use tandem_sip::endpoint::{Advertised, Endpoint};
+use tandem_sip::transport::{Inbound, Listen, Protocol, Transport};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::biller::Arithmetic;
+use crate::call::actor::HangUp;
+use crate::call::reason;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError};
+use crate::core::Core;
+use crate::device::{Applied, DeviceActor, Resign, Stopping};
+use crate::pool::NumberPool;
+use crate::shard::Shard;
+use crate::switch::Process;
+use crate::{outbox, peer};
+
+/// Batches of messages that may wait for a shard.
+const ARRIVALS_MAX: usize = 4_096;
+/// An orderly stop waits this long for calls in set-up and releases under way.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why a node did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The node file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Logging.
+    #[error("log filter `{0}` cannot be read")]
+    Log(String),
+    /// Metrics.
+    #[error("metrics cannot be set up")]
+    Metrics(#[source] Box<dyn std::error::Error>),
+    /// The token file.
+    #[error("token file `{0}` cannot be read")]
+    Token(String, #[source] std::io::Error),
+    /// Log, snapshots or links.
+    #[error("cluster does not start")]
+    Cluster(#[from] handle::StartError),
+    /// Records.
+    #[error("call records cannot be opened")]
+    Store(#[from] tandem_billing::store::StoreError),
+    /// SIP listeners.
+    #[error("sip does not start")]
+    Sip(#[from] tandem_sip::transport::BindError),
+    /// Admin listener.
+    #[error("admin api does not start")]
+    Admin(#[from] tandem_ops::api::ServeError),
+    /// Another live node has the access name.
+    #[error("access name `{name}` is held by the node at {address} for another {left_ms} ms")]
+    ClaimHeld {
+        /// The name.
+        name: String,
+        /// Who.
+        address: String,
+        /// Of its lease.
+        left_ms: u64,
+    },
+    /// A thread did not come up.
+    #[error("{0}")]
+    Internal(&'static str),
+}
+
+impl ServeError {
+    /// Exit code, as `tandem`'s help lists them.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            ServeError::Config(_) | ServeError::Log(_) => 2,
+            ServeError::ClaimHeld { .. } => 4,
+            _ => 1,
+        }
+    }
+}
+
+/// `tandem serve`: runs one node until it is told to stop.
+pub fn serve(path: &Path) -> ExitCode {
+    match run(path) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tandem: {}", chain(&error));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// The error and what caused it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text.replace('\n', " ")
+}
+
+fn run(path: &Path) -> Result<(), ServeError> {
+    let config = Config::load(path)?;
+    let format = if config.log.json { tandem_ops::log::Format::Json } else { tandem_ops::log::Format::Text };
+    tandem_ops::log::init(format, &config.log.filter).map_err(|_| ServeError::Log(config.log.filter.clone()))?;
+    let metrics = tandem_ops::metrics::install().map_err(|error| ServeError::Metrics(Box::new(error)))?;
+    describe_metrics();
+    System::new().block_on(live(config, metrics))
+}
+
+async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(), ServeError> {
+    let name = config.node.access_name.clone();
+    tracing::info!(node = config.node.id, name, version = env!("CARGO_PKG_VERSION"), "node starts");
+
+    let token = std::fs::read_to_string(&config.admin.token_file)
+        .map_err(|source| ServeError::Token(config.admin.token_file.display().to_string(), source))?;
+    // Listeners first: an occupied port must be told before anything is written.
+    free_port(config.admin.listen)?;
+    let (feeds, arrivals): (Vec<_>, Vec<_>) = (0..config.shards()).map(|_| mpsc::channel(ARRIVALS_MAX)).unzip();
+    let listen = Listen { udp: config.sip.udp.clone(), tcp: config.sip.tcp.clone(), ..Listen::default() };
+    let transport = Transport::bind(&listen, feeds)?;
+    tracing::info!(udp = ?config.sip.udp, tcp = ?config.sip.tcp, shards = config.shards(), "sip listens");
+
+    let clock = Clock::start();
+    let cluster = Cluster::start(cluster_config(&config), Arc::new(Arithmetic)).await?;
+    let effects = cluster.effects().ok_or(ServeError::Internal("effects are taken already"))?;
+    tracing::info!(listen = %config.cluster.listen, "links listen");
+    let store = Arc::new(Store::open(config.node.data_dir.join("records")).await?);
+    tracing::info!(last = store.last(), "records open");
+
+    let core = Core::new(config, clock, cluster.clone());
+
+    let (head, newest) = watch::channel(0);
+    let writer = actix::spawn(outbox::run(Arc::clone(&core), Arc::clone(&store), newest));
+
+    let arbiters = start_shards(&core, &transport, arrivals)?;
+    let switch: Arc<dyn Switch> = Arc::new(Process::new(Arc::clone(&core), Arc::clone(&store)));
+    answer_peers(&cluster, &switch, &store);
+    let admin = tandem_ops::api::Config {
+        listen: core.config.admin.listen,
+        tokens: vec![Token::new("admin", Access::Admin, token.trim())],
+        workers: 1,
+    };
+    let admin = tandem_ops::api::start(admin, switch, metrics)?;
+
+    let (first, claimed) = oneshot::channel();
+    let device = DeviceActor::new(Arc::clone(&core), first).start();
+    let router = actix::spawn(route_effects(Arc::clone(&core), effects, device.clone(), head));
+    let outcome = until_told(claimed, &name).await;
+
+    tracing::info!("node stops");
+    device.send(Stopping).await.unwrap_or_default();
+    settle(&core).await;
+    device.send(Resign).await.unwrap_or_default();
+    admin.stop().await;
+    transport.close();
+    router.abort();
+    writer.abort();
+    for arbiter in arbiters {
+        arbiter.stop();
+    }
+    cluster.shutdown().await;
+    tracing::info!("node has stopped");
+    outcome
+}
+
+/// An admin port that is in use is told at once; the API itself opens it last, when it can answer.
+fn free_port(listen: SocketAddr) -> Result<(), ServeError> {
+    match std::net::TcpListener::bind(listen) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(tandem_ops::api::ServeError::Listen { listen, source }.into()),
+    }
+}
+
+fn cluster_config(config: &Config) -> handle::Config {
+    let peers = config.cluster.peers.iter();
+    let peers = peers.map(|peer| handle::Member { id: peer.id, address: peer.address.to_string() });
+    let [shortest, longest] = config.cluster.election_ms;
+    handle::Config {
+        timings: handle::Timings {
+            heartbeat: Duration::from_millis(config.cluster.heartbeat_ms),
+            election_min: Duration::from_millis(shortest),
+            election_max: Duration::from_millis(longest),
+        },
+        ..handle::Config::new(
+            config.node.id,
+            config.cluster.id.clone(),
+            config.node.data_dir.join("raft"),
+            config.cluster.listen,
+            peers.collect(),
+        )
+    }
+}
+
+fn start_shards(
+    core: &Arc<Core>,
+    transport: &Transport,
+    arrivals: Vec<mpsc::Receiver<Vec<Inbound>>>,
+) -> Result<Vec<Arbiter>, ServeError> {
+    let shards = u32::try_from(arrivals.len()).expect("at most 64");
+    let mut arbiters = Vec::new();
+    for (index, arrivals) in (0..shards).zip(arrivals) {
+        let (core, transport) = (Arc::clone(core), transport.clone());
+        let endpoint = Endpoint::new(endpoint_config(&core.config, index, shards), rand::random());
+        let arbiter = Arbiter::new();
+        let started = arbiter.spawn_fn(move || {
+            let pool = NumberPool::new(Arc::clone(&core)).start();
+            Shard::new(core, pool, endpoint, transport, arrivals).start();
+        });
+        if !started {
+            return Err(ServeError::Internal("a signalling thread did not start"));
+        }
+        arbiters.push(arbiter);
+    }
+    Ok(arbiters)
+}
+
+fn endpoint_config(config: &Config, shard: u32, shards: u32) -> tandem_sip::endpoint::Config {
+    let names = |transport, locals: &[std::net::SocketAddr]| {
+        let public = config.sip.advertised;
+        locals
+            .iter()
+            .map(|local| Advertised { transport, local: *local, public: public.unwrap_or(*local) })
+            .collect::<Vec<_>>()
+    };
+    let mut advertised = names(Protocol::Udp, &config.sip.udp);
+    advertised.extend(names(Protocol::Tcp, &config.sip.tcp));
+    tandem_sip::endpoint::Config {
+        server_name: format!("Tandem/{}", env!("CARGO_PKG_VERSION")),
+        advertised,
+        shard,
+        shards,
+        ringing_limit_ms: config.limits.ringing_ms,
+        legs_max: config.limits.calls_max.saturating_mul(2),
+        ..tandem_sip::endpoint::Config::default()
+    }
+}
+
+fn answer_peers(cluster: &Cluster, switch: &Arc<dyn Switch>, store: &Arc<Store>) {
+    let (switch, store) = (Arc::clone(switch), Arc::clone(store));
+    cluster.on_peer_request(Arc::new(move |_, question| {
+        let (switch, store) = (Arc::clone(&switch), Arc::clone(&store));
+        Box::pin(peer::answer(question, switch, store))
+    }));
+}
+
+/// Effects of applied entries, in their order.
+async fn route_effects(
+    core: Arc<Core>,
+    mut effects: handle::EffectReceiver<Effect>,
+    device: Addr<DeviceActor>,
+    head: watch::Sender<u64>,
+) {
+    head.send_replace(core.cluster.state().outbox_last());
+    while let Some(applied) = effects.recv().await {
+        for effect in applied.effects {
+            match effect {
+                Effect::Outbox { last } => drop(head.send_replace(last)),
+                effect => {
+                    if device.send(Applied(effect)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a signal, or for the news that this node may not serve.
+async fn until_told(
+    claimed: oneshot::Receiver<Result<Epoch, Refusal>>,
+    name: &str,
+) -> Result<(), ServeError> {
+    let refused = async {
+        match claimed.await {
+            Ok(Err(Refusal::ClaimHeld { address, left_ms })) => {
+                ServeError::ClaimHeld { name: name.to_owned(), address, left_ms }
+            }
+            // Granted, or not yet possible: serve on.
+            _ => futures::future::pending().await,
+        }
+    };
+    tokio::select! {
+        error = refused => Err(error),
+        () = signalled() => Ok(()),
+    }
+}
+
+/// SIGTERM or SIGINT.
+pub async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        // Without handlers the signals' own effect ends the process.
+        _ => futures::future::pending().await,
+    }
+}
+
+/// Ends what runs here and gives the last releases and records time to be carried out.
+async fn settle(core: &Arc<Core>) {
+    for (_, call) in core.calls.all() {
+        call.do_send(HangUp(reason::ADMIN_HANGUP));
+    }
+    let until = tokio::time::Instant::now() + STOP_WITHIN;
+    while !(core.calls.is_empty() && core.bindings.is_empty()) && tokio::time::Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    while core.cluster.submitted() > 0 && tokio::time::Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn describe_metrics() {
+    crate::metrics::describe();
+    tandem_sip::metrics::describe();
+    tandem_cluster::metrics::describe();
+    tandem_vendors::metrics::describe();
+    tandem_billing::metrics::describe();
+}

@@ -1,0 +1,204 @@
+//! This process as the admin API sees it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tandem_billing::Store;
+use tandem_cluster::command::{CallId, Command, Reply};
+use tandem_cluster::entity::Millis;
+use tandem_cluster::handle::{self, ProposeError};
+use tandem_cluster::state::State;
+use tandem_ops::switch::{Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable};
+
+use crate::call::actor::HangUp;
+use crate::call::reason;
+use crate::core::Core;
+use crate::peer;
+
+/// A person waits this long for an edit.
+const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// The process, lent to the admin API.
+pub struct Process {
+    core: Arc<Core>,
+    store: Arc<Store>,
+}
+
+impl Process {
+    /// Lends this process.
+    pub fn new(core: Arc<Core>, store: Arc<Store>) -> Self {
+        Process { core, store }
+    }
+}
+
+impl Switch for Process {
+    fn name(&self) -> String {
+        self.core.config.node.access_name.clone()
+    }
+
+    fn now(&self) -> Millis {
+        self.core.clock.now().wall
+    }
+
+    fn state(&self) -> Arc<State> {
+        self.core.cluster.state()
+    }
+
+    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Reply, Unavailable>> {
+        async move {
+            let cluster = &self.core.cluster;
+            let applied = async {
+                let (index, reply) = cluster.propose_indexed(command).await?;
+                // The leader answered; what this node shows next must have it too.
+                cluster.state_at_least(index, PROPOSE_WITHIN).await?;
+                Ok::<_, ProposeError>(reply)
+            };
+            match tokio::time::timeout(PROPOSE_WITHIN, applied).await {
+                Ok(outcome) => outcome.map_err(|error| Unavailable(error.to_string())),
+                Err(_) => Err(Unavailable("no answer in time".to_owned())),
+            }
+        }
+        .boxed()
+    }
+
+    fn raft(&self) -> RaftStatus {
+        let status = self.core.cluster.status();
+        RaftStatus {
+            node: status.node,
+            leader: status.leader,
+            term: status.term,
+            role: match status.role {
+                handle::Role::Leader => Role::Leader,
+                handle::Role::Follower => Role::Follower,
+                handle::Role::Candidate => Role::Candidate,
+                handle::Role::Learner | handle::Role::Stopped => Role::Learner,
+            },
+            applied: status.applied,
+            voters: status.members.iter().filter(|member| member.voter).map(|member| member.node).collect(),
+        }
+    }
+
+    fn local(&self) -> NodeStatus {
+        let core = &self.core;
+        let state = core.cluster.state();
+        let counts = state.counts();
+        let raft = self.raft();
+        let usage = Usage::read();
+        NodeStatus {
+            calls: core.calls.len() as u64,
+            answered_calls: core.figures.answered.load(Ordering::Relaxed),
+            bindings: counts.bindings,
+            x_in_use: counts.x_in_use,
+            a_in_use: counts.a_in_use,
+            timers: core.figures.timers.load(Ordering::Relaxed),
+            reserved: counts.reserved_money,
+            outbox: counts.outbox,
+            applied: raft.applied,
+            state_hash: state.hash(),
+            name: core.config.node.access_name.clone(),
+            node: core.config.node.id,
+            address: core.config.admin.listen.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_secs: core.clock.mono() / 1_000,
+            draining: core.is_draining(),
+            raft,
+            cpu_ms: usage.cpu_ms,
+            memory_bytes: usage.memory_bytes,
+            checks: self.checks(),
+            settings: self.settings(),
+        }
+    }
+
+    fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
+    }
+
+    fn hang_up(&self, call: CallId) -> bool {
+        match self.core.calls.get(call) {
+            Some(actor) => {
+                actor.do_send(HangUp(reason::ADMIN_HANGUP));
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<u64, Failed>> {
+        async move {
+            let cluster = &self.core.cluster;
+            cluster.trigger_snapshot().await.map_err(|error| Failed(error.to_string()))?;
+            Ok(cluster.status().snapshot)
+        }
+        .boxed()
+    }
+
+    fn transfer_leader(&self, to: u64) -> BoxFuture<'_, Result<(), Failed>> {
+        async move { self.core.cluster.transfer_leader(to).await.map_err(|error| Failed(error.to_string())) }.boxed()
+    }
+
+    fn ask(&self, node: &str, query: Query) -> BoxFuture<'_, Result<Answer, AskError>> {
+        let node = node.to_owned();
+        async move {
+            if node == self.core.config.node.access_name {
+                return Ok(tandem_ops::switch::answer(self, query).await);
+            }
+            let id = self.core.cluster.state().devices().find(|device| device.access_name == node).map(|d| d.node);
+            match id {
+                None => Err(AskError::Unknown(node)),
+                Some(id) => peer::query(&self.core, id, query).await.ok_or(AskError::Silent(node)),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Process {
+    fn checks(&self) -> Vec<Check> {
+        let core = &self.core;
+        let check = |name: &str, fault: Option<&str>| Check { name: name.to_owned(), fault: fault.map(str::to_owned) };
+        let status = core.cluster.status();
+        vec![
+            check("quorum", (!status.quorum).then_some("fewer than half of the nodes are in reach")),
+            check("disk", status.stopped.as_deref()),
+            check("claim", core.epoch().is_none().then_some("the access name is not claimed")),
+            check("drain", core.is_draining().then_some("the node is draining")),
+        ]
+    }
+
+    fn settings(&self) -> BTreeMap<String, String> {
+        let sip = &self.core.config.sip;
+        let list = |addresses: &[std::net::SocketAddr]| {
+            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        BTreeMap::from([
+            ("sip_udp".to_owned(), list(&sip.udp)),
+            ("sip_tcp".to_owned(), list(&sip.tcp)),
+            ("shards".to_owned(), self.core.config.shards().to_string()),
+            ("cluster".to_owned(), self.core.config.cluster.id.clone()),
+        ])
+    }
+}
+
+/// What the process has used, from `/proc`; 0 where that cannot be read.
+struct Usage {
+    cpu_ms: u64,
+    memory_bytes: u64,
+}
+
+impl Usage {
+    fn read() -> Self {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        // The name in parentheses may hold anything; the numbers stand behind it.
+        let fields: Vec<u64> = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect())
+            .unwrap_or_default();
+        let field = |at: usize| fields.get(at).copied().unwrap_or(0);
+        // proc(5): utime and stime in clock ticks of 10 ms, rss in pages of 4 KiB.
+        Usage { cpu_ms: (field(11) + field(12)) * 10, memory_bytes: field(21) * 4_096 }
+    }
+}
