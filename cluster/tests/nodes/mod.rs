@@ -1,0 +1,169 @@
+//! Three real nodes on loopback with a small state of their own, for tests and benches.
+#![allow(dead_code)]
+
+use imbl::{OrdMap, Vector};
+use serde::{Deserialize, Serialize};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tandem_cluster::handle::{Config, Handle, Machine, Member, Role, Snapshots};
+use tempfile::TempDir;
+
+/// Notes ids in the order in which they come, each once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Notes {
+    /// Where each id stands.
+    pub places: OrdMap<u64, u64>,
+    /// The ids.
+    pub order: Vector<u64>,
+    /// Commands applied, repeats included.
+    pub applied: u64,
+    /// Clock of the last one.
+    pub at: u64,
+    /// Mixed from all seeds: alike only where the same entries were applied alike.
+    pub mix: u64,
+}
+
+/// Notes an id; `weight` makes the entry heavier.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Note {
+    pub id: u64,
+    pub weight: Vec<u8>,
+}
+
+impl Note {
+    pub fn new(id: u64) -> Self {
+        Note { id, weight: vec![7; 60] }
+    }
+}
+
+impl Machine for Notes {
+    type Command = Note;
+    type Reply = u64;
+    type Effect = u64;
+    type Context = ();
+
+    fn initial() -> Self {
+        Notes::default()
+    }
+
+    fn apply_one(&mut self, at: u64, seed: u64, command: &Note, (): &()) -> (u64, Vec<u64>) {
+        self.applied += 1;
+        self.at = self.at.max(at);
+        if let Some(place) = self.places.get(&command.id) {
+            return (*place, vec![]);
+        }
+        self.mix = self.mix.rotate_left(7) ^ seed;
+        let place = self.order.len() as u64;
+        self.places.insert(command.id, place);
+        self.order.push_back(command.id);
+        (place, vec![command.id])
+    }
+}
+
+pub type Node = Handle<Notes>;
+
+/// A cluster of three whose nodes may be down.
+pub struct Three {
+    pub nodes: Vec<Option<Node>>,
+    pub configs: Vec<Config>,
+    _dirs: Vec<TempDir>,
+}
+
+fn free_addresses(n: usize) -> Vec<SocketAddr> {
+    let listeners: Vec<_> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").expect("binds")).collect();
+    listeners.iter().map(|listener| listener.local_addr().expect("is bound")).collect()
+}
+
+impl Three {
+    pub async fn start() -> Three {
+        Three::start_with(|_| ()).await
+    }
+
+    pub async fn start_with(change: impl Fn(&mut Config)) -> Three {
+        let addresses = free_addresses(3);
+        let members: Vec<Member> =
+            (1..).zip(&addresses).map(|(id, address)| Member { id, address: address.to_string() }).collect();
+        let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().expect("temporary directory")).collect();
+        let configs = (1..)
+            .zip(&dirs)
+            .zip(&addresses)
+            .map(|((id, dir), address)| {
+                let mut config = Config::new(id, "test", dir.path(), *address, members.clone());
+                change(&mut config);
+                config
+            })
+            .collect();
+        let mut three = Three { nodes: vec![None, None, None], configs, _dirs: dirs };
+        for at in 0..3 {
+            three.up(at).await;
+        }
+        three
+    }
+
+    pub async fn up(&mut self, at: usize) {
+        let node = Node::open(self.configs[at].clone(), Arc::new(())).await.expect("starts");
+        self.nodes[at] = Some(node);
+    }
+
+    /// Stops a node without any order.
+    pub fn kill(&mut self, at: usize) {
+        if let Some(node) = self.nodes[at].take() {
+            node.kill();
+        }
+    }
+
+    pub fn node(&self, at: usize) -> &Node {
+        self.nodes[at].as_ref().expect("node is up")
+    }
+
+    pub fn up_nodes(&self) -> impl Iterator<Item = (usize, &Node)> {
+        self.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.as_ref()?)))
+    }
+
+    /// Waits for a leader that the living agree on.
+    pub async fn leader(&self) -> usize {
+        let begun = Instant::now();
+        loop {
+            let leaders: Vec<usize> =
+                self.up_nodes().filter(|(_, node)| node.standing().borrow().role == Role::Leader).map(|(at, _)| at).collect();
+            if let [leader] = leaders[..]
+                && self.up_nodes().all(|(_, node)| node.standing().borrow().leader == Some(leader as u64 + 1))
+            {
+                return leader;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "no leader");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub async fn follower(&self) -> usize {
+        let leader = self.leader().await;
+        self.up_nodes().map(|(at, _)| at).find(|at| *at != leader).expect("two are up")
+    }
+
+    /// Waits until all living nodes have applied the same and checks that they agree.
+    pub async fn agree(&self) -> Arc<Notes> {
+        let begun = Instant::now();
+        loop {
+            let applied: Vec<u64> = self.up_nodes().map(|(_, node)| node.status().applied).collect();
+            if applied.windows(2).all(|pair| pair[0] == pair[1]) {
+                let states: Vec<_> = self.up_nodes().map(|(_, node)| node.state()).collect();
+                let still: Vec<u64> = self.up_nodes().map(|(_, node)| node.status().applied).collect();
+                if still == applied {
+                    for pair in states.windows(2) {
+                        assert_eq!(pair[0], pair[1], "states part at the same index");
+                    }
+                    return states[0].clone();
+                }
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "nodes do not come together: {applied:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Snapshots after a handful of entries.
+pub fn small_snapshots(config: &mut Config) {
+    config.snapshots = Snapshots { entries: 50, bytes: 64 << 20, keep: 10 };
+}
