@@ -252,12 +252,10 @@ impl Switch {
     pub fn leader(&self) -> u8 {
         eventually("a leader", Duration::from_secs(10), || {
             let cluster = self.cluster(1);
-            (1..=NODES)
-                .find(|n| cluster["nodes"][usize::from(*n) - 1]["role"] == "leader")
-                .or_else(|| {
-                    let name = cluster["leader"].as_str()?;
-                    name.strip_prefix("dev-")?.parse().ok()
-                })
+            let name = cluster["leader"]
+                .as_str()
+                .and_then(|name| name.strip_prefix("dev-"));
+            name.and_then(|n| n.parse().ok())
                 .ok_or_else(|| cluster.to_string())
         })
     }
