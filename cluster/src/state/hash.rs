@@ -23,8 +23,10 @@ impl Fold {
     }
 
     fn word(&mut self, word: u64) {
-        let wide = u128::from(self.hash ^ word) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-        self.hash = (wide >> 64) as u64 ^ (wide as u64).rotate_left(29);
+        let wide = u128::from(self.hash ^ word) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
+        let folded = (wide >> 64) as u64 ^ wide as u64;
+        // A word that meets its own hash would leave zero, and all that follows would hash alike.
+        self.hash = folded.rotate_left(23).wrapping_add(0xf39c_c060_5ced_c835);
     }
 
     fn finish(mut self) -> u64 {

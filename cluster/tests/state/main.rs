@@ -1,0 +1,11 @@
+//! The replicated state, seen through its commands.
+
+mod admission;
+mod bindings;
+mod claims;
+mod edits;
+//mod histories;
+mod money;
+mod numbers;
+mod records;
+mod world;
