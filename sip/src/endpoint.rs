@@ -129,14 +129,18 @@ impl Endpoint {
         self.admission = admission;
     }
 
-    /// The leg's dialog, once it is answered and until it has ended.
+    /// The leg's dialog as data: of an inbound leg from the start, so that it can be stored before the answer goes
+    /// out; of an outbound leg once it is answered; of either until it has ended.
     pub fn dialog(&self, leg: LegId) -> Option<Dialog> {
         let leg = self
             .legs
             .get(Slot::from_u64(leg.0))
             .filter(|leg| !leg.ended)?;
-        matches!(leg.state, State::Talking | State::Acknowledging { .. })
-            .then(|| leg.dialog.clone())
+        let complete = matches!(
+            leg.state,
+            State::Invited(_) | State::Talking | State::Acknowledging { .. }
+        );
+        complete.then(|| leg.dialog.clone())
     }
 
     /// Makes a leg of another node's dialog; its flow's local address must be one of ours. The local sequence number

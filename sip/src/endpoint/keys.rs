@@ -109,13 +109,13 @@ impl Secret {
         hasher.finish()
     }
 
-    /// Names a request outside dialogs whatever way it took, RFC 3261 §8.2.2.2.
-    pub(super) fn merged_key(&self, request: &Message) -> u64 {
+    /// Names a request outside dialogs whatever way it took, RFC 3261 §8.2.2.2; `method` is that of its CSeq, or
+    /// INVITE to find what an ACK is for.
+    pub(super) fn merged_key(&self, request: &Message, method: &Method) -> u64 {
         let mut hasher = self.hasher(Domain::Merged);
         part(&mut hasher, request.call_id());
         part(&mut hasher, request.from().tag().unwrap_or_default());
-        let (number, method) = request.cseq();
-        hasher.write_u32(number);
+        hasher.write_u32(request.cseq().0);
         part(&mut hasher, method.as_bytes());
         hasher.finish()
     }

@@ -74,7 +74,17 @@ impl Endpoint {
     /// is absorbed: there is no answer to an ACK.
     fn on_ack(&mut self, ack: Message, flow: Flow, now: Millis) {
         let key = self.secret.server_key(&ack, true);
-        if let Some(&slot) = self.servers.get(&key) {
+        let slot = self.servers.get(&key).copied().or_else(|| {
+            // Some callers give the ACK of a refusal a branch of its own; left alone they would hear it for 32 s.
+            let merged = self.secret.merged_key(&ack, &Method::Invite);
+            let refused = |slot: &Slot| {
+                self.transactions
+                    .get(*slot)
+                    .is_some_and(|t| t.status >= 300)
+            };
+            self.merged.get(&merged).copied().filter(refused)
+        });
+        if let Some(slot) = slot {
             let act = match self
                 .transactions
                 .get_mut(slot)
@@ -130,7 +140,7 @@ impl Endpoint {
     }
 
     fn on_outside(&mut self, request: Message, key: u64, flow: Flow, now: Millis) {
-        let merged = self.secret.merged_key(&request);
+        let merged = self.secret.merged_key(&request, request.method());
         let status = match request.method() {
             _ if self.merged.contains_key(&merged) => 482,
             _ if request.unsupported(&[]).next().is_some() => 420,

@@ -433,3 +433,43 @@ fn commands_of_another_state_change_nothing() {
     bench.command(leg, Command::Answer { body: sdp() });
     assert_eq!(bench.said(), ["200 INVITE"]);
 }
+
+#[test]
+fn an_ack_of_a_refusal_with_a_branch_of_its_own_is_taken() {
+    let mut bench = Bench::new();
+    let leg = bench.invited();
+    bench.command(leg, Command::HangUp { cause: None });
+    let tag = bench.our_tag();
+    bench.said();
+    bench.hear(caller("ACK", 1, "careless", &tag));
+    bench.pass(5_000);
+    assert!(bench.said().is_empty());
+    bench.assert_empty();
+}
+
+#[test]
+fn an_inbound_dialog_can_be_stored_before_its_answer() {
+    let mut bench = Bench::new();
+    let leg = bench.invited();
+    let before = bench.endpoint.dialog(leg).expect("all is known");
+    bench.command(leg, Command::Answer { body: sdp() });
+    assert_eq!(bench.endpoint.dialog(leg), Some(before));
+    bench.command(leg, Command::HangUp { cause: None });
+    assert_eq!(bench.endpoint.dialog(leg), None);
+}
+
+#[test]
+fn case_transactions_move_on_their_own_not_when_someone_polls_them() {
+    let mut bench = Bench::new();
+    let leg = bench.invited();
+    bench
+        .endpoint
+        .command(leg, Command::HangUp { cause: None }, 0)
+        .expect("it rings");
+    while let Some(at) = bench.endpoint.next_deadline() {
+        bench.endpoint.advance(at);
+    }
+    assert_eq!(bench.endpoint.counts(), Counts::default());
+    bench.drain();
+    assert_eq!(bench.said(), ["487 INVITE"; 11]);
+}

@@ -6,6 +6,7 @@ mod crossings;
 mod refusals;
 mod routing;
 mod talking;
+mod torture;
 mod wire;
 
 use bytes::Bytes;
@@ -360,4 +361,16 @@ pub(super) fn reply_to(request: &Message, status: u16, tag: &str) -> Text {
         body: String::new(),
         kind: "application/sdp",
     }
+}
+
+/// What is kept of a call must stay small: a held leg is a box of this size and half as much in strings.
+#[test]
+fn legs_and_transactions_stay_small() {
+    assert!(size_of::<Leg>() <= 512, "{}", size_of::<Leg>());
+    assert!(
+        size_of::<Transaction>() <= 320,
+        "{}",
+        size_of::<Transaction>()
+    );
+    assert!(size_of::<Dialog>() <= 400, "{}", size_of::<Dialog>());
 }
