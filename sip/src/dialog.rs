@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::message::{Message, Method, Name, NameAddr, Scheme, Transport, Uri, Writer};
 use crate::transport::Flow;
 
-/// Routes kept of a route set; a request that brings more is refused before it comes here.
-const ROUTES_MAX: usize = 32;
+/// Routes kept of a route set. An INVITE that brings more is refused with 513 before it gets here; of a 2xx the rest is
+/// left out, for it cannot be refused.
+pub(crate) const ROUTES_MAX: usize = 32;
 
 /// How far the local sequence number jumps when a dialog changes its node: far beyond what the node before can have
 /// sent and not told.
@@ -116,8 +117,9 @@ impl Dialog {
             .is_none_or(|last| cseq > last || (cseq == last && *method == Method::Bye))
     }
 
-    /// Jumps ahead of anything another node may have sent in this dialog.
+    /// Jumps ahead of anything another node may have sent in this dialog, and forgets that node's connection.
     pub(crate) fn adopt(&mut self) {
+        self.flow.connection = None;
         self.local_cseq = self.local_cseq.saturating_add(ADOPTION_GAP);
     }
 

@@ -5,7 +5,7 @@ use super::slab::Slot;
 use super::state::{InvitedState, Leg, Role, State};
 use super::write::Answer;
 use super::{Admission, Endpoint, read};
-use crate::dialog::Dialog;
+use crate::dialog::{Dialog, ROUTES_MAX};
 use crate::leg::{EndedBy, LegEvent};
 use crate::message::{Message, Method, Name};
 use crate::timer::Millis;
@@ -23,7 +23,12 @@ impl Endpoint {
         if let Some(&slot) = self.servers.get(&key) {
             return self.on_copy(slot);
         }
-        if let Some(finding) = request.finding() {
+        // A slip elsewhere in the message is no reason to leave a call open.
+        let ends = matches!(request.method(), Method::Bye | Method::Cancel);
+        if let Some(finding) = request
+            .finding()
+            .filter(|finding| !(ends && finding.status == 400))
+        {
             return self.respond_stateless(&request, &flow, key, &Answer::of(finding.status));
         }
         if *request.method() == Method::Cancel {
@@ -182,6 +187,9 @@ impl Endpoint {
                 ..Answer::of(503)
             };
             return self.respond_stateless(&invite, &flow, key, &full);
+        }
+        if invite.values(Name::RecordRoute).nth(ROUTES_MAX).is_some() {
+            return self.respond_stateless(&invite, &flow, key, &Answer::of(513));
         }
         if read::strange_body(&invite) {
             return self.respond_stateless(&invite, &flow, key, &Answer::of(415));

@@ -2,7 +2,7 @@
 //!
 //! What goes in: a response or request that matched, what the core sends, the moment. What comes out: whether to send
 //! the last bytes again, whether to tell the core, and when to look again. The machines hold neither messages nor
-//! bytes; the endpoint's table does. Each has at most two timers running, folded into one [`Clock`], so that a
+//! bytes; the endpoint's table does. Each has at most two timers running, folded into one clock, so that a
 //! transaction needs one entry in the wheel.
 //!
 //! ```text

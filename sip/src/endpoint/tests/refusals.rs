@@ -212,3 +212,16 @@ fn ten_thousand_strangers_leave_nothing_behind() {
     }
     assert_eq!(bench.endpoint.counts(), Counts::default());
 }
+
+#[test]
+fn a_route_set_without_end_is_refused() {
+    let mut bench = Bench::new();
+    let routes = vec!["<sip:10.0.0.7;lr>"; 33].join(", ");
+    bench.hear(
+        caller("INVITE", 1, "a1", "")
+            .header(&format!("Record-Route: {routes}"))
+            .sdp(),
+    );
+    assert_eq!(bench.said(), ["513 INVITE"]);
+    assert_eq!(bench.endpoint.counts(), Counts::default());
+}

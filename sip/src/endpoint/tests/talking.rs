@@ -531,6 +531,7 @@ fn a_dialog_goes_on_in_another_node() {
     let mut other = Bench::new();
     other.endpoint = Endpoint::new(Config::default(), 99);
     read.flow.local = address("10.0.0.8:5060");
+    read.flow.connection = Some(ConnectionId(3));
     let leg = other.endpoint.adopt(read.clone(), 0);
     assert_eq!(other.endpoint.adopt(read, 0), leg);
     other.command(
@@ -539,6 +540,10 @@ fn a_dialog_goes_on_in_another_node() {
             via: Offer::Invite,
             body: sdp(),
         },
+    );
+    assert_eq!(
+        other.sent[0].1.connection, None,
+        "that was a connection of the other node"
     );
     let invite = other.only();
     assert!(invite.cseq().0 >= dialog.local_cseq + 1_000);
@@ -551,4 +556,15 @@ fn a_dialog_goes_on_in_another_node() {
     assert_eq!(other.said(), ["ACK", "200 BYE"]);
     assert_eq!(other.heard(), ["reanswered 200 sdp", "ended: Bye"]);
     other.assert_empty();
+}
+
+#[test]
+fn a_bye_with_a_slip_in_it_still_ends_the_call() {
+    let mut bench = Bench::new();
+    bench.talking();
+    let tag = our_tag(&bench);
+    bench.said();
+    bench.hear(caller("BYE", 2, "bye", &tag).replace("Max-Forwards: 70", "Max-Forwards: lots"));
+    assert_eq!(bench.said(), ["200 BYE"]);
+    assert_eq!(bench.heard(), ["ended: Bye"]);
 }
