@@ -144,13 +144,13 @@ impl BindingActor {
                 if missing {
                     metrics::counter!("tandem_node_bindings_missing_total").increment(1);
                 }
-                self.core.submit(Command::Unbound(Unbound { binding: self.id, epoch: self.epoch, missing }));
+                self.core.submit(Command::Unbound(Unbound { binding: self.id, epoch: self.epoch(), missing }));
             }
             Action::NoteUnbindFailed(error) => {
                 tracing::warn!(binding = self.id, interface = self.interface, %error, "unbind failed");
                 let error = cut(error);
                 self.note_error(error.clone());
-                self.core.submit(Command::UnbindFailed(UnbindFailed { binding: self.id, epoch: self.epoch, error }));
+                self.core.submit(Command::UnbindFailed(UnbindFailed { binding: self.id, epoch: self.epoch(), error }));
             }
             Action::NoteError(error) => {
                 tracing::warn!(binding = self.id, interface = self.interface, %error, "bind failed");
@@ -188,7 +188,7 @@ impl BindingActor {
             .and_then(|secs| secs.parse::<u64>().ok())
             .filter(|secs| *secs > 0);
         let expires_at = lifetime.map(|secs| self.core.clock.now().wall + secs * 1_000);
-        Command::Bound(Bound { binding: self.id, epoch: self.epoch, handle, x, expires_at, raw })
+        Command::Bound(Bound { binding: self.id, epoch: self.epoch(), handle, x, expires_at, raw })
     }
 
     fn tell_failed(&self, failure: AttemptFailure) {
@@ -200,6 +200,11 @@ impl BindingActor {
             // One message per binding, so the unbounded way is bounded by the calls.
             call.do_send(message(*attempt));
         }
+    }
+
+    /// The node's present tenure: what a binding has to say stays true when the one it began under is over.
+    fn epoch(&self) -> u32 {
+        self.core.epoch().unwrap_or(self.epoch)
     }
 
     fn note_error(&self, text: String) {

@@ -93,6 +93,7 @@ enum Phase {
     Held { handle: Handle },
     Recovering { asked: usize },
     Releasing { handle: Handle, tries: u32 },
+    Refused,
     Farewell,
     Over,
 }
@@ -109,6 +110,8 @@ pub struct Machine {
 
 /// When the platform is asked again after it said that it holds nothing: a slow bind may still arrive.
 const QUERY_AGAIN_MS: [Millis; 3] = [1_000, 3_000, 8_000];
+/// A refused binding waits so long for its call to ask for another attempt.
+const REFUSED_MS: Millis = 5_000;
 /// Pauses between failed unbinds: doubled from the first to the last.
 const RETRY_MIN_MS: Millis = 1_000;
 const RETRY_MAX_MS: Millis = 300_000;
@@ -154,7 +157,7 @@ impl Machine {
             (Phase::Over, _) => Vec::new(),
 
             (Phase::Asking, Event::BindDone(BindOutcome::Bound { handle, x, raw })) => self.bound(handle, x, raw, now),
-            (Phase::Asking, Event::BindDone(BindOutcome::Failed(failure))) => self.bind_failed(failure),
+            (Phase::Asking, Event::BindDone(BindOutcome::Failed(failure))) => self.bind_failed(failure, now),
             (Phase::Booking { x, handle }, Event::Booked(true)) => {
                 self.x = x.clone();
                 let mut actions = vec![Action::TellBound { x: Some(x) }];
@@ -210,6 +213,9 @@ impl Machine {
                 vec![Action::Query]
             }
 
+            (Phase::Refused, Event::Release | Event::Timer) => self.gone(false),
+            (Phase::Refused, Event::Forced) => vec![Action::Finish],
+
             (Phase::Farewell, Event::QueryDone(QueryOutcome::Found(held))) => match held.into_iter().next() {
                 Some(held) => {
                     self.phase = Phase::Farewell;
@@ -264,7 +270,7 @@ impl Machine {
         self.arm_release(now)
     }
 
-    fn bind_failed(&mut self, failure: Failure) -> Vec<Action> {
+    fn bind_failed(&mut self, failure: Failure, now: Now) -> Vec<Action> {
         let code = failure.code.clone();
         let mut actions = vec![Action::NoteError(failure.to_string())];
         if failure.class == Class::Unknown {
@@ -277,8 +283,14 @@ impl Machine {
             Service::Platform => AttemptFailure::PlatformRefused { code },
         };
         actions.push(Action::TellFailed(told));
-        // Surely not applied. Said here as well as by the call, for the call may be over by now.
-        actions.extend(self.gone(false));
+        if self.release_wanted {
+            actions.extend(self.gone(false));
+        } else {
+            // The call asks for another attempt now, and by that the state learns which number was refused. Only when
+            // the call is gone by then has the row to be dropped from here; a second time does no harm.
+            self.phase = Phase::Refused;
+            actions.push(Action::Arm(now.mono + REFUSED_MS));
+        }
         actions
     }
 
@@ -364,6 +376,14 @@ mod tests {
         assert_eq!(machine.on(Event::Release, NOW), []);
         let actions = machine.on(bound("170"), NOW);
         assert_eq!(actions.last(), Some(&Action::Unbind(handle())));
+    }
+
+    #[test]
+    fn a_refused_binding_drops_its_row_once_the_call_had_its_say() {
+        let mut machine = asked();
+        let actions = machine.on(Event::BindDone(BindOutcome::Failed(failed(Class::XConflict))), NOW);
+        assert_eq!(actions.last(), Some(&Action::Arm(NOW.mono + REFUSED_MS)));
+        assert_eq!(machine.on(Event::Release, NOW), [Action::NoteUnbound { missing: false }, Action::Finish]);
     }
 
     #[test]
