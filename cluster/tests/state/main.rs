@@ -4,7 +4,7 @@ mod admission;
 mod bindings;
 mod claims;
 mod edits;
-//mod histories;
+mod histories;
 mod money;
 mod numbers;
 mod records;
