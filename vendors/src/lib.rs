@@ -23,6 +23,9 @@ pub mod outcome;
 pub mod sim;
 pub mod timestamp;
 
+#[cfg(test)]
+mod damage;
+
 pub use client::{Client, InterfaceError};
 pub use interface::{Finding, Interface, Severity, Vendor};
 pub use outcome::{

@@ -196,13 +196,13 @@ impl Class {
     /// Whether another X of the same interface is worth a try, or only another gateway.
     pub fn other_x(self) -> Service {
         match self {
-            Class::XConflict | Class::XUnusable | Class::AlreadyBound | Class::Permanent => {
-                Service::Number
-            }
+            Class::XConflict | Class::XUnusable | Class::AlreadyBound => Service::Number,
             Class::PoolExhausted
             | Class::Throttled
             | Class::Unknown
             | Class::NotSent
+            // What it disliked is most likely B, which another X does not change.
+            | Class::Permanent
             | Class::Config
             | Class::VendorDown => Service::Platform,
         }

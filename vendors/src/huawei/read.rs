@@ -166,3 +166,73 @@ fn text<'a>(value: &'a Value, field: &str) -> Option<Cow<'a, str>> {
 fn handle(id: &str) -> Handle {
     BTreeMap::from([(SUBSCRIPTION_ID.to_owned(), id.to_owned())])
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::damage::damaged;
+
+    fn asked() -> Bind {
+        Bind {
+            a: "02100000000".into(),
+            x: "17000000000".into(),
+            b: "13900000001".into(),
+            own_id: String::new(),
+        }
+    }
+
+    fn response(status: u16, body: &[u8]) -> Response {
+        Response {
+            status,
+            body: Bytes::copy_from_slice(body),
+        }
+    }
+
+    #[test]
+    fn damaged_answers_are_read_without_panic_and_bounded() {
+        let bound: &[u8] = b"{\"resultcode\":\"0\",\"resultdesc\":\"Success\",\"subscriptionId\":\"s-1\",\"relationNum\":\"+8617000000000\"}";
+        let list: &[u8] = b"{\"resultcode\":0,\"totalCount\":\"1\",\"relationNumList\":[{\"subscriptionId\":1,\"callerNum\":\"+862100000000\"}]}";
+        let refusal: &[u8] = b"{\"resultcode\":\"1012007\",\"resultdesc\":\"gone\"}";
+        damaged(&[bound, list, refusal], 20_000, |body| {
+            for status in [200, 403, 500] {
+                let response = response(status, body);
+                if let (BindOutcome::Bound { handle, raw, x }, _) = read_bind(&response, &asked()) {
+                    assert_eq!(status, 200);
+                    assert!(!handle[SUBSCRIPTION_ID].is_empty());
+                    assert!(raw.len() <= crate::outcome::RAW_MAX && !x.is_empty());
+                }
+                let _ = read_unbind(&response);
+                if let (QueryOutcome::Found(held), _) = read_query(&response, &asked()) {
+                    assert!(!held.is_empty());
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn gone_is_success_for_unbind_and_none_for_query_but_no_bind() {
+        for code in ["1012007", "1016001"] {
+            let body = format!("{{\"resultcode\":\"{code}\"}}");
+            let response = response(404, body.as_bytes());
+            assert_eq!(read_unbind(&response).0, UnbindOutcome::AlreadyGone);
+            assert_eq!(read_query(&response, &asked()).0, QueryOutcome::None);
+            let BindOutcome::Failed(failure) = read_bind(&response, &asked()).0 else {
+                panic!("bound");
+            };
+            assert_eq!(failure.class, Class::XUnusable);
+        }
+    }
+
+    #[test]
+    fn a_status_other_than_200_is_never_success() {
+        for status in [201, 204, 302, 403, 500] {
+            let body = b"{\"resultcode\":\"0\",\"subscriptionId\":\"s\"}";
+            let UnbindOutcome::Failed(failure) = read_unbind(&response(status, body)).0 else {
+                panic!("released at {status}");
+            };
+            assert_eq!(failure.class, Class::Unknown);
+        }
+    }
+}

@@ -308,3 +308,30 @@ fn wrong_paths_methods_and_modes_are_told_apart() {
         assert_eq!(answer.entries.len(), 1);
     }
 }
+
+#[test]
+fn damaged_requests_are_answered_without_panic() {
+    let mut huawei = huawei();
+    let body = bind_body(A, X, B).to_string();
+    let query = "relationNum=%2B8617000000000&callerNum=%2B862100000000&pageSize=10";
+    let samples = [body.as_bytes(), query.as_bytes()];
+    crate::damage::damaged(&samples, 10_000, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        for method in ["POST", "DELETE", "PUT", "GET"] {
+            let call = Call {
+                method,
+                path: AXB_PATH,
+                query: &text,
+                headers: &[
+                    ("content-type", "application/json;charset=UTF-8"),
+                    ("authorization", &text),
+                    ("x-aksk", &text),
+                ],
+                body: bytes,
+                peer: IpAddr::from([127, 0, 0, 1]),
+            };
+            let _ = huawei.admit(&call, NOW_MS);
+            assert!(!huawei.serve(&call, NOW_MS).entries.is_empty());
+        }
+    });
+}
