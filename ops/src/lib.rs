@@ -10,6 +10,8 @@
 pub mod api;
 pub mod cli;
 pub mod dto;
+#[cfg(test)]
+mod fake;
 pub mod log;
 pub mod metrics;
 mod rows;

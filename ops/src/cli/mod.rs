@@ -151,3 +151,6 @@ pub fn complain(text: &str) {
     // Nobody is left to tell when standard error is closed.
     let _ = writeln!(io::stderr(), "{head} {text}");
 }
+
+#[cfg(test)]
+mod tests;

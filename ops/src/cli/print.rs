@@ -267,7 +267,7 @@ mod tests {
     fn every_form_holds_the_rows() {
         assert_eq!(
             printed(Output::Table, &[], two_rows),
-            "NAME     RAFT.TERM\nhz-1     3\nx,·[2J   12\n"
+            "NAME    RAFT.TERM\nhz-1    3\nx,·[2J  12\n"
         );
         assert_eq!(printed(Output::Table, &["urls"], two_rows), "URLS\na,b\n\n");
         assert_eq!(
@@ -287,7 +287,7 @@ mod tests {
         let none = |printer: &mut Printer<&mut Vec<u8>>| {
             printer.rows(&["name", "type"], &[]).expect("memory")
         };
-        assert_eq!(printed(Output::Table, &[], none), "NAME   TYPE\n");
+        assert_eq!(printed(Output::Table, &[], none), "NAME  TYPE\n");
         assert_eq!(printed(Output::Json, &[], none), "[]\n");
         assert_eq!(printed(Output::Jsonl, &[], none), "");
     }
@@ -301,7 +301,7 @@ mod tests {
         };
         assert_eq!(
             printed(Output::Table, &[], one),
-            "leader   dev-1\nterm     4\n"
+            "leader  dev-1\nterm    4\n"
         );
         assert_eq!(printed(Output::Csv, &[], one), "leader,term\ndev-1,4\n");
         assert_eq!(

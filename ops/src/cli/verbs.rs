@@ -691,13 +691,12 @@ async fn seed<W: Write>(
     file: &Path,
 ) -> Result<Exit, CliError> {
     let text = read(file)?;
-    let mistakes = crate::seed::check(&text);
-    if let Some((last, before)) = mistakes.split_last() {
-        let line = |mistake: &crate::seed::Mistake| format!("{}:{mistake}", file.display());
-        for mistake in before {
-            complain(&line(mistake));
-        }
-        return Err(CliError::new(Exit::Usage, line(last)));
+    if let Err(mistakes) = crate::seed::parse(&text) {
+        let lines: Vec<String> = mistakes
+            .iter()
+            .map(|mistake| format!("{}:{mistake}", file.display()))
+            .collect();
+        return Err(CliError::new(Exit::Usage, lines.join("\n")));
     }
     let report = client
         .json(Request::new(Method::POST, ["seed"]).toml(text))

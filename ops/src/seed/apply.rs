@@ -1,12 +1,14 @@
 //! Bringing a seed file into the cluster.
 
 use super::Seed;
-use crate::dto::{self, Dto};
+use crate::dto::{self, Dto, Names};
 use crate::rows::{self, StateNames};
 use crate::switch::Switch;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use tandem_cluster::command::{Command, Put, Reply};
+use tandem_cluster::entity::{Id, Table};
 use utoipa::ToSchema;
 
 /// Proposals under way at a time; the cluster puts those of one moment into one log entry.
@@ -27,9 +29,19 @@ pub struct Report {
     pub failed: Vec<String>,
 }
 
-/// Makes the cluster hold the rows of a file. Doing it again changes nothing; a row that fails does not stop the
-/// others, except those that refer to it.
+/// Makes the cluster hold the rows of a file. Doing it again changes nothing.
+///
+/// Fields and references of all rows are checked against file and cluster first; while one is wrong nothing is
+/// changed. What only the cluster can refuse comes later: such a row does not stop the others, except those that refer
+/// to it.
 pub async fn apply(switch: &dyn Switch, actor: &str, seed: &Seed) -> Report {
+    let faults = faults(switch, seed);
+    if !faults.is_empty() {
+        return Report {
+            failed: faults,
+            ..Report::default()
+        };
+    }
     let mut report = Report::default();
     let mut failed = 0;
     for table in dto::TABLES {
@@ -84,6 +96,47 @@ pub async fn apply(switch: &dyn Switch, actor: &str, seed: &Seed) -> Report {
             .push(format!("and {} more", failed - TOLD_MAX));
     }
     report
+}
+
+/// What is wrong with the rows as they stand, before any of them is proposed.
+fn faults(switch: &dyn Switch, seed: &Seed) -> Vec<String> {
+    let state = switch.state();
+    let names = Both {
+        state: StateNames(&state),
+        file: seed
+            .rows
+            .iter()
+            .map(|row| (row.table(), row.key()))
+            .collect(),
+    };
+    let wrong = seed.rows.iter().filter_map(|row| {
+        let old = state
+            .find(row.table(), &row.key())
+            .and_then(|id| state.row(row.table(), id));
+        let fault = row
+            .entity(&names, old.as_ref().map(|old| &old.entity))
+            .err()?;
+        Some(format!("{row}: {fault}"))
+    });
+    wrong.take(TOLD_MAX).collect()
+}
+
+/// Names of the cluster and of the file.
+struct Both<'s> {
+    state: StateNames<'s>,
+    file: BTreeSet<(Table, String)>,
+}
+
+impl Names for Both<'_> {
+    fn name(&self, table: Table, id: Id) -> Option<String> {
+        self.state.name(table, id)
+    }
+
+    fn find(&self, table: Table, name: &str) -> Option<Id> {
+        // The id of a row that is yet to be made does not matter here.
+        let coming = || self.file.contains(&(table, name.to_owned())).then_some(0);
+        self.state.find(table, name).or_else(coming)
+    }
 }
 
 enum Done {

@@ -216,23 +216,28 @@ fn rows_of(table: Table, text: &str, item: Spanned<DeValue<'_>>) -> Result<Vec<P
         Table::FeeRates => entry(item).map(|row| vec![Dto::FeeRate(row)]),
     };
     let rows = rows.map_err(|error| {
+        let what = match error.message().split_once(", expected ") {
+            // Naming every field there is does not help to find the wrong one.
+            Some((what, _)) if what.starts_with("unknown field") => what,
+            _ => error.message(),
+        };
         let at = error.span().map(|span| span.start);
-        let culprit = keys.iter().find(|(key, range)| {
-            at.is_some_and(|at| range.contains(&at))
-                || error.message().contains(&format!("`{key}`"))
-        });
+        let told = |key: &str| what.contains(&format!("`{key}`"));
+        let culprit = keys
+            .iter()
+            .find(|(_, range)| at.is_some_and(|at| range.contains(&at)))
+            .or_else(|| keys.iter().find(|(key, _)| told(key)));
         match culprit {
             Some((key, range)) => {
                 let at = at.filter(|at| range.contains(at)).unwrap_or(range.start);
-                let told = error.message().contains(&format!("`{key}`"));
-                let head = if told {
+                let head = if told(key) {
                     String::new()
                 } else {
                     format!("`{key}`: ")
                 };
-                mistake(text, at, &format!("{head}{}", error.message()))
+                mistake(text, at, &format!("{head}{what}"))
             }
-            None => mistake(text, at.unwrap_or(span.start), error.message()),
+            None => mistake(text, at.unwrap_or(span.start), what),
         }
     })?;
     // The one who reads wants the line of the entry's head, whose span may begin anywhere in it.

@@ -1,0 +1,353 @@
+//! Commands as typed, against a running API.
+
+use super::*;
+use crate::api::{Access, Api, Config, Token};
+use crate::fake::Fake;
+use crate::seed;
+use crate::switch::Switch;
+use clap::{CommandFactory, Parser};
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+#[derive(Debug, Parser)]
+#[command(name = "tandem")]
+struct Line {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: ClientCommand,
+}
+
+struct World {
+    fake: Arc<Fake>,
+    api: Api,
+}
+
+impl World {
+    async fn new() -> World {
+        let fake = Fake::new().await;
+        let sample = seed::parse(&seed::sample(15_000)).expect("the sample is right");
+        assert_eq!(
+            seed::apply(&*fake, "test", &sample).await.failed,
+            Vec::<String>::new()
+        );
+        let config = Config {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            tokens: vec![Token::new("root", Access::Admin, "secret-1")],
+            workers: 1,
+        };
+        let metrics = crate::metrics::install().expect("a recorder");
+        let api = crate::api::start(config, fake.clone(), metrics).expect("a free port");
+        World { fake, api }
+    }
+
+    /// What a command prints and how it ends.
+    async fn run(&self, line: &str) -> (String, Result<Exit, CliError>) {
+        let server = format!("http://{}", self.api.address());
+        let words = ["tandem", "--server", &server, "--token", "secret-1"];
+        run(words
+            .into_iter()
+            .map(str::to_owned)
+            .chain(line.split(' ').map(str::to_owned)))
+        .await
+    }
+
+    async fn prints(&self, line: &str) -> String {
+        let (text, done) = self.run(line).await;
+        assert_eq!(done, Ok(Exit::Ok), "{line}");
+        text
+    }
+
+    async fn fails(&self, line: &str) -> (Exit, String) {
+        match self.run(line).await {
+            (_, Err(error)) => (error.exit, error.text),
+            (text, Ok(exit)) => (exit, text),
+        }
+    }
+}
+
+async fn run(words: impl IntoIterator<Item = String>) -> (String, Result<Exit, CliError>) {
+    let Line { globals, command } = Line::try_parse_from(words).expect("a command");
+    let mut out = Vec::new();
+    let client = Client::new(&globals).expect("a client");
+    let mut printer = Printer::new(&mut out, globals.output, &globals.columns);
+    let mut done = verbs::carry_out(&command, &client, &mut printer).await;
+    if done.is_ok() {
+        done = printer.finish().and(done);
+    }
+    drop(printer);
+    (String::from_utf8(out).expect("text"), done)
+}
+
+#[test]
+fn the_command_line_holds_together() {
+    Line::command().debug_assert();
+}
+
+#[test]
+fn commands_of_the_outside_are_read() {
+    for line in [
+        "cluster status",
+        "cluster drain dev-1",
+        "cluster transfer-leader",
+        "device list -o json",
+        "device sync dev-2",
+        "device label dev-2 room-b",
+        "interface list type=huawei",
+        "x add interface=hz number=170",
+        "a-group remove ga gb",
+        "a set ga/021 line_limit=2 --version 3",
+        "mapping-gateway show customer",
+        "routing-gateway list --watch",
+        "account pay c1 -0.5 --memo correction",
+        "rate list group=landing --limit 10",
+        "binding force-unbind 1 2 3",
+        "call hangup 4294967297",
+        "cdr export --since 2025-11-21 --until 2025-11-22 -o csv",
+        "axb-cdr query --x 17000000000 --newest-first",
+        "report axb --since 2025-11-01 --until 2025-12-01 --period month",
+        "audit list actor=root",
+        "seed apply sample.toml",
+        "status dev-3",
+    ] {
+        let words = std::iter::once("tandem").chain(line.split(' '));
+        assert!(Line::try_parse_from(words).is_ok(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn rows_are_edited_from_the_line() {
+    let world = World::new().await;
+    world.prints("a-group add name=gb memo=second").await;
+    world
+        .prints("a add group=gb number=0219 line_limit=2")
+        .await;
+    assert_eq!(
+        world
+            .prints("a list group=gb --columns number,line_limit,concurrency")
+            .await,
+        "NUMBER  LINE_LIMIT  CONCURRENCY\n0219    2           0\n"
+    );
+    world.prints("a set gb/0219 line_limit=3").await;
+    let shown: Value =
+        serde_json::from_str(&world.prints("a show gb/0219 -o json").await).expect("JSON");
+    assert_eq!(
+        (&shown["line_limit"], &shown["version"]),
+        (&Value::from(3), &Value::from(2))
+    );
+    let stale = world.fails("a set gb/0219 line_limit=4 --version 1").await;
+    let said = "A number `gb/0219` has been changed, its version is 2 now";
+    assert_eq!(stale, (Exit::Refused, said.to_owned()));
+    assert_eq!(
+        world
+            .prints("x list -o csv --columns number")
+            .await
+            .lines()
+            .count(),
+        101
+    );
+    assert_eq!(
+        world
+            .prints("x list -o jsonl --limit 7")
+            .await
+            .lines()
+            .count(),
+        7
+    );
+    assert_eq!(
+        world
+            .prints("account list type=settlement -o csv --columns account,money")
+            .await,
+        "account,money\nlanding,1000000\naxb,1000000\n"
+    );
+    let paid: Value =
+        serde_json::from_str(&world.prints("account pay c1 -0.5 -o jsonl").await).expect("JSON");
+    assert_eq!(paid["balance"], "999999.5");
+    world
+        .prints("rate add group=customers prefix=00 fee=1.5 period=60")
+        .await;
+    assert!(
+        world
+            .prints("rate show customers/")
+            .await
+            .contains("any callee")
+    );
+}
+
+#[tokio::test]
+async fn exit_codes_tell_what_happened() {
+    let world = World::new().await;
+    for (line, exit, said) in [
+        ("interface show hz-9", Exit::NotFound, "no interface `hz-9`"),
+        (
+            "interface remove huawei-sim",
+            Exit::Refused,
+            "interface `huawei-sim` is used by",
+        ),
+        (
+            "x add interface=hz-9 number=1",
+            Exit::Refused,
+            "`interface`: no interface `hz-9`",
+        ),
+        (
+            "x add colour=red",
+            Exit::Usage,
+            "X number has no field `colour`",
+        ),
+        (
+            "x list colour=red",
+            Exit::Usage,
+            "no field `colour` to filter by",
+        ),
+        (
+            "cdr export -o table",
+            Exit::Usage,
+            "an export is jsonl or csv",
+        ),
+        ("seed apply /nowhere.toml", Exit::Usage, "`/nowhere.toml`: "),
+        (
+            "device info dev-2",
+            Exit::Unavailable,
+            "device `dev-2` does not answer",
+        ),
+        (
+            "cluster transfer-leader dev-2",
+            Exit::Refused,
+            "device `dev-1`: raft node 2 is behind",
+        ),
+        ("binding unbind 77", Exit::NotFound, "no binding `77`"),
+    ] {
+        let (got, text) = world.fails(line).await;
+        assert_eq!(
+            (got, text.starts_with(said)),
+            (exit, true),
+            "{line}: {text}"
+        );
+    }
+    world.prints("a-group add name=gb").await;
+    assert_eq!(
+        world.fails("a-group remove gb gc").await,
+        (Exit::Partly, "no A group `gc`".to_owned())
+    );
+    assert_eq!(world.run("cluster snapshot").await.1, Ok(Exit::Partly));
+    world.fake.no_quorum.store(true, Ordering::Relaxed);
+    assert_eq!(
+        world.fails("a-group add name=gd").await.0,
+        Exit::Unavailable
+    );
+}
+
+#[tokio::test]
+async fn the_next_server_is_asked_when_one_does_not_answer() {
+    let world = World::new().await;
+    let dead = std::net::TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("its address");
+    let words = |servers: String, token: &str| {
+        [
+            "tandem", "--server", &servers, "--token", token, "status", "-o", "jsonl",
+        ]
+        .map(str::to_owned)
+    };
+    let both = format!("{dead},{}", world.api.address());
+    let (text, done) = run(words(both, "secret-1")).await;
+    assert_eq!(
+        (done, text.contains("\"name\":\"dev-1\"")),
+        (Ok(Exit::Ok), true),
+        "{text}"
+    );
+    let (_, done) = run(words(dead.to_string(), "secret-1")).await;
+    let error = done.expect_err("nobody answers");
+    assert_eq!(
+        (error.exit, error.text.contains(&dead.to_string())),
+        (Exit::Unavailable, true),
+        "{}",
+        error.text
+    );
+    let (_, done) = run(words(world.api.address().to_string(), "wrong")).await;
+    assert_eq!(
+        done,
+        Err(CliError::new(
+            Exit::Unauthorised,
+            "the token is not known here"
+        ))
+    );
+}
+
+#[tokio::test]
+async fn what_runs_is_shown_and_exported() {
+    let world = World::new().await;
+    let call = world.fake.call(1, "13812341234");
+    world.fake.records(1_500).await;
+    let calls = world.prints("call list").await;
+    assert!(
+        calls.contains("13812341234") && calls.contains(&call.to_string()),
+        "{calls}"
+    );
+    assert!(
+        world
+            .prints("binding list -o csv")
+            .await
+            .contains("huawei-sim")
+    );
+    world.prints(&format!("call hangup {call}")).await;
+    assert_eq!(world.fake.hung_up.lock().expect("free").len(), 1);
+    assert_eq!(world.prints("axb-cdr export").await.lines().count(), 1_500);
+    assert_eq!(
+        world.prints("cdr export -o csv").await.lines().count(),
+        1_501
+    );
+    assert_eq!(
+        world
+            .prints("cdr query --limit 1200 -o jsonl")
+            .await
+            .lines()
+            .count(),
+        1_200
+    );
+    let cluster = world.prints("cluster status").await;
+    assert!(
+        cluster.starts_with("leader dev-1, term 4\nNAME"),
+        "{cluster}"
+    );
+    assert!(
+        world
+            .prints("device sync dev-1")
+            .await
+            .contains("a-numbers")
+    );
+    assert!(
+        world
+            .prints("audit list action=add --limit 1")
+            .await
+            .contains("fee-rates/customers/")
+    );
+}
+
+#[tokio::test]
+async fn a_seed_file_with_mistakes_is_not_sent() {
+    let world = World::new().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("seed.toml");
+    std::fs::write(&path, "[[a_groups]]\nname = 'gz'\ncolour = 1\n").expect("written");
+    let before = world.fake.state().hash();
+    let (exit, text) = world.fails(&format!("seed apply {}", path.display())).await;
+    assert_eq!(
+        (exit, text),
+        (
+            Exit::Usage,
+            format!("{}:3:1: unknown field `colour`", path.display())
+        )
+    );
+    assert_eq!(world.fake.state().hash(), before);
+    std::fs::write(&path, "[[a_groups]]\nname = 'gz'\n").expect("written");
+    let shown = world
+        .prints(&format!("seed apply {} -o jsonl", path.display()))
+        .await;
+    assert_eq!(
+        shown,
+        "{\"changed\":0,\"equal\":0,\"failed\":[],\"made\":1}\n"
+    );
+}

@@ -1,0 +1,229 @@
+//! A process in memory, for tests: a real state that applies what is proposed at once, a real store of records.
+
+use crate::switch::{
+    Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable,
+    answer,
+};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tandem_billing::Store;
+use tandem_billing::usage::{self, Usage};
+use tandem_cluster::command::{CallId, Claim, Command, Reply, Reserve};
+use tandem_cluster::entity::Millis;
+use tandem_cluster::state::State;
+use tandem_cluster::state::testing::PerPeriod;
+
+/// 2025-11-21T22:00:00Z.
+pub const NOW: Millis = 1_763_762_400_000;
+
+/// A lone node, `dev-1`, that leads a cluster whose other node, `dev-2`, is down.
+pub struct Fake {
+    state: Mutex<Arc<State>>,
+    entries: AtomicU64,
+    store: Arc<Store>,
+    /// Calls that were told to end.
+    pub hung_up: Mutex<Vec<CallId>>,
+    /// Proposals find no quorum.
+    pub no_quorum: AtomicBool,
+    _dir: tempfile::TempDir,
+}
+
+impl Fake {
+    /// With both devices claimed and nothing configured.
+    pub async fn new() -> Arc<Fake> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(Store::open(dir.path()).await.expect("a store"));
+        let fake = Arc::new(Fake {
+            state: Mutex::default(),
+            entries: AtomicU64::new(0),
+            store,
+            hung_up: Mutex::default(),
+            no_quorum: AtomicBool::new(false),
+            _dir: dir,
+        });
+        for (node, name) in [(1, "dev-1"), (2, "dev-2")] {
+            let claim = Claim {
+                access_name: name.into(),
+                node,
+                boot: node,
+                address: format!("127.0.0.1:15{node}80"),
+                version: "0.1.0".into(),
+                lease_ms: 3_000,
+            };
+            assert!(matches!(
+                fake.apply(Command::Claim(claim)),
+                Reply::Claimed { .. }
+            ));
+        }
+        fake
+    }
+
+    /// Applies a command now.
+    pub fn apply(&self, command: Command) -> Reply {
+        let entry = self.entries.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut state = self.state.lock().expect("no test panics with it");
+        let mut next = State::clone(&state);
+        let (reply, _) = next.apply(NOW, entry, &command, &PerPeriod);
+        next.check().expect("the state holds its invariants");
+        *state = Arc::new(next);
+        reply
+    }
+
+    /// Admits a call of the sample configuration, of `dev-1`.
+    pub fn call(&self, count: u32, callee: &str) -> CallId {
+        let state = self.state();
+        let call = CallId::new(
+            state
+                .device("dev-1")
+                .and_then(|device| device.epoch)
+                .expect("claimed"),
+            count,
+        );
+        let source: SocketAddr = "127.0.0.1:5060".parse().expect("an address");
+        let gateway = state
+            .mapping_gateway_for(source.ip())
+            .expect("the sample is loaded")
+            .id;
+        let reply = self.apply(Command::Reserve(Reserve {
+            call,
+            gateway,
+            caller_access: "057112345678".into(),
+            caller: "057112345678".into(),
+            callee_access: callee.into(),
+            callee: callee.into(),
+            started_at: NOW,
+            remote: source,
+            sip_call_id: format!("call-{count}@customer"),
+        }));
+        assert!(matches!(reply, Reply::Reserved(_)), "{reply:?}");
+        call
+    }
+
+    /// Stores the records of `count` ended AXB calls, one a second from [`NOW`] on.
+    pub async fn records(&self, count: u64) {
+        let row = |number: u64| {
+            let started_ms = NOW + number * 1_000;
+            let usage = Usage {
+                call: number,
+                flow_no: number,
+                node: "dev-1".into(),
+                callee: "13812341234".into(),
+                caller: "057112345678".into(),
+                caller_gateway: "customer".into(),
+                callee_gateway: "platform".into(),
+                started_ms,
+                ended_ms: started_ms,
+                axb: Some(usage::AxbUsage {
+                    a: "02100000001".into(),
+                    x: "17000000001".into(),
+                    ..Default::default()
+                }),
+                ..Usage::default()
+            };
+            (number, usage::close(&usage).record)
+        };
+        let rows: Vec<_> = (1..=count).map(row).collect();
+        self.store.append(&rows).await.expect("stored");
+    }
+}
+
+impl Switch for Fake {
+    fn name(&self) -> String {
+        "dev-1".into()
+    }
+
+    fn now(&self) -> Millis {
+        NOW
+    }
+
+    fn state(&self) -> Arc<State> {
+        self.state.lock().expect("no test panics with it").clone()
+    }
+
+    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Reply, Unavailable>> {
+        async move {
+            if self.no_quorum.load(Ordering::Relaxed) {
+                return Err(Unavailable("no quorum".into()));
+            }
+            Ok(self.apply(command))
+        }
+        .boxed()
+    }
+
+    fn raft(&self) -> RaftStatus {
+        RaftStatus {
+            node: 1,
+            leader: Some(1),
+            term: 4,
+            role: Role::Leader,
+            applied: self.entries.load(Ordering::Relaxed),
+            voters: vec![1, 2],
+        }
+    }
+
+    fn local(&self) -> NodeStatus {
+        let (state, raft) = (self.state(), self.raft());
+        let counts = state.counts();
+        let fault = self
+            .no_quorum
+            .load(Ordering::Relaxed)
+            .then(|| "no leader for 3 s".to_owned());
+        NodeStatus {
+            calls: counts.calls,
+            bindings: counts.bindings,
+            reserved: counts.reserved_money,
+            applied: raft.applied,
+            state_hash: state.hash(),
+            name: self.name(),
+            node: 1,
+            version: "0.1.0".into(),
+            checks: vec![
+                Check {
+                    name: "claim".into(),
+                    fault: None,
+                },
+                Check {
+                    name: "quorum".into(),
+                    fault,
+                },
+            ],
+            raft,
+            ..NodeStatus::default()
+        }
+    }
+
+    fn store(&self) -> Arc<Store> {
+        self.store.clone()
+    }
+
+    fn hang_up(&self, call: CallId) -> bool {
+        self.hung_up
+            .lock()
+            .expect("no test panics with it")
+            .push(call);
+        true
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<u64, Failed>> {
+        async { Ok(self.entries.load(Ordering::Relaxed)) }.boxed()
+    }
+
+    fn transfer_leader(&self, to: u64) -> BoxFuture<'_, Result<(), Failed>> {
+        async move { Err(Failed(format!("raft node {to} is behind"))) }.boxed()
+    }
+
+    fn ask(&self, node: &str, query: Query) -> BoxFuture<'_, Result<Answer, AskError>> {
+        let node = node.to_owned();
+        async move {
+            match node.as_str() {
+                "dev-1" => Ok(answer(self, query).await),
+                "dev-2" => Err(AskError::Silent(node)),
+                _ => Err(AskError::Unknown(node)),
+            }
+        }
+        .boxed()
+    }
+}
