@@ -29,6 +29,9 @@ struct World {
     ends: [Endpoint; 2],
     lives: [BTreeMap<LegId, Life>; 2],
     wire: BTreeMap<(Millis, u64), (usize, Flow, Bytes)>,
+    /// What obliging nodes will command.
+    chores: BTreeMap<(Millis, u64), (usize, LegId, Command)>,
+    obliging: bool,
     faults: Faults,
     stream: bool,
     dice: u64,
@@ -47,6 +50,8 @@ impl World {
             ],
             lives: Default::default(),
             wire: BTreeMap::new(),
+            chores: BTreeMap::new(),
+            obliging: false,
             faults,
             stream,
             dice: seed | 1,
@@ -73,10 +78,32 @@ impl World {
         }
     }
 
+    /// What a node does that means well.
+    fn natural(&mut self, event: &LegEvent) -> Option<Command> {
+        let body = sdp();
+        Some(match event {
+            LegEvent::Invited(_) if self.roll(2) == 0 => Command::Progress { status: 183, body },
+            LegEvent::Invited(_) | LegEvent::Progress { .. } => Command::Answer { body },
+            LegEvent::Answered { .. } | LegEvent::Reanswered { .. } => Command::Ack { body },
+            LegEvent::Reoffered { .. } => Command::AcceptReoffer { body },
+            LegEvent::Info { id, .. } => Command::AnswerInfo {
+                id: *id,
+                status: 200,
+            },
+            _ => return None,
+        })
+    }
+
     fn drain(&mut self, side: usize) {
         while let Some(output) = self.ends[side].poll_output() {
             match output {
                 Output::Event { leg, event } => {
+                    if let Some(command) = self.natural(&event).filter(|_| self.obliging) {
+                        self.sequence += 1;
+                        let at = self.now + self.roll(700);
+                        let chore = (side, leg, command);
+                        self.chores.insert((at, self.sequence), chore);
+                    }
                     let life = self.lives[side].entry(leg).or_default();
                     life.after_end += u32::from(life.ended > 0);
                     match event {
@@ -122,7 +149,8 @@ impl World {
                 .filter_map(|side| self.ends[side].next_deadline())
                 .min();
             let arrival = self.wire.first_key_value().map(|((at, _), _)| *at);
-            let Some(at) = [timers, arrival]
+            let chore = self.chores.first_key_value().map(|((at, _), _)| *at);
+            let Some(at) = [timers, arrival, chore]
                 .into_iter()
                 .flatten()
                 .min()
@@ -139,6 +167,16 @@ impl World {
                 let (side, flow, bytes) = entry.remove();
                 let message = Message::parse(bytes, Framing::Stream).expect("shards speak SIP");
                 self.ends[side].receive(message, flow, self.now);
+                self.drain(side);
+            }
+            while let Some(entry) = self
+                .chores
+                .first_entry()
+                .filter(|entry| entry.key().0 <= self.now)
+            {
+                let (side, leg, command) = entry.remove();
+                // Whatever happened meanwhile, a command that does not fit is refused.
+                let _ = self.ends[side].command(leg, command, self.now);
                 self.drain(side);
             }
             for side in 0..2 {
@@ -242,9 +280,11 @@ proptest! {
         doubled in 0u32..40,
         delay_ms in 1u64..3_000,
         stream in prop::bool::weighted(0.2),
+        obliging in any::<bool>(),
         actions in prop::collection::vec((0u64..4_000, 0usize..2, 0u8..15, any::<u16>()), 1..60),
     ) {
         let mut world = World::new(seed, Faults { lost, doubled, delay_ms }, stream);
+        world.obliging = obliging;
         world.act(0, 0, 1);
         for (pause, side, action, pick) in actions {
             world.run_to(world.now + pause);
