@@ -75,7 +75,7 @@ impl Driver {
         self.address
     }
 
-    /// Stops within [`IDLE`] and closes the socket.
+    /// Stops within a quarter of a second and closes the socket.
     pub fn stop(mut self) {
         self.stopping.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take()
