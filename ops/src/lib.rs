@@ -12,6 +12,7 @@ pub mod cli;
 pub mod dto;
 #[cfg(test)]
 mod fake;
+mod gauges;
 pub mod log;
 pub mod metrics;
 mod rows;

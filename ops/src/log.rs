@@ -27,9 +27,9 @@ pub enum Format {
 }
 
 /// Sends log lines to standard error. `filter` is written as `info,tandem_cluster=debug`; the environment's
-/// `TANDEM_LOG` wins over it. Called once a process; a second call changes nothing.
+/// `RUST_LOG` wins over it. Called once a process; a second call changes nothing.
 pub fn init(format: Format, filter: &str) -> Result<(), ParseError> {
-    let filter = match std::env::var("TANDEM_LOG") {
+    let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(text)?,
         _ => EnvFilter::try_new(filter)?,
     };

@@ -37,6 +37,11 @@ pub trait Switch: Send + Sync + 'static {
     /// This node's counters, as `GET /api/v1/status` shows them.
     fn local(&self) -> NodeStatus;
 
+    /// What `/readyz` asks of this node. Probes come often, so this should cost less than all of [`Switch::local`].
+    fn checks(&self) -> Vec<Check> {
+        self.local().checks
+    }
+
     /// This node's store of records.
     fn store(&self) -> Arc<tandem_billing::Store>;
 

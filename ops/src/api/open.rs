@@ -1,6 +1,7 @@
 //! What needs no token: probes, metrics, version and the console's page.
 
 use super::Shared;
+use crate::gauges;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
@@ -14,14 +15,14 @@ pub async fn livez() -> HttpResponse {
 
 /// 200 when the node can take new calls, else 503 and the first reason; `?verbose` lists every check.
 pub async fn readyz(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
-    let status = shared.switch.local();
+    let checks = shared.switch.checks();
     let mut text = String::new();
     let verbose = request
         .query_string()
         .split('&')
         .any(|part| part == "verbose" || part.starts_with("verbose="));
     // Writing to memory does not fail.
-    for check in &status.checks {
+    for check in &checks {
         let _ = match (&check.fault, verbose) {
             (None, true) => writeln!(text, "[+] {} ok", check.name),
             (Some(why), true) => writeln!(text, "[-] {}: {why}", check.name),
@@ -29,7 +30,7 @@ pub async fn readyz(request: HttpRequest, shared: web::Data<Shared>) -> HttpResp
             _ => Ok(()),
         };
     }
-    let ready = status.ready();
+    let ready = checks.iter().all(|check| check.fault.is_none());
     if verbose || ready {
         text.push_str(if ready { "ready\n" } else { "not ready\n" });
     }
@@ -44,13 +45,14 @@ pub async fn readyz(request: HttpRequest, shared: web::Data<Shared>) -> HttpResp
 }
 
 pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
+    let text = shared.metrics.render() + &gauges::text(&shared.switch.state());
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
-        .body(shared.metrics.render())
+        .body(text)
 }
 
-pub async fn version(shared: web::Data<Shared>) -> HttpResponse {
-    let version = shared.switch.local().version;
+pub async fn version() -> HttpResponse {
+    let version = env!("CARGO_PKG_VERSION");
     HttpResponse::Ok().json(json!({"name": "tandem", "version": version, "api": "v1"}))
 }
 

@@ -165,13 +165,36 @@ async fn probes_metrics_version_and_page_need_no_token() {
     }
     let (_, text) = world.send(Method::GET, "/metrics", "", None).await;
     assert!(text.contains("tandem_ops_api_requests_total"), "{text}");
-    assert_eq!(crate::metrics::faults(&text), Vec::<String>::new());
     world.fake.no_quorum.store(true, Ordering::Relaxed);
     let (status, body) = world.send(Method::GET, "/readyz", "", None).await;
     assert_eq!(
         (status, body.as_str()),
         (503, "quorum: no leader for 3 s\n")
     );
+}
+
+#[tokio::test]
+async fn metrics_show_what_the_state_holds() {
+    let world = World::sample().await;
+    world.fake.call(1, "13812341234");
+    let (_, text) = world.send(Method::GET, "/metrics", "", None).await;
+    for line in [
+        "tandem_state_calls{stage=\"setup\"} 1",
+        "tandem_state_bindings{state=\"binding\"} 1",
+        "tandem_state_pool_numbers{kind=\"x\",pool=\"huawei-sim\"} 100",
+        "tandem_state_pool_numbers_free{kind=\"x\",pool=\"huawei-sim\"} 100",
+        "tandem_state_pool_numbers_free{kind=\"a\",pool=\"ga\"} 199",
+        "tandem_state_gateway_calls{kind=\"mapping\",gateway=\"customer\"} 1",
+        "tandem_state_gateway_capacity{kind=\"routing\",gateway=\"plain\"} 100000",
+        "tandem_state_balance{type=\"settlement\"} 2000000",
+        "tandem_state_devices{held=\"yes\"} 2",
+    ] {
+        assert!(
+            text.lines().any(|written| written == line),
+            "{line}: {text}"
+        );
+    }
+    assert_eq!(crate::metrics::faults(&text), Vec::<String>::new());
 }
 
 #[tokio::test]
