@@ -88,6 +88,9 @@ impl<'a> CallerEntry<'a> {
     }
 }
 
+/// Rates of one group, by prefix.
+type RateGroup = OrdMap<Arc<str>, Arc<Row<FeeRate>>>;
+
 /// Everything derived.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Index {
@@ -100,7 +103,7 @@ pub(super) struct Index {
     pub(super) mapping_rules: OrdMap<Id, Arc<MappingRules>>,
     pub(super) routing_rules: OrdMap<Id, Arc<RoutingRules>>,
     pub(super) routes: OrdMap<Arc<str>, Arc<Vec<Id>>>,
-    pub(super) rates: OrdMap<Arc<str>, OrdMap<Arc<str>, Arc<Row<FeeRate>>>>,
+    pub(super) rates: OrdMap<Arc<str>, RateGroup>,
     pub(super) x_pools: OrdMap<Id, Arc<XPool>>,
     pub(super) a_pools: OrdMap<Id, Arc<APool>>,
     pub(super) x_use: OrdMap<Id, u32>,
@@ -539,6 +542,28 @@ impl Rest {
             until,
             a: Arc::from(a),
             x,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn prefixes_are_those_that_a_plain_search_finds(
+            keys in proptest::collection::btree_set("[012é]{0,5}", 0..30),
+            number in "[012é]{0,8}",
+        ) {
+            let map: OrdMap<Arc<str>, u8> = keys.iter().map(|key| (Arc::from(&**key), 0)).collect();
+            let mut expected: Vec<&str> =
+                keys.iter().map(String::as_str).filter(|key| number.starts_with(key)).collect();
+            expected.sort_by_key(|key| std::cmp::Reverse(key.len()));
+            let found: Vec<&str> = Index::prefixes(&map, &number).map(|(key, _)| key).collect();
+            prop_assert_eq!(&found, &expected);
+            prop_assert_eq!(Index::longest_prefix(&map, &number).map(|(key, _)| key), expected.first().copied());
         }
     }
 }

@@ -19,6 +19,9 @@ const X_THROWS: u32 = 16;
 /// X numbers that are listed at once instead of thrown for.
 const LIST_AT_ONCE: u32 = 8;
 
+/// A and X.
+pub(super) type Picked = (Arc<Row<ANumber>>, Arc<Row<XNumber>>);
+
 /// What a call wants of the pools.
 pub(super) struct Want<'a> {
     pub(super) group: Id,
@@ -107,11 +110,7 @@ struct Search<'a> {
 
 impl State {
     /// A pair for this call, or none.
-    pub(super) fn pick_pair<'a>(
-        &'a self,
-        want: &'a Want<'a>,
-        rng: &mut Rng,
-    ) -> Option<(Arc<Row<ANumber>>, Arc<Row<XNumber>>)> {
+    pub(super) fn pick_pair<'a>(&'a self, want: &'a Want<'a>, rng: &mut Rng) -> Option<Picked> {
         let free = &self.index.a_pools.get(&want.group)?.free;
         let pool = self.index.x_pools.get(&want.interface)?;
         if free.is_empty() || pool.free.is_empty() {
@@ -181,7 +180,7 @@ fn tiers<'a>(pool: &'a XPool, want: &Want<'a>, area: Option<&str>) -> Vec<Tier<'
         });
     }
     let open = Source {
-        ids: &*pool.open,
+        ids: &pool.open,
         rank: Rank::Other,
     };
     let single = |source| Tier {

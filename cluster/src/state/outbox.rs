@@ -65,3 +65,47 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Claim, Command};
+    use crate::state::testing::PerPeriod;
+
+    #[test]
+    fn a_dead_voter_holds_back_no_more_than_the_soft_bound() {
+        let mut state = State::new();
+        for node in [1, 2] {
+            let claim = Claim {
+                access_name: format!("n{node}"),
+                node,
+                boot: 1,
+                address: String::new(),
+                version: String::new(),
+                lease_ms: 3_000,
+            };
+            state.apply(1_000 * node, 1, &Command::Claim(claim), &PerPeriod);
+        }
+        state.set_voters(BTreeSet::from([1, 2, 3]));
+        let rows = OUTBOX_SOFT_MAX as u64;
+        state.content.outbox = (1..=rows)
+            .map(|number| (number, crate::state::Blob::default()))
+            .collect();
+        state.content.outbox_last = rows;
+        for node in [1, 2] {
+            state.stored(node, rows - 10);
+        }
+        assert_eq!(
+            state.outbox_len() as u64,
+            rows,
+            "node 3 has none and is waited for"
+        );
+        state.content.outbox_last += 1;
+        state
+            .content
+            .outbox
+            .insert(rows + 1, crate::state::Blob::default());
+        state.trim_outbox();
+        assert_eq!(state.outbox_len(), 11, "the living have the others");
+    }
+}

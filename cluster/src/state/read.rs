@@ -143,7 +143,7 @@ impl State {
         }
     }
 
-    /// X numbers of an interface: all, and those that could take one more binding from some caller.
+    /// X numbers of an interface: all, and those with room for one more binding.
     pub fn x_pool(&self, interface: Id) -> (u32, u32) {
         self.index
             .x_pools

@@ -294,7 +294,7 @@ impl History {
             self.w.try_put(None, x_number(self.rows.interface, "1799"));
             return;
         };
-        if two % 4 == 0 {
+        if two.is_multiple_of(4) {
             self.w.remove(Table::XNumbers, id);
             return;
         }

@@ -335,3 +335,28 @@ fn the_rare_fitting_number_is_drawn_uniformly_too() {
     // 4 degrees of freedom: 99.99 % lie below 23.5.
     assert!(chi_square(&seen, 5, 1_000) < 23.5, "{seen:?}");
 }
+
+#[test]
+fn the_rare_fitting_x_is_drawn_uniformly_too() {
+    // One A and 60 X numbers, of which all but three rest with it.
+    let (mut w, rows) = World::usual(1, 60);
+    w.change_interface(rows.interface, |i| i.pair_rest_ms = 3_600_000);
+    for n in 0..57 {
+        let (call, attempt) = w.reserved(rows.mapping, "1", &format!("138{n:08}"));
+        w.end(call);
+        w.unbound(attempt.lease.expect("AXB").binding, false);
+    }
+    let mut seen = BTreeMap::new();
+    for n in 0..900 {
+        let mut state = w.state.clone();
+        let ask = w.ask(rows.mapping, "1", "139");
+        let biller = tandem_cluster::state::testing::PerPeriod;
+        let (reply, _) = state.apply(w.now, n * 31 + 7, &Command::Reserve(ask), &biller);
+        let Reply::Reserved(attempt) = reply else {
+            panic!("{reply:?}")
+        };
+        *seen.entry(attempt.lease.expect("AXB").x).or_insert(0) += 1;
+    }
+    // 2 degrees of freedom: 99.99 % lie below 18.4.
+    assert!(chi_square(&seen, 3, 900) < 18.4, "{seen:?}");
+}

@@ -110,3 +110,93 @@ fn a_reader_keeps_the_state_it_took() {
     assert_eq!((before.counts().calls, w.state.counts().calls), (0, 1));
     before.check().expect("untouched");
 }
+
+/// Nodes of different builds must choose and encode alike. When a change is meant, both sides of a rolling upgrade
+/// need a feature level; then the figure here changes with it.
+#[test]
+fn a_fixed_history_has_its_known_hash() {
+    let (mut w, rows) = World::usual(20, 20);
+    w.change_interface(rows.interface, |i| i.unbind_delay_secs = Some(0));
+    for n in 0..30 {
+        let (call, reply) = w.reserve(rows.mapping, "05718512345", &format!("138{n}"));
+        if let Reply::Reserved(attempt) = reply {
+            let lease = attempt.lease.expect("AXB");
+            w.bound(&lease);
+            w.answered(call);
+            if n % 2 == 0 {
+                w.unbound(lease.binding, n % 4 == 0);
+            }
+        }
+        w.wait(700);
+        if n % 3 == 0 {
+            w.end(call);
+        }
+    }
+    assert_eq!(format!("{:016x}", w.state.hash()), KNOWN);
+}
+
+const KNOWN: &str = "49031463c90d63b2";
+
+#[test]
+fn tags_of_commands_and_refusals_never_move() {
+    let config = bincode::config::standard();
+    let tag =
+        |command: &Command| bincode::serde::encode_to_vec(command, config).expect("encodes")[0];
+    let actor = String::new;
+    for (expected, command) in [
+        (
+            7,
+            Command::End(End {
+                call: CallId::new(1, 1),
+                ended_at: 0,
+                answered_at: None,
+                pdd_ms: None,
+                codec: String::new(),
+                reason: EndReason {
+                    key: String::new(),
+                    sip: None,
+                    q850: None,
+                },
+                by: EndedBy::Server,
+            }),
+        ),
+        (9, Command::KeepAlive { epoch: 1 }),
+        (10, Command::Resign { epoch: 1 }),
+        (11, Command::NodeDown { epoch: 1 }),
+        (15, Command::Stored { node: 1, upto: 1 }),
+        (
+            16,
+            Command::AskUnbind {
+                binding: 1,
+                actor: actor(),
+            },
+        ),
+        (
+            17,
+            Command::ForceUnbind {
+                binding: 1,
+                actor: actor(),
+            },
+        ),
+        (
+            19,
+            Command::InterfaceError {
+                interface: 1,
+                text: String::new(),
+            },
+        ),
+    ] {
+        assert_eq!(tag(&command), expected, "{command:?}");
+    }
+    for (expected, refusal) in [
+        (0, Refusal::StaleEpoch),
+        (5, Refusal::CalleeForbidden),
+        (10, Refusal::NoRoute),
+        (14, Refusal::AxbBindFailed),
+        (18, Refusal::VersionConflict { version: 1 }),
+        (21, Refusal::XNotOurs),
+    ] {
+        let bytes = bincode::serde::encode_to_vec(&refusal, config).expect("encodes");
+        assert_eq!(bytes[0], expected, "{refusal:?}");
+    }
+}
