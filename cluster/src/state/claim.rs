@@ -14,6 +14,9 @@ const TEXT_MAX: usize = 128;
 const SETTINGS_MAX: usize = 64;
 const SETTING_TEXT_MAX: usize = 1_024;
 
+/// Processes that a device remembers.
+const BOOTS_MAX: usize = 8;
+
 /// What becomes of a call whose tenure is over.
 enum Fate {
     /// Its record is closed.
@@ -40,6 +43,7 @@ impl State {
             .tenures()
             .find(|tenure| tenure.access_name == *name)
             .cloned();
+        let holder_node = holder.as_ref().map(|holder| holder.node);
         if let Some(holder) = holder {
             if (holder.node, holder.boot) == (claim.node, claim.boot) {
                 return self.keep_alive(holder.epoch).claimed(holder.epoch);
@@ -51,6 +55,13 @@ impl State {
                     left_ms,
                 });
             }
+        }
+        // A word of an earlier process that was under way for long: it must not unseat the one that came after it.
+        let known = self.content.devices.get(name);
+        if holder_node == Some(claim.node)
+            && known.is_some_and(|device| device.boots.contains(&claim.boot))
+        {
+            return Reply::Refused(Refusal::StaleEpoch);
         }
         // Its own earlier processes, and whoever let this name expire.
         let over: Vec<Epoch> = self
@@ -75,6 +86,12 @@ impl State {
             renewed_at: at,
         };
         let known = self.content.devices.get(name);
+        let mut boots = known.map(|device| device.boots.clone()).unwrap_or_default();
+        boots.retain(|boot| *boot != claim.boot);
+        boots.push(claim.boot);
+        if boots.len() > BOOTS_MAX {
+            boots.remove(0);
+        }
         let device = Device {
             access_name: name.clone(),
             label: known.map(|device| device.label.clone()).unwrap_or_default(),
@@ -87,6 +104,7 @@ impl State {
             version: tenure.version.clone(),
             node: claim.node,
             epoch: Some(epoch),
+            boots,
             draining: false,
         };
         self.content.devices.insert(name.clone(), Arc::new(device));

@@ -192,6 +192,8 @@ pub struct Device {
     pub node: u64,
     /// The tenure; `None` while nobody holds the name.
     pub epoch: Option<Epoch>,
+    /// The processes that held it lately, the newest last.
+    pub boots: Vec<u64>,
     /// Takes no new calls. Cleared when a new process claims the name.
     pub draining: bool,
 }

@@ -2,7 +2,7 @@
 
 use super::reserve::stored;
 use super::rng::Rng;
-use super::route::Chosen;
+use super::route::{Chosen, LOCKED};
 use super::{ATTEMPTS_MAX, Call, Phase, State};
 use crate::command::{BindingId, Failure, Next, Refusal, Reply};
 use crate::entity::{MappingGateway, RoutingGateway, Row};
@@ -104,6 +104,8 @@ impl State {
             }
             Failure::NumberRefused { .. } if call.further_x < FURTHER_X_MAX => {
                 if let Some(row) = row
+                    && row.entity.lock_type != LOCKED
+                    && self.gateway_calls(gateway) < row.entity.capacity
                     && let Some(numbers) = self.numbers_for(call, row, &from, rng)
                 {
                     call.further_x += 1;

@@ -45,6 +45,21 @@ fn a_restarted_node_supersedes_its_own_claim_at_once() {
 }
 
 #[test]
+fn a_late_word_of_an_earlier_process_unseats_nobody() {
+    let mut w = World::empty();
+    let second = w.claim("n1", 1, 2);
+    assert_eq!(w.try_claim("n1", 1, 1), Reply::Refused(Refusal::StaleEpoch));
+    assert!(w.state.tenure(second).is_some());
+    w.wait(3_000);
+    w.apply(Command::NodeDown { epoch: second });
+    let third = w.claim("n1", 1, 2);
+    assert!(
+        third > second,
+        "a process that was declared down may ask again"
+    );
+}
+
+#[test]
 fn a_node_is_down_only_when_its_lease_is_over() {
     let mut w = World::empty();
     let epoch = w.epoch;
