@@ -240,13 +240,21 @@ fn routes(app: &mut web::ServiceConfig) {
                 .route(web::delete().to(tables::remove)),
         )
         .default_service(web::to(nothing));
-    app.service(path("/livez").route(web::get().to(open::livez)))
-        .service(path("/readyz").route(web::get().to(open::readyz)))
-        .service(path("/metrics").route(web::get().to(open::metrics)))
-        .service(path("/version").route(web::get().to(open::version)))
-        .service(path("/").route(web::get().to(open::console)))
-        .service(api)
-        .default_service(web::to(nothing));
+    app.service(
+        path("/livez")
+            .route(web::get().to(open::livez))
+            .route(web::head().to(open::livez)),
+    )
+    .service(
+        path("/readyz")
+            .route(web::get().to(open::readyz))
+            .route(web::head().to(open::readyz)),
+    )
+    .service(path("/metrics").route(web::get().to(open::metrics)))
+    .service(path("/version").route(web::get().to(open::version)))
+    .service(path("/").route(web::get().to(open::console)))
+    .service(api)
+    .default_service(web::to(nothing));
 }
 
 async fn nothing(request: actix_web::HttpRequest) -> HttpResponse {

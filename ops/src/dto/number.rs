@@ -1,7 +1,7 @@
 //! Interfaces, X numbers, A groups and A numbers.
 
 use super::{Fault, MASK, Names, bounded, named, one, reference, yes};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use tandem_cluster::entity::{self, Table};
 use utoipa::ToSchema;
@@ -15,8 +15,8 @@ pub struct Interface {
     /// 类型: the platform's protocol, such as `huawei`.
     #[serde(rename = "type", alias = "kind")]
     pub kind: String,
-    /// 参数设置. Secrets read as `***`; written so, they stay.
-    #[serde(default)]
+    /// 参数设置. Secrets read as `***`; written so, they stay. Numbers and booleans may be written as such.
+    #[serde(default, deserialize_with = "texts")]
     pub params: BTreeMap<String, String>,
     /// 接口地址: named endpoints.
     #[serde(default)]
@@ -45,6 +45,27 @@ pub struct Interface {
     /// 备注
     #[serde(default)]
     pub memo: String,
+}
+
+/// Reads a map of texts in which numbers and booleans need no quotes: `expiration = 7200`.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a text, a whole number or a boolean")]
+    enum Plain {
+        Text(String),
+        Number(i64),
+        Flag(bool),
+    }
+    let read = BTreeMap::<String, Plain>::deserialize(deserializer)?;
+    let text = |plain| match plain {
+        Plain::Text(text) => text,
+        Plain::Number(number) => number.to_string(),
+        Plain::Flag(flag) => flag.to_string(),
+    };
+    Ok(read
+        .into_iter()
+        .map(|(name, plain)| (name, text(plain)))
+        .collect())
 }
 
 fn timeout_ms() -> u32 {
@@ -241,5 +262,57 @@ impl ANumber {
             number: self.number.clone(),
             line_limit: bounded("line_limit", self.line_limit, 1, u32::MAX)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(params: serde_json::Value) -> Result<BTreeMap<String, String>, String> {
+        let row = json!({"name": "hz", "type": "huawei", "params": params});
+        serde_json::from_value::<Interface>(row)
+            .map(|row| row.params)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn plain_values_of_params_need_no_quotes() {
+        let params = read(json!({"app_key": "k", "expiration": 7200, "record": false}))
+            .expect("plain values");
+        let expected = [
+            ("app_key", "k"),
+            ("expiration", "7200"),
+            ("record", "false"),
+        ];
+        assert_eq!(
+            params,
+            expected
+                .map(|(name, text)| (name.to_owned(), text.to_owned()))
+                .into()
+        );
+        assert!(
+            read(json!({"nested": {}}))
+                .is_err_and(|error| error.contains("a text, a whole number or a boolean"))
+        );
+    }
+
+    #[test]
+    fn secrets_are_known_by_their_names() {
+        for (param, secret) in [
+            ("app_secret", true),
+            ("AppSecret", true),
+            ("password", true),
+            ("access_token", true),
+            ("sk", true),
+            ("aliyun_sk", true),
+            ("private_key", true),
+            ("app_key", false),
+            ("task", false),
+            ("expiration", false),
+        ] {
+            assert_eq!(is_secret(param), secret, "{param}");
+        }
     }
 }
