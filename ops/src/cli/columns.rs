@@ -76,6 +76,23 @@ pub const DEVICE: &[&str] = &[
     "created_at",
     "accessed_at",
 ];
+pub const STATUS: &[&str] = &[
+    "name",
+    "role",
+    "term",
+    "ready",
+    "draining",
+    "calls",
+    "answered_calls",
+    "bindings",
+    "x_in_use",
+    "a_in_use",
+    "timers",
+    "reserved",
+    "outbox",
+    "applied",
+    "state_hash",
+];
 pub const NODES: &[&str] = &[
     "name",
     "address",

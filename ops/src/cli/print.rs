@@ -3,7 +3,6 @@
 use super::{CliError, Output};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::io::Write;
 
 /// Prints rows as they come; only tables wait for the last one, to align.
@@ -11,6 +10,8 @@ pub struct Printer<W: Write> {
     out: W,
     /// What was asked for; `None` leaves it to the command.
     pub output: Option<Output>,
+    /// Fields that people look for first in one thing.
+    pub first: &'static [&'static str],
     columns: Vec<String>,
     table: Option<(Vec<String>, Vec<Vec<String>>)>,
     printed: usize,
@@ -22,6 +23,7 @@ impl<W: Write> Printer<W> {
         Printer {
             out,
             output,
+            first: &[],
             columns: columns.to_vec(),
             table: None,
             printed: 0,
@@ -56,16 +58,20 @@ impl<W: Write> Printer<W> {
         }
         if rows.is_empty() && self.table.is_none() {
             let columns = self.chosen(|| usual.iter().map(|column| (*column).to_owned()).collect());
+            if self.output == Some(Output::Csv) {
+                csv_line(&mut self.out, columns.iter().map(String::as_str))?;
+            }
             self.table = Some((columns, Vec::new()));
         }
         Ok(())
     }
 
     /// Prints one thing: a table shows a field a line.
+    /// Those of [`Printer::first`] stand before the others.
     pub fn one(&mut self, thing: &Value) -> Result<(), CliError> {
         match self.output.unwrap_or(Output::Table) {
             Output::Table => {
-                let names = self.chosen(|| names(thing));
+                let names = self.chosen(|| ordered(self.first, thing));
                 let rows = names
                     .iter()
                     .map(|name| vec![name.clone(), cell(field(thing, name), true)])
@@ -82,7 +88,7 @@ impl<W: Write> Printer<W> {
                 )?;
             }
             Output::Jsonl => writeln!(self.out, "{}", self.picked(thing))?,
-            Output::Csv => self.csv(&[], thing)?,
+            Output::Csv => self.csv(self.first, thing)?,
         }
         Ok(())
     }
@@ -131,10 +137,7 @@ impl<W: Write> Printer<W> {
 
     fn csv(&mut self, usual: &[&str], row: &Value) -> Result<(), CliError> {
         if self.printed == 0 && self.table.is_none() {
-            let mut columns: Vec<String> =
-                usual.iter().map(|column| (*column).to_owned()).collect();
-            let seen: BTreeSet<String> = columns.iter().cloned().collect();
-            columns.extend(names(row).into_iter().filter(|name| !seen.contains(name)));
+            let columns = ordered(usual, row);
             let columns = self.chosen(|| columns);
             csv_line(&mut self.out, columns.iter().map(String::as_str))?;
             self.table = Some((columns, Vec::new()));
@@ -187,6 +190,18 @@ fn write_table(
         writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(line))?;
     }
     Ok(())
+}
+
+/// All fields of a thing, those of `first` before the others.
+fn ordered(first: &[&str], thing: &Value) -> Vec<String> {
+    let first = first.iter().filter(|column| field(thing, column).is_some());
+    let mut columns: Vec<String> = first.map(|column| (*column).to_owned()).collect();
+    for name in names(thing) {
+        if !columns.contains(&name) {
+            columns.push(name);
+        }
+    }
+    columns
 }
 
 fn names(thing: &Value) -> Vec<String> {
@@ -290,20 +305,22 @@ mod tests {
         assert_eq!(printed(Output::Table, &[], none), "NAME  TYPE\n");
         assert_eq!(printed(Output::Json, &[], none), "[]\n");
         assert_eq!(printed(Output::Jsonl, &[], none), "");
+        assert_eq!(printed(Output::Csv, &[], none), "name,type\n");
     }
 
     #[test]
     fn one_thing_is_a_field_a_line() {
         let one = |printer: &mut Printer<&mut Vec<u8>>| {
+            printer.first = &["term", "none"];
             printer
                 .one(&json!({"leader": "dev-1", "term": 4}))
                 .expect("memory");
         };
         assert_eq!(
             printed(Output::Table, &[], one),
-            "leader  dev-1\nterm    4\n"
+            "term    4\nleader  dev-1\n"
         );
-        assert_eq!(printed(Output::Csv, &[], one), "leader,term\ndev-1,4\n");
+        assert_eq!(printed(Output::Csv, &[], one), "term,leader\n4,dev-1\n");
         assert_eq!(
             printed(Output::Jsonl, &[], one),
             "{\"leader\":\"dev-1\",\"term\":4}\n"

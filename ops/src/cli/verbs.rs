@@ -4,7 +4,7 @@ use super::args::{
     AccountVerb, AddArgs, AuditVerb, BindingVerb, CallVerb, ClientCommand, ClusterVerb, DeviceVerb,
     ListArgs, RecordFilter, RecordVerb, RemoveArgs, ReportVerb, Rows, SeedVerb, SetArgs,
 };
-use super::columns::{AUDIT, AXB_CDR, BINDING, CALL, CDR, DEVICE, NODES, REPORT, usual};
+use super::columns::{AUDIT, AXB_CDR, BINDING, CALL, CDR, DEVICE, NODES, REPORT, STATUS, usual};
 use super::http::{Client, Request};
 use super::print::Printer;
 use super::{CliError, Exit, Output, complain, fields};
@@ -24,7 +24,16 @@ pub async fn carry_out<W: Write>(
     client: &Client,
     printer: &mut Printer<W>,
 ) -> Result<Exit, CliError> {
+    printer.first = match command {
+        ClientCommand::Status { .. } | ClientCommand::Device(DeviceVerb::Info { .. }) => STATUS,
+        ClientCommand::Binding(_) => BINDING,
+        ClientCommand::Call(_) => CALL,
+        ClientCommand::Device(_) => DEVICE,
+        ClientCommand::Seed(_) => &["made", "changed", "equal", "failed"],
+        _ => &[],
+    };
     if let Some((table, rows)) = command.rows() {
+        printer.first = usual(table);
         return edit(client, printer, table, rows).await;
     }
     match command {
