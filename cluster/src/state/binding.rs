@@ -1,5 +1,6 @@
 //! The life of a binding after its reservation: confirmed, released, not released, dropped.
 
+use super::digits::Digits;
 use super::index::Pair;
 use super::model::cut;
 use super::next::ERROR_MAX;
@@ -82,12 +83,12 @@ impl State {
         };
         let x = x.clone();
         let taken = matches!(
-            self.index.pairs.get(&(Arc::from(&*binding.a), x.id)),
+            self.index.pairs.get(&(Digits::from(&*binding.a), x.id)),
             Some(Pair::Active(_))
         ) || self
             .index
             .xb
-            .contains_key(&(x.id, Arc::from(&*binding.b_submitted)));
+            .contains_key(&(x.id, Digits::from(&*binding.b_submitted)));
         // The platform has let the pair go when it gives it again, so a rest does not count.
         if x.entity.interface != binding.interface
             || self.x_use(x.id) >= x.entity.line_limit
@@ -250,7 +251,7 @@ impl State {
 
     /// Enters a binding and takes its X, its pair and its (X,B').
     pub(super) fn hold_binding(&mut self, binding: Binding) {
-        let pair = (Arc::<str>::from(&*binding.a), binding.x_id);
+        let pair = (Digits::from(&*binding.a), binding.x_id);
         if let Some(Pair::Resting(until)) = self.index.pairs.get(&pair) {
             let rest = Rest {
                 until: *until,
@@ -260,9 +261,10 @@ impl State {
             self.content.rests.remove(&rest);
         }
         self.index.pairs.insert(pair, Pair::Active(binding.id));
-        self.index
-            .xb
-            .insert((binding.x_id, Arc::from(&*binding.b_submitted)), binding.id);
+        self.index.xb.insert(
+            (binding.x_id, Digits::from(&*binding.b_submitted)),
+            binding.id,
+        );
         self.index.x_use_of(&binding, true);
         self.index.x_refresh(&self.content, binding.x_id);
         self.content.bindings.insert(binding.id, Arc::new(binding));
@@ -273,16 +275,20 @@ impl State {
         let Some(binding) = self.content.bindings.remove(&id) else {
             return;
         };
-        let pair = (Arc::<str>::from(&*binding.a), binding.x_id);
+        let pair = (Digits::from(&*binding.a), binding.x_id);
         self.index
             .xb
-            .remove(&(binding.x_id, Arc::from(&*binding.b_submitted)));
+            .remove(&(binding.x_id, Digits::from(&*binding.b_submitted)));
         self.index.x_use_of(&binding, false);
         if rest_ms == 0 {
             self.index.pairs.remove(&pair);
         } else {
             let until = self.content.at.saturating_add(Millis::from(rest_ms));
-            self.content.rests.insert(Rest::new(until, &pair.0, pair.1));
+            self.content.rests.insert(Rest {
+                until,
+                a: pair.0.clone(),
+                x: pair.1,
+            });
             self.index.pairs.insert(pair, Pair::Resting(until));
             while self.content.rests.len() > RESTS_MAX {
                 self.wake_first();

@@ -4,9 +4,10 @@
 //! the content keeps it as `build` would make it; `State::check` compares the two. All parts are shared between clones.
 
 use super::bits::Ids;
+use super::digits::Digits;
 use super::model::{Binding, Call, Phase};
 use super::tables::Tabled;
-use super::{Content, Rest};
+use super::Content;
 use crate::command::{BindingId, CallId, Reply};
 use crate::dial_rules::Rules;
 use crate::entity::{
@@ -116,24 +117,25 @@ pub(super) struct Index {
     pub(super) reserved_total: Micros,
     pub(super) answered: u64,
     pub(super) let_go: u64,
-    pub(super) pairs: OrdMap<(Arc<str>, Id), Pair>,
-    pub(super) xb: OrdMap<(Id, Arc<str>), BindingId>,
+    pub(super) pairs: OrdMap<(Digits, Id), Pair>,
+    pub(super) xb: OrdMap<(Id, Digits), BindingId>,
     pub(super) ended: OrdSet<CallId>,
     pub(super) requests: OrdMap<u64, Reply>,
 }
 
 /// Adds `by` to a counter that has no entry while it is zero.
-fn count(map: &mut OrdMap<Id, u32>, id: Id, up: bool) -> u32 {
-    let now = match (map.get(&id).copied().unwrap_or(0), up) {
-        (n, true) => n.saturating_add(1),
-        (n, false) => n.saturating_sub(1),
-    };
-    if now == 0 {
-        map.remove(&id);
-    } else {
-        map.insert(id, now);
+fn count(map: &mut OrdMap<Id, u32>, id: Id, up: bool) {
+    match map.get_mut(&id) {
+        Some(n) if up => *n = n.saturating_add(1),
+        Some(n) if *n > 1 => *n -= 1,
+        Some(_) => {
+            map.remove(&id);
+        }
+        None if up => {
+            map.insert(id, 1);
+        }
+        None => {}
     }
-    now
 }
 
 fn set_member(sets: &mut OrdMap<Arc<str>, Arc<Ids>>, key: &str, id: Id, member: bool) {
@@ -191,12 +193,13 @@ impl Index {
         for binding in content.bindings.values() {
             index.x_use_of(binding, true);
             index.pairs.insert(
-                (Arc::from(&*binding.a), binding.x_id),
+                (Digits::from(&*binding.a), binding.x_id),
                 Pair::Active(binding.id),
             );
-            index
-                .xb
-                .insert((binding.x_id, Arc::from(&*binding.b_submitted)), binding.id);
+            index.xb.insert(
+                (binding.x_id, Digits::from(&*binding.b_submitted)),
+                binding.id,
+            );
         }
         for call in content.calls.values() {
             index.call(call, true);
@@ -477,7 +480,7 @@ impl Index {
         }
     }
 
-    pub(super) fn pair_is_free(&self, pair: &(Arc<str>, Id), at: Millis) -> bool {
+    pub(super) fn pair_is_free(&self, pair: &(Digits, Id), at: Millis) -> bool {
         match self.pairs.get(pair) {
             None => true,
             Some(Pair::Active(_)) => false,
@@ -486,7 +489,7 @@ impl Index {
     }
 
     /// X rows that may not be paired with `a` now.
-    pub(super) fn blocked<'a>(&'a self, a: &Arc<str>, at: Millis) -> impl Iterator<Item = Id> + 'a {
+    pub(super) fn blocked<'a>(&'a self, a: &Digits, at: Millis) -> impl Iterator<Item = Id> + 'a {
         self.pairs
             .range((a.clone(), 0)..=(a.clone(), Id::MAX))
             .filter_map(move |((_, x), pair)| match pair {
@@ -533,16 +536,6 @@ impl Index {
             });
             found
         })
-    }
-}
-
-impl Rest {
-    pub(super) fn new(until: Millis, a: &str, x: Id) -> Self {
-        Rest {
-            until,
-            a: Arc::from(a),
-            x,
-        }
     }
 }
 

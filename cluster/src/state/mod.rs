@@ -13,6 +13,7 @@ mod binding;
 mod bits;
 mod check;
 mod claim;
+mod digits;
 mod edit;
 mod end;
 mod hash;
@@ -40,6 +41,7 @@ use crate::entity::{
     AGroup, ANumber, Account, FeeRate, Id, Interface, MappingGateway, Micros, Millis,
     RoutingGateway, Row, XNumber,
 };
+use digits::Digits;
 use imbl::{OrdMap, OrdSet, Vector};
 use index::Index;
 use rng::Rng;
@@ -66,7 +68,7 @@ const ATTEMPTS_MAX: u16 = 32;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Rest {
     until: Millis,
-    a: Arc<str>,
+    a: Digits,
     x: Id,
 }
 

@@ -7,6 +7,7 @@
 
 use super::State;
 use super::bits::Ids;
+use super::digits::Digits;
 use super::index::{CallerEntry, Index, XPool};
 use super::rng::Rng;
 use crate::entity::{ANumber, Id, Row, XNumber, XSelect};
@@ -101,7 +102,7 @@ impl Tier<'_> {
 struct Search<'a> {
     state: &'a State,
     want: &'a Want<'a>,
-    b: Arc<str>,
+    b: Digits,
     area: Option<String>,
     tiers: Vec<Tier<'a>>,
     /// The numbers of each tier that this call may use with some A, once they have been listed.
@@ -125,7 +126,7 @@ impl State {
         let mut search = Search {
             state: self,
             want,
-            b: Arc::from(want.b_submitted),
+            b: Digits::from(want.b_submitted),
             area,
             tiers,
             listed: None,
@@ -247,7 +248,7 @@ impl Search<'_> {
             return None;
         }
         let (state, at) = (self.state, self.state.content.at);
-        let mut pair = (Arc::<str>::from(&*a.entity.number), 0);
+        let mut pair = (Digits::from(&*a.entity.number), 0);
         if self.listed.is_none() {
             let mut missed = false;
             for tier in &self.tiers {
@@ -307,7 +308,7 @@ impl Search<'_> {
                 let Some(a) = state.content.a_numbers.get(id) else {
                     return false;
                 };
-                let number = Arc::from(&*a.entity.number);
+                let number = Digits::from(&*a.entity.number);
                 let blocked = state.index.blocked(&number, state.content.at);
                 a.entity.number != b
                     && blocked.filter(|x| all.binary_search(x).is_ok()).count() < all.len()
