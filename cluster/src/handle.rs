@@ -66,6 +66,9 @@ pub struct Config {
     pub workers: usize,
     /// How long a submitted command may wait for company before it is proposed alone.
     pub linger: Duration,
+    /// Entries a second beyond which the leader lets commands gather, 10 and more. 300 means that a busy leader adds
+    /// up to 3.3 ms to a commit and spares the CPU of up to 700 entries in a thousand.
+    pub entries_per_s: u32,
 }
 
 impl Config {
@@ -87,6 +90,7 @@ impl Config {
             snapshots: Snapshots::default(),
             workers: 1,
             linger: Duration::from_millis(20),
+            entries_per_s: 300,
         }
     }
 
@@ -108,6 +112,9 @@ impl Config {
             {
                 return bad(format!("address `{}` is listed twice", member.address));
             }
+        }
+        if self.entries_per_s < 10 {
+            return bad("entries_per_s must be 10 or more".into());
         }
         let Timings {
             heartbeat,

@@ -20,9 +20,15 @@ async fn commands_from_every_node_are_applied_once_and_alike() {
             let node = node.clone();
             let id = at as u64 * 1000 + count;
             tasks.push(tokio::spawn(async move {
-                let (index, place) = node.propose_indexed(Note::new(id)).await.expect("is applied");
+                let (index, place) = node
+                    .propose_indexed(Note::new(id))
+                    .await
+                    .expect("is applied");
                 // Read your own write, on the node you wrote to.
-                let state = node.state_at_least(index, SECOND).await.expect("catches up");
+                let state = node
+                    .state_at_least(index, SECOND)
+                    .await
+                    .expect("catches up");
                 assert_eq!(state.places[&id], place);
             }));
         }
@@ -32,9 +38,16 @@ async fn commands_from_every_node_are_applied_once_and_alike() {
     }
     let state = three.agree().await;
     assert_eq!(state.order.len(), 120);
-    assert!(state.at > 1_700_000_000_000, "the leader's clock is in the entries");
+    assert!(
+        state.at > 1_700_000_000_000,
+        "the leader's clock is in the entries"
+    );
     // The same command again is the same command.
-    let place = three.node(1).propose(Note::new(0)).await.expect("is applied");
+    let place = three
+        .node(1)
+        .propose(Note::new(0))
+        .await
+        .expect("is applied");
     assert_eq!(place, state.places[&0]);
 }
 
@@ -45,14 +58,23 @@ async fn submitted_commands_keep_their_order() {
     for id in 0..2000 {
         assert!(three.node(follower).submit(Note::new(id)));
         if id % 100 == 0 {
-            three.node(follower).propose(Note::new(1_000_000 + id)).await.expect("is applied");
+            three
+                .node(follower)
+                .propose(Note::new(1_000_000 + id))
+                .await
+                .expect("is applied");
         }
     }
     while three.node(follower).submitted() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let state = three.agree().await;
-    let order: Vec<u64> = state.order.iter().copied().filter(|id| *id < 1_000_000).collect();
+    let order: Vec<u64> = state
+        .order
+        .iter()
+        .copied()
+        .filter(|id| *id < 1_000_000)
+        .collect();
     assert_eq!(order, (0..2000).collect::<Vec<_>>());
 }
 
@@ -64,7 +86,11 @@ async fn a_killed_leader_is_replaced_and_nothing_acknowledged_is_lost() {
     for round in 0..3 {
         let leader = three.leader().await;
         for _ in 0..20 {
-            three.node((leader + 1) % 3).propose(Note::new(next)).await.expect("is applied");
+            three
+                .node((leader + 1) % 3)
+                .propose(Note::new(next))
+                .await
+                .expect("is applied");
             acknowledged.push(next);
             next += 1;
         }
@@ -101,11 +127,18 @@ async fn submitted_commands_outlive_a_leader() {
     }
     let begun = Instant::now();
     while three.node(other).submitted() > 0 {
-        assert!(begun.elapsed() < 10 * SECOND, "{} are left", three.node(other).submitted());
+        assert!(
+            begun.elapsed() < 10 * SECOND,
+            "{} are left",
+            three.node(other).submitted()
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let state = three.agree().await;
-    assert_eq!(state.order.iter().copied().collect::<Vec<_>>(), (0..500).collect::<Vec<_>>());
+    assert_eq!(
+        state.order.iter().copied().collect::<Vec<_>>(),
+        (0..500).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -113,7 +146,11 @@ async fn a_restart_of_all_nodes_loses_nothing() {
     let mut three = Three::start_with(small_snapshots).await;
     three.leader().await;
     for id in 0..150 {
-        three.node(id as usize % 3).propose(Note::new(id)).await.expect("is applied");
+        three
+            .node(id as usize % 3)
+            .propose(Note::new(id))
+            .await
+            .expect("is applied");
     }
     let before = three.agree().await;
     for at in 0..3 {
@@ -122,7 +159,11 @@ async fn a_restart_of_all_nodes_loses_nothing() {
     for at in 0..3 {
         three.up(at).await;
     }
-    three.node(0).propose(Note::new(5)).await.expect("is applied");
+    three
+        .node(0)
+        .propose(Note::new(5))
+        .await
+        .expect("is applied");
     let after = three.agree().await;
     assert_eq!(after.order, before.order);
     assert_eq!(after.mix, before.mix);
@@ -135,17 +176,33 @@ async fn a_node_far_behind_gets_a_snapshot() {
     three.kill(behind);
     let writer = (behind + 1) % 3;
     for id in 0..300 {
-        three.node(writer).propose(Note::new(id)).await.expect("is applied");
+        three
+            .node(writer)
+            .propose(Note::new(id))
+            .await
+            .expect("is applied");
     }
     three.up(behind).await;
-    three.node(writer).propose(Note::new(300)).await.expect("is applied");
+    three
+        .node(writer)
+        .propose(Note::new(300))
+        .await
+        .expect("is applied");
     let state = three.agree().await;
     assert_eq!(state.order.len(), 301);
-    assert!(three.node(behind).status().snapshot > 100, "{:?}", three.node(behind).status());
+    assert!(
+        three.node(behind).status().snapshot > 100,
+        "{:?}",
+        three.node(behind).status()
+    );
     // And it starts again from that snapshot.
     three.kill(behind);
     three.up(behind).await;
-    three.node(behind).propose(Note::new(301)).await.expect("is applied");
+    three
+        .node(behind)
+        .propose(Note::new(301))
+        .await
+        .expect("is applied");
     assert_eq!(three.agree().await.order.len(), 302);
 }
 
@@ -157,8 +214,13 @@ async fn without_a_quorum_outcomes_are_unknown_and_submitted_commands_wait() {
     three.kill((leader + 2) % 3);
     let node = three.node(leader).clone();
     let begun = Instant::now();
-    let outcome = node.propose_within(Note::new(1), Duration::from_millis(300)).await;
-    assert!(matches!(outcome, Err(ProposeError::Unknown(_))), "{outcome:?}");
+    let outcome = node
+        .propose_within(Note::new(1), Duration::from_millis(300))
+        .await;
+    assert!(
+        matches!(outcome, Err(ProposeError::Unknown(_))),
+        "{outcome:?}"
+    );
     assert!(begun.elapsed() < SECOND);
     node.submit(Note::new(2));
     tokio::time::sleep(2 * SECOND).await;
@@ -180,10 +242,17 @@ async fn without_a_quorum_outcomes_are_unknown_and_submitted_commands_wait() {
 async fn effects_come_in_order_on_every_node_but_not_for_what_was_replayed() {
     let mut three = Three::start().await;
     three.leader().await;
-    let mut receivers: Vec<_> = three.up_nodes().map(|(_, node)| node.effects().expect("is the first")).collect();
+    let mut receivers: Vec<_> = three
+        .up_nodes()
+        .map(|(_, node)| node.effects().expect("is the first"))
+        .collect();
     assert!(three.node(0).effects().is_none());
     for id in 0..50 {
-        three.node(id as usize % 3).propose(Note::new(id)).await.expect("is applied");
+        three
+            .node(id as usize % 3)
+            .propose(Note::new(id))
+            .await
+            .expect("is applied");
     }
     let order: Vec<u64> = three.agree().await.order.iter().copied().collect();
     for receiver in &mut receivers {
@@ -199,7 +268,11 @@ async fn effects_come_in_order_on_every_node_but_not_for_what_was_replayed() {
     three.kill(follower);
     three.up(follower).await;
     let mut effects = three.node(follower).effects().expect("is the first");
-    three.node(follower).propose(Note::new(99)).await.expect("is applied");
+    three
+        .node(follower)
+        .propose(Note::new(99))
+        .await
+        .expect("is applied");
     assert_eq!(effects.recv().await.expect("node runs").effects, [99]);
 }
 
@@ -208,12 +281,23 @@ async fn leadership_moves_on_request_and_at_an_orderly_stop() {
     let mut three = Three::start().await;
     let leader = three.leader().await;
     let heir = (leader + 1) % 3;
-    three.node(leader).propose(Note::new(1)).await.expect("is applied");
+    three
+        .node(leader)
+        .propose(Note::new(1))
+        .await
+        .expect("is applied");
     three.agree().await;
     let begun = Instant::now();
-    three.node(leader).transfer_leader(heir as u64 + 1).await.expect("begins");
+    three
+        .node(leader)
+        .transfer_leader(heir as u64 + 1)
+        .await
+        .expect("begins");
     let mut standing = three.node(heir).standing();
-    standing.wait_for(|standing| standing.role == Role::Leader).await.expect("node runs");
+    standing
+        .wait_for(|standing| standing.role == Role::Leader)
+        .await
+        .expect("node runs");
     println!("transfer took {:?}", begun.elapsed());
     let leader = three.leader().await;
     let node = three.nodes[leader].take().expect("is up");
@@ -222,7 +306,11 @@ async fn leadership_moves_on_request_and_at_an_orderly_stop() {
     println!("orderly stop took {:?}", begun.elapsed());
     drop(node);
     let begun = Instant::now();
-    three.node((leader + 1) % 3).propose(Note::new(2)).await.expect("is applied");
+    three
+        .node((leader + 1) % 3)
+        .propose(Note::new(2))
+        .await
+        .expect("is applied");
     println!("next commit after {:?}", begun.elapsed());
     three.up(leader).await;
     three.agree().await;
@@ -241,11 +329,21 @@ async fn nodes_ask_each_other() {
             })
         }));
     }
-    let answer = three.node(0).peer_request(2, Bytes::from_static(b"x"), SECOND).await;
+    let answer = three
+        .node(0)
+        .peer_request(2, Bytes::from_static(b"x"), SECOND)
+        .await;
     assert_eq!(answer, Ok(Bytes::from_static(b"1 asked 2")));
-    let answer = three.node(2).peer_request(3, Bytes::from_static(b"x"), SECOND).await;
+    let answer = three
+        .node(2)
+        .peer_request(3, Bytes::from_static(b"x"), SECOND)
+        .await;
     assert_eq!(answer, Ok(Bytes::from_static(b"3 asked 3")));
-    let refused = three.node(2).peer_request(1, Bytes::from_static(b"fail"), SECOND).await.expect_err("refused");
+    let refused = three
+        .node(2)
+        .peer_request(1, Bytes::from_static(b"fail"), SECOND)
+        .await
+        .expect_err("refused");
     assert_eq!(refused.to_string(), "node 1 refused: node 1 will not");
 }
 
@@ -253,12 +351,23 @@ async fn nodes_ask_each_other() {
 async fn the_status_names_the_living_and_the_dead() {
     let mut three = Three::start().await;
     let leader = three.leader().await;
-    three.node(leader).propose(Note::new(1)).await.expect("is applied");
+    three
+        .node(leader)
+        .propose(Note::new(1))
+        .await
+        .expect("is applied");
     three.agree().await;
     tokio::time::sleep(SECOND).await;
     for (at, node) in three.up_nodes() {
         let status = node.status();
-        assert!(status.quorum && status.members.iter().all(|member| member.alive && member.voter), "{at}: {status:?}");
+        assert!(
+            status.quorum
+                && status
+                    .members
+                    .iter()
+                    .all(|member| member.alive && member.voter),
+            "{at}: {status:?}"
+        );
         assert_eq!(status.leader, Some(leader as u64 + 1));
     }
     let dead = (leader + 1) % 3;
@@ -292,7 +401,10 @@ async fn what_keeps_a_node_from_starting_is_named() {
         format!("cannot listen for nodes on {taken}")
     );
     let held = three.configs[0].data_dir.display().to_string();
-    assert_eq!(open(&|_| ()).await, format!("data directory `{held}` is locked by another process"));
+    assert_eq!(
+        open(&|_| ()).await,
+        format!("data directory `{held}` is locked by another process")
+    );
     assert_eq!(
         open(&|config| config.node_id = 9).await,
         "cluster configuration: node 9 is not among the members"

@@ -45,6 +45,8 @@ pub struct Standing {
 
 /// A node that has said nothing for so long counts as dead.
 const SILENCE: Duration = Duration::from_millis(1500);
+/// How long a question waits for a link before its node counts as out of reach.
+const REDIAL_LIMIT: Duration = Duration::from_millis(200);
 /// Interval of pings and of the gauges.
 const PING_EVERY: Duration = Duration::from_millis(500);
 /// How long an orderly stop waits for submitted commands, and for another leader.
@@ -199,7 +201,16 @@ impl Core {
             .shared
             .peer(node)
             .ok_or_else(|| refused("no such node"))?;
-        peer.ask(serve::peer(&question), limit).await
+        let (begun, question) = (Instant::now(), serve::peer(&question));
+        loop {
+            match peer.ask(question.clone(), limit).await {
+                // The link may be resting after a failed dial; what was not sent can be sent again.
+                Err(RequestError::NotSent(_)) if begun.elapsed() < limit.min(REDIAL_LIMIT) => {
+                    tokio::time::sleep(REDIAL_LIMIT / 10).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     pub(crate) fn set_handler(&self, handler: Handler) {
@@ -424,15 +435,7 @@ async fn open(
         standing: standing.clone(),
     };
     tokio::spawn(server.listen(listener));
-    tokio::spawn(
-        Proposer::new(
-            raft.clone(),
-            shared.clone(),
-            standing.clone(),
-            config.linger,
-        )
-        .run(),
-    );
+    tokio::spawn(Proposer::new(raft.clone(), shared.clone(), standing.clone(), &config).run());
     tokio::spawn(tick(raft.clone(), shared.clone(), standing.clone()));
     tokio::spawn(snapshot_when_heavy(raft.clone(), progress));
 
@@ -484,8 +487,8 @@ fn settings(config: &Config) -> openraft::Config {
         heartbeat_interval: ms(config.timings.heartbeat),
         election_timeout_min: ms(config.timings.election_min),
         election_timeout_max: ms(config.timings.election_max),
-        // What a follower has acknowledged within the last heartbeat spares it the next one.
-        heartbeat_min_interval: Some(ms(config.timings.heartbeat) / 2),
+        // Acknowledged entries spare a follower heartbeats, for as long as one can still come in time.
+        heartbeat_min_interval: Some(spared_ms(config.timings)),
         enable_pre_vote: Some(true),
         // The commit noted on disk may lag: a restarted leader stands for election again.
         enable_leader_restore: Some(false),
@@ -495,10 +498,21 @@ fn settings(config: &Config) -> openraft::Config {
         replication_lag_threshold: config.snapshots.entries + config.snapshots.keep,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshots.entries),
         max_in_snapshot_log_to_keep: config.snapshots.keep,
-        purge_batch_size: 1024,
+        purge_batch_size: (config.snapshots.keep / 8).clamp(1, 1024),
         backoff: "100ms".into(),
         ..openraft::Config::default()
     }
+}
+
+/// How long after an acknowledged message no heartbeat is needed: the next one, a tick of the library late, must still
+/// come before `election_min`.
+fn spared_ms(timings: super::Timings) -> u64 {
+    let (heartbeat, min) = (
+        timings.heartbeat.as_millis() as u64,
+        timings.election_min.as_millis() as u64,
+    );
+    let tick = heartbeat * 13 / 64 + 1;
+    min.saturating_sub(heartbeat + 3 * tick)
 }
 
 /// Keeps [`Standing`] up to date.

@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -42,6 +43,8 @@ pub trait Machine: Clone + Send + Sync + Serialize + DeserializeOwned + 'static 
         command: &Self::Command,
         context: &Self::Context,
     ) -> (Self::Reply, Vec<Self::Effect>);
+    /// Who votes from here on in the log.
+    fn set_voters(&mut self, voters: BTreeSet<u64>);
 }
 
 impl Machine for State {
@@ -62,6 +65,10 @@ impl Machine for State {
         biller: &dyn Biller,
     ) -> (Reply, Vec<Effect>) {
         self.apply(at, seed, command, biller)
+    }
+
+    fn set_voters(&mut self, voters: BTreeSet<u64>) {
+        State::set_voters(self, voters);
     }
 }
 
@@ -197,6 +204,10 @@ impl<M: Machine> Driver for Applier<M> {
             });
         }
         Ok(replies)
+    }
+
+    fn set_voters(&mut self, voters: BTreeSet<u64>) {
+        self.state.set_voters(voters);
     }
 
     fn publish(&mut self) {

@@ -5,10 +5,14 @@
 //! what it has itself. A batch holds at most [`BATCH_COMMANDS`] commands. Commands somebody waits for leave at once;
 //! submitted ones ride along, or leave alone after the linger.
 //!
+//! An entry costs three syncs and some forty wake-ups over the cluster, whatever it holds. So a leader that has made
+//! more than [`Config::entries_per_s`](super::Config::entries_per_s) of them of late lets commands gather for the few
+//! milliseconds until the next is due; below that rate, and with [`COMPANY`] commands at hand, nothing waits.
+//!
 //! Submitted commands keep their order because at most one batch that carries any is on its way.
 
 use super::core::{Shared, Standing};
-use super::{ProposeError, Role, serve};
+use super::{Config, ProposeError, Role, serve};
 use crate::link::ANSWER_LIMIT;
 use crate::raft::{Payload, Raft, batch};
 use bytes::Bytes;
@@ -36,6 +40,10 @@ const WAITED_MAX: usize = 65_536;
 const SUBMITTED_MAX: usize = 1_000_000;
 /// So many submitted commands do not linger.
 const SUBMITTED_FULL: usize = 128;
+/// So many commands do not wait for company however many entries there were.
+const COMPANY: usize = 8;
+/// Entries that may leave at once after a quiet time, whatever the pace.
+const BURST: f64 = 32.0;
 /// Rest after a batch that came to nothing; doubles up to the longest.
 const REST_SHORTEST: Duration = Duration::from_millis(20);
 const REST_LONGEST: Duration = Duration::from_millis(500);
@@ -182,10 +190,40 @@ pub(crate) struct Proposer {
     shared: Arc<Shared>,
     standing: watch::Receiver<Standing>,
     linger: Duration,
+    pace: Pace,
     seeds: RandomState,
     count: u64,
     rest: Option<Duration>,
     rest_until: Option<Instant>,
+}
+
+/// A bucket of entries that fills at a steady rate.
+struct Pace {
+    per_s: f64,
+    left: f64,
+    filled: Instant,
+}
+
+impl Pace {
+    fn new(per_s: u32, now: Instant) -> Self {
+        Pace {
+            per_s: f64::from(per_s),
+            left: BURST,
+            filled: now,
+        }
+    }
+
+    /// When the next entry may leave; `None`: now.
+    fn due(&mut self, now: Instant) -> Option<Instant> {
+        let since = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.left = (self.left + since * self.per_s).min(BURST);
+        self.filled = now;
+        (self.left < 1.0).then(|| now + Duration::from_secs_f64((1.0 - self.left) / self.per_s))
+    }
+
+    fn spend(&mut self) {
+        self.left = (self.left - 1.0).max(0.0);
+    }
 }
 
 enum Next {
@@ -199,17 +237,16 @@ impl Proposer {
         raft: Raft,
         shared: Arc<Shared>,
         standing: watch::Receiver<Standing>,
-        linger: Duration,
+        config: &Config,
     ) -> Self {
-        let queue = shared.queue.clone();
-        let seeds = RandomState::new();
         Proposer {
-            queue,
+            queue: shared.queue.clone(),
             raft,
             shared,
             standing,
-            linger,
-            seeds,
+            linger: config.linger,
+            pace: Pace::new(config.entries_per_s, Instant::now()),
+            seeds: RandomState::new(),
             count: 0,
             rest: None,
             rest_until: None,
@@ -271,6 +308,12 @@ impl Proposer {
         if let Some(until) = self.rest_until.filter(|until| *until > now) {
             return Next::At(until);
         }
+        if here
+            && waiting.commands < COMPANY
+            && let Some(due) = self.pace.due(now)
+        {
+            return Next::At(due);
+        }
         let mut groups = Vec::new();
         let (mut commands, mut bytes) = (0, 0);
         while let Some(group) = waiting.groups.front() {
@@ -324,6 +367,7 @@ impl Proposer {
             .chain(&submitted);
         if standing.role == Role::Leader {
             self.count += 1;
+            self.pace.spend();
             let seed = self.seeds.hash_one(self.count);
             let total = commands.clone().count();
             let payload = batch::encode(now_ms(), seed, commands);
@@ -463,4 +507,28 @@ fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_leaves_at_once_and_then_the_pace_holds() {
+        let begun = Instant::now();
+        let mut pace = Pace::new(100, begun);
+        for _ in 0..BURST as usize {
+            assert_eq!(pace.due(begun), None);
+            pace.spend();
+        }
+        let due = pace.due(begun).expect("has to wait");
+        assert_eq!(due - begun, Duration::from_millis(10));
+        assert_eq!(pace.due(due), None);
+        pace.spend();
+        assert!(pace.due(due).is_some());
+        // A quiet second fills it again, no further than the burst.
+        let later = due + Duration::from_secs(1);
+        assert_eq!(pace.due(later), None);
+        assert_eq!(pace.left, BURST);
+    }
 }

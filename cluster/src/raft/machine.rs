@@ -11,6 +11,7 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, Raf
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::{EntryPayload, OptionalSend};
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,6 +27,8 @@ pub(crate) type Thaw = Box<dyn FnOnce(&[u8]) -> io::Result<Box<dyn Any + Send>> 
 pub(crate) trait Driver: Send + Sync + 'static {
     /// Applies a batch; encoded replies in the commands' order if `answer`, nothing otherwise.
     fn apply(&mut self, id: own::LogId, batch: Batch, answer: bool) -> io::Result<Vec<Bytes>>;
+    /// Tells the state who votes, of all configurations in force.
+    fn set_voters(&mut self, voters: BTreeSet<u64>);
     /// Shows the state to readers.
     fn publish(&mut self);
     /// Hands effects of applied batches on; waits while the receiver is behind.
@@ -130,6 +133,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     self.driver.apply(id, batch, responder.is_some())?
                 }
                 EntryPayload::Membership(membership) => {
+                    self.driver.set_voters(membership.voter_ids().collect());
                     self.members = Members {
                         id: Some(id),
                         membership: types::to_membership(&membership),

@@ -52,7 +52,8 @@ pub(crate) async fn appends(
             }
         }
     });
-    let mut answers = std::pin::pin!(raft.stream_append(requests));
+    // The library polls its input once more after the end, and we may poll its answers so.
+    let mut answers = std::pin::pin!(raft.stream_append(requests.fuse()).fuse());
     while let Some(answer) = answers.next().await {
         let mut next = Some(answer);
         while let Some(answer) = next.take() {

@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -25,6 +26,7 @@ impl Driver for Counter {
         self.0 += batch.commands.len() as u64;
         Ok(batch.commands)
     }
+    fn set_voters(&mut self, _: BTreeSet<u64>) {}
     fn publish(&mut self) {}
     fn deliver(&mut self) -> Option<BoxFuture<'_, ()>> {
         None
