@@ -252,15 +252,14 @@ impl State {
     /// Enters a binding and takes its X, its pair and its (X,B').
     pub(super) fn hold_binding(&mut self, binding: Binding) {
         let pair = (Digits::from(&*binding.a), binding.x_id);
-        if let Some(Pair::Resting(until)) = self.index.pairs.get(&pair) {
-            let rest = Rest {
-                until: *until,
-                a: pair.0.clone(),
-                x: pair.1,
-            };
-            self.content.rests.remove(&rest);
+        let before = self
+            .index
+            .pairs
+            .insert(pair.clone(), Pair::Active(binding.id));
+        if let Some(Pair::Resting(until)) = before {
+            let (a, x) = pair;
+            self.content.rests.remove(&Rest { until, a, x });
         }
-        self.index.pairs.insert(pair, Pair::Active(binding.id));
         self.index.xb.insert(
             (binding.x_id, Digits::from(&*binding.b_submitted)),
             binding.id,
