@@ -379,8 +379,13 @@ impl Switch {
         paths.extend((1..=NODES).map(|n| self.dir.path().join(format!("dev-node-{n}.log"))));
         paths.extend((1..=NODES).map(|n| self.data().join(format!("n{n}/log"))));
         for path in paths.iter().filter(|path| path.exists()) {
-            let bytes = std::fs::read(path).unwrap_or_default();
-            let tail = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(4000)..]);
+            let whole = std::fs::read_to_string(path).unwrap_or_default();
+            // What the consensus library says about itself would push everything else out.
+            let ours: Vec<&str> = whole
+                .lines()
+                .filter(|line| !line.contains(" openraft::"))
+                .collect();
+            let tail = ours[ours.len().saturating_sub(25)..].join("\n");
             text.push_str(&format!("---- {} (end)\n{tail}\n", path.display()));
         }
         text

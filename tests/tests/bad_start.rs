@@ -306,10 +306,18 @@ fn an_unreachable_peer_is_named_and_the_node_is_not_ready() {
         },
     );
     let admin = std::net::SocketAddr::from(([127, 0, 0, 1], base + 180));
-    let ready = http::request(admin, "GET", "/readyz?verbose", None, None)
-        .expect("it answers all the same");
-    assert_eq!(ready.status, 503, "{}", ready.body);
-    assert!(ready.body.contains("quorum"), "{}", ready.body);
+    eventually(
+        "it answers all the same, and says what it lacks",
+        Duration::from_secs(10),
+        || {
+            let ready = http::request(admin, "GET", "/readyz?verbose", None, None)?;
+            if ready.status == 503 && ready.body.contains("quorum") {
+                Ok(())
+            } else {
+                Err(ready.body)
+            }
+        },
+    );
     process::signal(child.id(), "TERM");
     if !process::gone(child.id(), Duration::from_secs(10)) {
         process::signal(child.id(), "KILL");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tandem_tests::checks::nothing_left;
 use tandem_tests::sipp::{Finished, numbers};
 use tandem_tests::wire::{self, Wire, header, status};
-use tandem_tests::{Sipp, Switch};
+use tandem_tests::{Sipp, Switch, eventually};
 
 /// Callees of the gateway without AXB.
 const PLAIN: u64 = 9_000_000_000;
@@ -305,8 +305,26 @@ fn refusals_carry_the_status_and_the_reason_of_the_domain() {
     refused(AXB, "403", "axb_not_allowed");
     gateway(json!({ "allow_axb": true, "lock_type": 3 }));
     refused(AXB, "403", "locked");
-    gateway(json!({ "lock_type": 0, "capacity": 0 }));
+    gateway(json!({ "lock_type": 0, "capacity": 1 }));
+    let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
+    let first = Sipp::customer(
+        "customer",
+        switch.own_port(),
+        switch.sip(1),
+        numbers(15_900_001_000, AXB + 1, 1),
+    );
+    let first = first.pause(3_000).start(switch.dir());
+    eventually(
+        "the one call that fits",
+        Duration::from_secs(5),
+        || match first.lines("ANSWERED").len() {
+            1 => Ok(()),
+            _ => Err("not answered".into()),
+        },
+    );
     refused(AXB, "503", "gateway_capacity");
+    first.finish(Duration::from_secs(10)).all_good(1);
+    drop(phone);
     gateway(
         json!({ "capacity": 1000, "callee_prefixes": { "allow": false, "prefixes": ["138"] } }),
     );
