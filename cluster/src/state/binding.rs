@@ -66,6 +66,8 @@ impl State {
         }
         if wanted {
             self.lose_binding(bound.binding);
+            // The platform gave another number for this one and would do so again.
+            self.pass_over(bound.binding);
         }
         Reply::Refused(Refusal::XNotOurs)
     }
@@ -139,6 +141,19 @@ impl State {
             Arc::make_mut(axb).x = x.entity.number.clone();
         }
         self.content.calls.insert(binding.call, Arc::new(call));
+    }
+
+    /// The call is not offered this binding's X again.
+    fn pass_over(&mut self, id: BindingId) {
+        let Some(binding) = self.content.bindings.get(&id) else {
+            return;
+        };
+        let x = binding.x_id;
+        if let Some(call) = self.content.calls.get_mut(&binding.call)
+            && !call.refused_x.contains(&x)
+        {
+            Arc::make_mut(call).refused_x.push(x);
+        }
     }
 
     /// The call no longer counts on this binding.

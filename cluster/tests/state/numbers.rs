@@ -1,6 +1,7 @@
 //! Which A and X a call gets, line by line of §4.1.
 
 use crate::world::*;
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tandem_cluster::command::*;
 use tandem_cluster::entity::*;
@@ -359,4 +360,106 @@ fn the_rare_fitting_x_is_drawn_uniformly_too() {
     }
     // 2 degrees of freedom: 99.99 % lie below 18.4.
     assert!(chi_square(&seen, 3, 900) < 18.4, "{seen:?}");
+}
+
+/// What a plain reading of §4.1 allows: for every A that fits, the X numbers of the best rank.
+fn allowed(
+    w: &World,
+    rows: Rows,
+    mode: XSelect,
+    caller: &str,
+    b: &str,
+) -> BTreeMap<String, Vec<String>> {
+    let rank = |x: &XNumber| {
+        let named = x
+            .callers
+            .iter()
+            .filter_map(|entry| match entry.strip_suffix('*') {
+                Some(head) => caller.starts_with(head).then(|| (1, 99 - head.len())),
+                None => (entry == caller).then_some((0, 0)),
+            });
+        let other = x.allow_other_callers.then_some((2, 0));
+        match mode {
+            XSelect::None => named.min().or(other).map(|_| (0, 0)),
+            XSelect::Restrict => named.min(),
+            XSelect::Prefer => named.min().or(other),
+        }
+    };
+    let mut fitting = BTreeMap::new();
+    for a in w.state.a_numbers().filter(|a| a.entity.group == rows.group) {
+        if w.state.a_use(a.id) >= a.entity.line_limit || a.entity.number == b {
+            continue;
+        }
+        let free: Vec<_> = w
+            .state
+            .x_numbers()
+            .filter(|x| {
+                w.state.x_state(x.id) == XState::Active && w.state.x_use(x.id) < x.entity.line_limit
+            })
+            .filter(|x| {
+                !w.state.bindings().any(|binding| {
+                    binding.x_id == x.id
+                        && (binding.b_submitted == b || binding.a == a.entity.number)
+                })
+            })
+            .filter_map(|x| rank(&x.entity).map(|rank| (rank, x.entity.number.clone())))
+            .collect();
+        if let Some(best) = free.iter().map(|(rank, _)| *rank).min() {
+            let xs = free
+                .into_iter()
+                .filter(|(rank, _)| *rank == best)
+                .map(|(_, x)| x)
+                .collect();
+            fitting.insert(a.entity.number.clone(), xs);
+        }
+    }
+    fitting
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_pair_is_given_exactly_when_a_plain_reading_allows_one(
+        xs in proptest::collection::vec((1u32..3, any::<bool>(), proptest::sample::subsequence(
+            vec!["1*", "13*", "139", "0571*", "1390"], 0..4)), 0..14),
+        limits in proptest::collection::vec(1u32..4, 1..7),
+        mode in proptest::sample::select(vec![XSelect::None, XSelect::Restrict, XSelect::Prefer]),
+        calls in proptest::collection::vec((0usize..4, 0usize..4, any::<bool>()), 1..40),
+    ) {
+        let (mut w, rows) = World::usual(0, 0);
+        w.checks = false;
+        w.change_interface(rows.interface, |i| i.pair_rest_ms = 0);
+        w.change_mapping(rows.mapping, |g| g.x_select_mode = mode);
+        for (n, (limit, others, callers)) in xs.iter().enumerate() {
+            let number = format!("170{n}");
+            x_with(&mut w, rows.interface, &number, callers, *others);
+            w.change_x(&number, |x| x.line_limit = *limit);
+        }
+        for (n, limit) in limits.iter().enumerate() {
+            let id = w.put(a_number(rows.group, &format!("138{n}")));
+            w.change(id, Entity::ANumber(ANumber { group: rows.group, number: format!("138{n}"), line_limit: *limit }));
+        }
+        w.checks = true;
+        for (caller, callee, early) in calls {
+            let (caller, callee) = (["139", "1390", "05718", "2"][caller], ["1380", "1381", "77", "78"][callee]);
+            let expected = allowed(&w, rows, mode, caller, callee);
+            let (call, reply) = w.reserve(rows.mapping, caller, callee);
+            match reply {
+                Reply::Reserved(attempt) => {
+                    let lease = attempt.lease.expect("AXB");
+                    let xs = expected.get(&lease.a);
+                    prop_assert!(xs.is_some_and(|xs| xs.contains(&lease.x)), "{lease:?} {expected:?}");
+                    if early {
+                        w.unbound(lease.binding, false);
+                    }
+                }
+                Reply::Refused(Refusal::NoAxbNumber) => {
+                    prop_assert!(expected.is_empty(), "{expected:?}");
+                    w.end(call);
+                }
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+    }
 }
