@@ -16,7 +16,12 @@ impl Biller for Arithmetic {
         let charges = closing
             .charges
             .into_iter()
-            .map(|(account, fee)| (u32::try_from(account).expect("came from a 32-bit id"), fee.micros()))
+            .map(|(account, fee)| {
+                (
+                    u32::try_from(account).expect("came from a 32-bit id"),
+                    fee.micros(),
+                )
+            })
             .collect();
         let record = match tandem_billing::codec::encode(&closing.record) {
             Ok(bytes) => bytes.to_vec(),
@@ -35,7 +40,11 @@ impl Biller for Arithmetic {
             rating::slice(&rate, from_secs, available)?
         };
         // Whether more can be had is known when it is asked for: other calls may give money back meanwhile.
-        Some(Slice { upto_secs: slice.upto_s, cost: slice.cost.micros(), last: false })
+        Some(Slice {
+            upto_secs: slice.upto_s,
+            cost: slice.cost.micros(),
+            last: false,
+        })
     }
 }
 
@@ -104,7 +113,14 @@ fn rate_of(rate: &FeeRate) -> Rate {
         prefix: rate.prefix.clone(),
         fee: Money::from_micros(rate.fee),
         period_s: rate.period.max(1),
-        sections: rate.sections.iter().map(|s| rating::Section { fee: Money::from_micros(s.fee), secs: s.secs }).collect(),
+        sections: rate
+            .sections
+            .iter()
+            .map(|s| rating::Section {
+                fee: Money::from_micros(s.fee),
+                secs: s.secs,
+            })
+            .collect(),
         locked: rate.locked,
     }
 }

@@ -10,8 +10,15 @@ use crate::start::chain;
 pub fn run(path: &Path) -> ExitCode {
     let mistakes = match std::fs::read_to_string(path) {
         Err(error) => {
-            eprintln!("tandem: config `{}` cannot be read: {error}", path.display());
-            return ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 3 } else { 1 });
+            eprintln!(
+                "tandem: config `{}` cannot be read: {error}",
+                path.display()
+            );
+            return ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound {
+                3
+            } else {
+                1
+            });
         }
         Ok(text) => mistakes(path, &text),
     };
@@ -26,14 +33,24 @@ pub fn run(path: &Path) -> ExitCode {
 }
 
 fn mistakes(path: &Path, text: &str) -> Vec<String> {
-    let has = |table: &str| text.lines().any(|line| line.trim_start().starts_with(table));
+    let has = |table: &str| {
+        text.lines()
+            .any(|line| line.trim_start().starts_with(table))
+    };
     if has("[node]") || has("[cluster]") {
-        return Config::parse(path, text).err().map(|error| chain(&error)).into_iter().collect();
+        return Config::parse(path, text)
+            .err()
+            .map(|error| chain(&error))
+            .into_iter()
+            .collect();
     }
     if has("callee_phone") {
         return simulator_of(path, text).err().into_iter().collect();
     }
-    tandem_ops::seed::check(text).into_iter().map(|mistake| format!("config `{}` {mistake}", path.display())).collect()
+    tandem_ops::seed::check(text)
+        .into_iter()
+        .map(|mistake| format!("config `{}` {mistake}", path.display()))
+        .collect()
 }
 
 /// Reads a simulator file; the error is one line.
@@ -46,6 +63,10 @@ pub fn simulator(path: &Path) -> Result<tandem_vendors::sim::Config, String> {
 fn simulator_of(path: &Path, text: &str) -> Result<tandem_vendors::sim::Config, String> {
     toml::from_str(text).map_err(|error: toml::de::Error| {
         let (line, column) = crate::config::place(text, error.span().map_or(0, |span| span.start));
-        format!("config `{}` line {line} column {column}: {}", path.display(), error.message())
+        format!(
+            "config `{}` line {line} column {column}: {}",
+            path.display(),
+            error.message()
+        )
     })
 }

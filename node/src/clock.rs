@@ -17,13 +17,19 @@ pub struct Clock {
 impl Clock {
     /// Starts at the machine's present time.
     pub fn start() -> Self {
-        Clock { start: Instant::now(), wall: wall_now() }
+        Clock {
+            start: Instant::now(),
+            wall: wall_now(),
+        }
     }
 
     /// This moment.
     pub fn now(&self) -> Now {
         let mono = self.mono();
-        Now { mono, wall: self.wall + mono }
+        Now {
+            mono,
+            wall: self.wall + mono,
+        }
     }
 
     /// Milliseconds since the start of the process.
@@ -33,6 +39,8 @@ impl Clock {
 }
 
 fn wall_now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

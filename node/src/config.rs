@@ -108,7 +108,10 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Log { filter: "info".to_owned(), json: false }
+        Log {
+            filter: "info".to_owned(),
+            json: false,
+        }
     }
 }
 
@@ -130,7 +133,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { calls_max: 50_000, reservations_max: 4_096, reserve_ms: 2_000, commit_ms: 500, ringing_ms: 120_000 }
+        Limits {
+            calls_max: 50_000,
+            reservations_max: 4_096,
+            reserve_ms: 2_000,
+            commit_ms: 500,
+            ringing_ms: 120_000,
+        }
     }
 }
 
@@ -184,8 +193,10 @@ pub enum ConfigError {
 impl Config {
     /// Reads and checks a node file.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
         Config::parse(path, &text)
     }
 
@@ -194,11 +205,20 @@ impl Config {
         let config: Config = toml::from_str(text).map_err(|error| {
             let (line, column) = place(text, error.span().map_or(0, |span| span.start));
             let text = error.message().lines().collect::<Vec<_>>().join(", ");
-            ConfigError::Wrong { path: path.to_owned(), line, column, text }
+            ConfigError::Wrong {
+                path: path.to_owned(),
+                line,
+                column,
+                text,
+            }
         })?;
         match config.fault() {
             None => Ok(config),
-            Some((key, text)) => Err(ConfigError::Invalid { path: path.to_owned(), key, text }),
+            Some((key, text)) => Err(ConfigError::Invalid {
+                path: path.to_owned(),
+                key,
+                text,
+            }),
         }
     }
 
@@ -228,11 +248,17 @@ impl Config {
             return fault("cluster.peers", "name an id twice");
         }
         if ids.binary_search(&self.node.id).is_err() {
-            return Some(("cluster.peers", format!("do not name node {}", self.node.id)));
+            return Some((
+                "cluster.peers",
+                format!("do not name node {}", self.node.id),
+            ));
         }
         let [shortest, longest] = self.cluster.election_ms;
         if shortest <= self.cluster.heartbeat_ms || longest <= shortest {
-            return fault("cluster.election_ms", "must be [shortest, longest], both above heartbeat_ms");
+            return fault(
+                "cluster.election_ms",
+                "must be [shortest, longest], both above heartbeat_ms",
+            );
         }
         None
     }
@@ -240,7 +266,9 @@ impl Config {
     /// Threads that carry calls.
     pub fn shards(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.sip.shards.unwrap_or_else(|| cores.saturating_sub(1).clamp(1, 64))
+        self.sip
+            .shards
+            .unwrap_or_else(|| cores.saturating_sub(1).clamp(1, 64))
     }
 }
 
@@ -248,7 +276,12 @@ impl Config {
 pub(crate) fn place(text: &str, offset: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.min(text.len())];
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    let column = before
+        .iter()
+        .rev()
+        .take_while(|byte| **byte != b'\n')
+        .count()
+        + 1;
     (line, column)
 }
 
@@ -274,7 +307,9 @@ token_file = "token"
 
     fn check(from: &str, to: &str, want: &str) {
         let text = GOOD.replacen(from, to, 1);
-        let error = Config::parse(Path::new("n.toml"), &text).expect_err("must be refused").to_string();
+        let error = Config::parse(Path::new("n.toml"), &text)
+            .expect_err("must be refused")
+            .to_string();
         assert_eq!(error, format!("config `n.toml`{want}"));
     }
 
@@ -288,13 +323,31 @@ token_file = "token"
     #[test]
     fn every_mistake_is_named_with_its_place() {
         check("id = 1", "id = 0", ": `node.id` must be 1 or more");
-        check("id = 1\n", "id = 2\n", ": `cluster.peers` do not name node 2");
-        check(r#"udp = ["127.0.0.1:5060"]"#, "", ": `sip` names no listener");
+        check(
+            "id = 1\n",
+            "id = 2\n",
+            ": `cluster.peers` do not name node 2",
+        );
+        check(
+            r#"udp = ["127.0.0.1:5060"]"#,
+            "",
+            ": `sip` names no listener",
+        );
         let text = GOOD.replacen("data_dir", "data_dri", 1);
-        let error = Config::parse(Path::new("n.toml"), &text).expect_err("must be refused").to_string();
-        assert!(error.starts_with("config `n.toml` line 5 column 1: unknown field `data_dri`"), "{error}");
+        let error = Config::parse(Path::new("n.toml"), &text)
+            .expect_err("must be refused")
+            .to_string();
+        assert!(
+            error.starts_with("config `n.toml` line 5 column 1: unknown field `data_dri`"),
+            "{error}"
+        );
         let text = GOOD.replacen("5060\"", "x\"", 1);
-        let error = Config::parse(Path::new("n.toml"), &text).expect_err("must be refused").to_string();
-        assert!(error.starts_with("config `n.toml` line 7 column"), "{error}");
+        let error = Config::parse(Path::new("n.toml"), &text)
+            .expect_err("must be refused")
+            .to_string();
+        assert!(
+            error.starts_with("config `n.toml` line 7 column"),
+            "{error}"
+        );
     }
 }

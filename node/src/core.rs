@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::Addr;
-use tandem_cluster::handle::Cluster;
 use tandem_cluster::command::{BindingId, CallId, Command, Epoch};
+use tandem_cluster::handle::Cluster;
 
 use crate::binding::actor::BindingActor;
 use crate::call::actor::CallActor;
@@ -45,6 +45,8 @@ pub struct Figures {
     pub timers: AtomicU64,
     /// Reservations under way.
     pub reservations: AtomicU64,
+    /// Shards that take new calls.
+    pub shards_open: AtomicU64,
 }
 
 impl Core {
@@ -82,7 +84,10 @@ impl Core {
     /// A new call's id; `None` without a tenure.
     pub fn next_call(&self) -> Option<CallId> {
         let epoch = self.epoch()?;
-        Some(CallId::new(epoch, self.count.fetch_add(1, Ordering::Relaxed)))
+        Some(CallId::new(
+            epoch,
+            self.count.fetch_add(1, Ordering::Relaxed),
+        ))
     }
 
     /// No new calls are taken.
@@ -196,7 +201,10 @@ impl<K: Copy + Eq + std::hash::Hash, A: actix::Actor> Registry<K, A> {
 
     /// All of them, at this moment.
     pub fn all(&self) -> Vec<(K, Addr<A>)> {
-        self.lock().iter().map(|(id, addr)| (*id, addr.clone())).collect()
+        self.lock()
+            .iter()
+            .map(|(id, addr)| (*id, addr.clone()))
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<K, Addr<A>>> {

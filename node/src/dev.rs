@@ -131,10 +131,15 @@ pub struct Cluster {
 
 /// `tandem dev`.
 pub fn run(args: &DevArgs) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(foreground(args)),
-        Err(source) => Err(DevError::Spawn { what: "runtime".to_owned(), source }),
+        Err(source) => Err(DevError::Spawn {
+            what: "runtime".to_owned(),
+            source,
+        }),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -169,7 +174,14 @@ async fn start_again(args: &DevArgs, n: u64) -> Result<(), DevError> {
     let mut child = spawn_node(&dir)?;
     println!("node {n}: pid {}", child.id());
     let address = admin_address(&dir, args.base_port, n);
-    await_ready(&client(), address, &format!("node {n}"), &mut child, &dir.join("log")).await
+    await_ready(
+        &client(),
+        address,
+        &format!("node {n}"),
+        &mut child,
+        &dir.join("log"),
+    )
+    .await
 }
 
 impl Cluster {
@@ -177,14 +189,25 @@ impl Cluster {
     pub async fn start(args: &DevArgs) -> Result<Self, DevError> {
         let dir = args.data_dir.clone();
         if args.fresh && dir.exists() {
-            fs::remove_dir_all(&dir).map_err(|source| DevError::File { path: dir.clone(), source })?;
+            fs::remove_dir_all(&dir).map_err(|source| DevError::File {
+                path: dir.clone(),
+                source,
+            })?;
         }
         check_ports(args)?;
         make_dir(&dir)?;
-        let dir = dir.canonicalize().map_err(|source| DevError::File { path: dir, source })?;
+        let dir = dir
+            .canonicalize()
+            .map_err(|source| DevError::File { path: dir, source })?;
         let token = administrators_token(&dir)?;
-        let mut cluster =
-            Cluster { dir, base: args.base_port, nodes: args.nodes, token, children: Vec::new(), http: client() };
+        let mut cluster = Cluster {
+            dir,
+            base: args.base_port,
+            nodes: args.nodes,
+            token,
+            children: Vec::new(),
+            http: client(),
+        };
         if !args.no_sim {
             cluster.start_simulator()?;
         }
@@ -200,14 +223,22 @@ impl Cluster {
 
     fn start_simulator(&mut self) -> Result<(), DevError> {
         let secret = tandem_vendors::sim::Credentials::new(APP_KEY, APP_SECRET);
-        let mut config =
-            tandem_vendors::sim::Config::huawei(local(self.base, 80), local(self.base, 60), local(self.base, 40), secret);
+        let mut config = tandem_vendors::sim::Config::huawei(
+            local(self.base, 80),
+            local(self.base, 60),
+            local(self.base, 40),
+            secret,
+        );
         config.log = Some(self.dir.join("vendor-sim.jsonl"));
         let path = self.dir.join("vendor-sim.toml");
         let text = toml::to_string(&config).expect("plain data");
         write(&path, &text, 0o600)?;
         let child = spawn("vendor-sim", &path, &self.dir.join("vendor-sim.log"))?;
-        write(&self.dir.join("vendor-sim.pid"), &child.id().to_string(), 0o644)?;
+        write(
+            &self.dir.join("vendor-sim.pid"),
+            &child.id().to_string(),
+            0o644,
+        )?;
         self.children.push(("vendor-sim".to_owned(), child));
         Ok(())
     }
@@ -216,7 +247,11 @@ impl Cluster {
         let dir = node_dir(&self.dir, n);
         make_dir(&dir)?;
         let config = self.node_config(n, &dir);
-        write(&dir.join("node.toml"), &toml::to_string(&config).expect("plain data"), 0o644)?;
+        write(
+            &dir.join("node.toml"),
+            &toml::to_string(&config).expect("plain data"),
+            0o644,
+        )?;
         let child = spawn_node(&dir)?;
         self.children.push((format!("node {n}"), child));
         Ok(())
@@ -231,12 +266,20 @@ impl Cluster {
                 data_dir: dir.join("data"),
                 lease_ms: 3_000,
             },
-            sip: config::Sip { udp: vec![sip], tcp: vec![sip], shards: Some(1), advertised: None },
+            sip: config::Sip {
+                udp: vec![sip],
+                tcp: vec![sip],
+                shards: Some(1),
+                advertised: None,
+            },
             cluster: config::Cluster {
                 id: "dev".to_owned(),
                 listen: local(self.base, port_of(n, 70)),
                 peers: (1..=self.nodes)
-                    .map(|id| config::Peer { id, address: local(self.base, port_of(id, 70)) })
+                    .map(|id| config::Peer {
+                        id,
+                        address: local(self.base, port_of(id, 70)),
+                    })
                     .collect(),
                 heartbeat_ms: 50,
                 election_ms: [150, 300],
@@ -263,7 +306,9 @@ impl Cluster {
     /// Loads the sample configuration or the one asked for. Rows that stand already are left alone.
     async fn load(&self, args: &DevArgs) -> Result<(), DevError> {
         let seed = match &args.config {
-            Some(path) => fs::read_to_string(path).map_err(|source| DevError::Seed(path.clone(), source))?,
+            Some(path) => {
+                fs::read_to_string(path).map_err(|source| DevError::Seed(path.clone(), source))?
+            }
             None => tandem_ops::seed::sample(self.base),
         };
         let response = self
@@ -280,7 +325,10 @@ impl Cluster {
         if status.is_success() {
             return Ok(());
         }
-        Err(DevError::Refused(format!("{status} {}", response.text().await.unwrap_or_default())))
+        Err(DevError::Refused(format!(
+            "{status} {}",
+            response.text().await.unwrap_or_default()
+        )))
     }
 
     /// Base of a node's admin API.
@@ -315,15 +363,32 @@ impl Cluster {
 
     fn describe(&self) {
         for n in 1..=self.nodes {
-            let pid = self.children.iter().find(|(name, _)| *name == format!("node {n}")).map_or(0, |(_, c)| c.id());
-            println!("node {n}  pid {pid:<8} sip {}  admin {}", self.sip(n), self.url(n));
+            let pid = self
+                .children
+                .iter()
+                .find(|(name, _)| *name == format!("node {n}"))
+                .map_or(0, |(_, c)| c.id());
+            println!(
+                "node {n}  pid {pid:<8} sip {}  admin {}",
+                self.sip(n),
+                self.url(n)
+            );
         }
         if let Some((_, sim)) = self.children.iter().find(|(name, _)| name == "vendor-sim") {
-            println!("platform  pid {:<8} sip {}  http://{}", sim.id(), local(self.base, 60), local(self.base, 80));
+            println!(
+                "platform  pid {:<8} sip {}  http://{}",
+                sim.id(),
+                local(self.base, 60),
+                local(self.base, 80)
+            );
         }
         println!("data      {}", self.dir.display());
         println!("token     {}", self.dir.join("admin.token").display());
-        println!("try       tandem --server {} --token-file {} cluster status", self.url(1), self.dir.join("admin.token").display());
+        println!(
+            "try       tandem --server {} --token-file {} cluster status",
+            self.url(1),
+            self.dir.join("admin.token").display()
+        );
     }
 
     /// Until Ctrl-C; tells of every process that ends meanwhile.
@@ -335,19 +400,23 @@ impl Cluster {
                 () = &mut told => return,
                 () = tokio::time::sleep(Duration::from_millis(500)) => {}
             }
-            self.children.retain_mut(|(name, child)| match child.try_wait() {
-                Ok(Some(status)) => {
-                    eprintln!("{name} has ended: {status}");
-                    false
-                }
-                _ => true,
-            });
+            self.children
+                .retain_mut(|(name, child)| match child.try_wait() {
+                    Ok(Some(status)) => {
+                        eprintln!("{name} has ended: {status}");
+                        false
+                    }
+                    _ => true,
+                });
         }
     }
 
     /// Stops everything in order: nodes, then the simulator; nodes that were started again as well.
     pub fn stop(&mut self) {
-        let mut pids: Vec<Pid> = (1..=self.nodes).rev().filter_map(|n| running(&node_dir(&self.dir, n))).collect();
+        let mut pids: Vec<Pid> = (1..=self.nodes)
+            .rev()
+            .filter_map(|n| running(&node_dir(&self.dir, n)))
+            .collect();
         for pid in &pids {
             // Gone by itself is as good.
             let _ = kill_process(*pid, Signal::TERM);
@@ -414,7 +483,10 @@ fn check_ports(args: &DevArgs) -> Result<(), DevError> {
     let simulator = if args.no_sim { &[][..] } else { &[80] };
     for offset in nodes.chain(simulator.iter().copied()) {
         let address = local(args.base_port, offset);
-        std::net::TcpListener::bind(address).map_err(|source| DevError::Port { port: address.port(), source })?;
+        std::net::TcpListener::bind(address).map_err(|source| DevError::Port {
+            port: address.port(),
+            source,
+        })?;
     }
     Ok(())
 }
@@ -424,19 +496,32 @@ fn administrators_token(dir: &Path) -> Result<String, DevError> {
     if let Ok(token) = fs::read_to_string(&path) {
         return Ok(token.trim().to_owned());
     }
-    let token: String = (0..4).map(|_| format!("{:016x}", rand::random::<u64>())).collect();
+    let token: String = (0..4)
+        .map(|_| format!("{:016x}", rand::random::<u64>()))
+        .collect();
     write(&path, &token, 0o600)?;
     Ok(token)
 }
 
 fn make_dir(path: &Path) -> Result<(), DevError> {
-    fs::create_dir_all(path).map_err(|source| DevError::File { path: path.to_owned(), source })
+    fs::create_dir_all(path).map_err(|source| DevError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), DevError> {
-    let fault = |source| DevError::File { path: path.to_owned(), source };
-    let mut file =
-        File::options().write(true).create(true).truncate(true).mode(mode).open(path).map_err(fault)?;
+    let fault = |source| DevError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)
+        .map_err(fault)?;
     io::Write::write_all(&mut file, text.as_bytes()).map_err(fault)
 }
 
@@ -448,12 +533,18 @@ fn spawn_node(dir: &Path) -> Result<Child, DevError> {
 
 /// This program again, with its output in a file and out of reach of the terminal's Ctrl-C: it is stopped in order.
 fn spawn(command: &str, config: &Path, log: &Path) -> Result<Child, DevError> {
-    let fault = |source| DevError::Spawn { what: command.to_owned(), source };
+    let fault = |source| DevError::Spawn {
+        what: command.to_owned(),
+        source,
+    };
     let file = File::options()
         .append(true)
         .create(true)
         .open(log)
-        .map_err(|source| DevError::File { path: log.to_owned(), source })?;
+        .map_err(|source| DevError::File {
+            path: log.to_owned(),
+            source,
+        })?;
     Command::new(std::env::current_exe().map_err(fault)?)
         .arg(command)
         .arg("--config")
@@ -468,11 +559,18 @@ fn spawn(command: &str, config: &Path, log: &Path) -> Result<Child, DevError> {
 
 /// The live process of a node's directory.
 fn running(dir: &Path) -> Option<Pid> {
-    let pid = fs::read_to_string(dir.join("pid")).ok()?.trim().parse().ok().and_then(Pid::from_raw)?;
+    let pid = fs::read_to_string(dir.join("pid"))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+        .and_then(Pid::from_raw)?;
     // A pid that was given to another process since does not count.
     let words = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
     let wanted = dir.join("node.toml");
-    let ours = words.split(|byte| *byte == 0).any(|word| Path::new(std::str::from_utf8(word).unwrap_or("")) == wanted);
+    let ours = words
+        .split(|byte| *byte == 0)
+        .any(|word| Path::new(std::str::from_utf8(word).unwrap_or("")) == wanted);
     ours.then_some(pid)
 }
 
@@ -488,7 +586,10 @@ async fn await_ready(
         if let Ok(Some(_)) = child.try_wait() {
             let text = fs::read_to_string(log).unwrap_or_default();
             let line = text.lines().last().unwrap_or("without a word").to_owned();
-            return Err(DevError::Ended { what: what.to_owned(), line });
+            return Err(DevError::Ended {
+                what: what.to_owned(),
+                line,
+            });
         }
         let answer = http.get(format!("http://{admin}/readyz")).send().await;
         if answer.is_ok_and(|answer| answer.status().is_success()) {
@@ -496,5 +597,8 @@ async fn await_ready(
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Err(DevError::Slow { what: what.to_owned(), log: log.to_owned() })
+    Err(DevError::Slow {
+        what: what.to_owned(),
+        log: log.to_owned(),
+    })
 }

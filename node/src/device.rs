@@ -26,6 +26,9 @@ const WATCH_EVERY: Duration = Duration::from_millis(100);
 const RECONCILE_EVERY: Duration = Duration::from_secs(2);
 /// Pause after a claim that was refused or could not be replicated.
 const CLAIM_AGAIN: Duration = Duration::from_millis(500);
+/// An election takes less than this: calls wait for its end. After it they are refused, for a caller is better served by
+/// trying elsewhere. Milliseconds.
+const QUORUM_GRACE: u64 = 1_500;
 /// What is younger than this may still be on its way between state and actors.
 const SETTLED: u64 = 5_000;
 
@@ -36,6 +39,7 @@ pub struct DeviceActor {
     /// Set once: told how the first claim went.
     first: Option<tokio::sync::oneshot::Sender<Result<Epoch, Refusal>>>,
     leading_since: Option<u64>,
+    quorum_seen: Option<u64>,
     stopping: bool,
     /// Seen without an actor at the last look; acted on when still so at the next.
     suspects: HashMap<Suspect, ()>,
@@ -64,8 +68,19 @@ pub struct Resign;
 
 impl DeviceActor {
     /// A device that will claim; `first` hears how the first claim went.
-    pub fn new(core: Arc<Core>, first: tokio::sync::oneshot::Sender<Result<Epoch, Refusal>>) -> Self {
-        DeviceActor { core, boot: rand::random(), first: Some(first), leading_since: None, stopping: false, suspects: HashMap::new() }
+    pub fn new(
+        core: Arc<Core>,
+        first: tokio::sync::oneshot::Sender<Result<Epoch, Refusal>>,
+    ) -> Self {
+        DeviceActor {
+            core,
+            boot: rand::random(),
+            first: Some(first),
+            leading_since: None,
+            quorum_seen: None,
+            stopping: false,
+            suspects: HashMap::new(),
+        }
     }
 
     fn claim(&mut self, ctx: &mut Context<Self>) {
@@ -80,21 +95,27 @@ impl DeviceActor {
         });
         let cluster = self.core.cluster.clone();
         let claimed = async move { cluster.propose(command).await };
-        ctx.spawn(claimed.into_actor(self).map(|reply, device, ctx| match reply {
-            Ok(Reply::Claimed { epoch }) => {
-                tracing::info!(epoch, "access name claimed");
-                metrics::counter!("tandem_node_claims_total", "result" => "granted").increment(1);
-                device.core.set_epoch(Some(epoch));
-                device.answer_first(Ok(epoch));
-            }
-            Ok(Reply::Refused(refusal)) => {
-                metrics::counter!("tandem_node_claims_total", "result" => "refused").increment(1);
-                tracing::error!(?refusal, "access name refused");
-                device.answer_first(Err(refusal));
-                ctx.run_later(CLAIM_AGAIN, Self::claim);
-            }
-            _ => drop(ctx.run_later(CLAIM_AGAIN, Self::claim)),
-        }));
+        ctx.spawn(
+            claimed
+                .into_actor(self)
+                .map(|reply, device, ctx| match reply {
+                    Ok(Reply::Claimed { epoch }) => {
+                        tracing::info!(epoch, "access name claimed");
+                        metrics::counter!("tandem_node_claims_total", "result" => "granted")
+                            .increment(1);
+                        device.core.set_epoch(Some(epoch));
+                        device.answer_first(Ok(epoch));
+                    }
+                    Ok(Reply::Refused(refusal)) => {
+                        metrics::counter!("tandem_node_claims_total", "result" => "refused")
+                            .increment(1);
+                        tracing::error!(?refusal, "access name refused");
+                        device.answer_first(Err(refusal));
+                        ctx.run_later(CLAIM_AGAIN, Self::claim);
+                    }
+                    _ => drop(ctx.run_later(CLAIM_AGAIN, Self::claim)),
+                }),
+        );
     }
 
     fn answer_first(&mut self, answer: Result<Epoch, Refusal>) {
@@ -105,10 +126,16 @@ impl DeviceActor {
     }
 
     fn keep_alive(&mut self, ctx: &mut Context<Self>) {
-        let Some(epoch) = self.core.epoch() else { return };
+        let Some(epoch) = self.core.epoch() else {
+            return;
+        };
         let cluster = self.core.cluster.clone();
         let limit = KEEP_ALIVE_EVERY;
-        let renewed = async move { cluster.propose_within(Command::KeepAlive { epoch }, limit).await };
+        let renewed = async move {
+            cluster
+                .propose_within(Command::KeepAlive { epoch }, limit)
+                .await
+        };
         ctx.spawn(renewed.into_actor(self).map(move |reply, device, ctx| {
             if let Ok(Reply::Refused(Refusal::StaleEpoch)) = reply {
                 device.fence(epoch, ctx);
@@ -139,11 +166,17 @@ impl DeviceActor {
     fn watch(&mut self) {
         let status = self.core.cluster.status();
         let now = self.core.clock.now();
-        self.core.set_quorum(status.quorum);
+        if status.quorum {
+            self.quorum_seen = Some(now.mono);
+        }
+        let missing = self.quorum_seen.map(|seen| now.mono.saturating_sub(seen));
+        self.core
+            .set_quorum(missing.is_some_and(|missing| missing < QUORUM_GRACE));
         let state = self.core.cluster.state();
         if !self.stopping {
             let own = state.device(&self.core.config.node.access_name);
-            self.core.set_draining(own.is_some_and(|device| device.draining));
+            self.core
+                .set_draining(own.is_some_and(|device| device.draining));
         }
         metrics::gauge!("tandem_node_active_calls").set(self.core.calls.len() as f64);
         let answered = self.core.figures.answered.load(Ordering::Relaxed);
@@ -162,17 +195,24 @@ impl DeviceActor {
             actix::spawn(async move {
                 tracing::warn!(epoch, "lease ran out");
                 // Repeated by the next look if it did not work.
-                let _ = cluster.propose_within(Command::NodeDown { epoch }, Duration::from_secs(1)).await;
+                let _ = cluster
+                    .propose_within(Command::NodeDown { epoch }, Duration::from_secs(1))
+                    .await;
             });
         }
     }
 
     fn reconcile(&mut self) {
-        let Some(epoch) = self.core.epoch() else { return };
+        let Some(epoch) = self.core.epoch() else {
+            return;
+        };
         let state = self.core.cluster.state();
         let settled = |since: u64| since + SETTLED < state.at();
         let mut suspects = HashMap::new();
-        for row in state.bindings_of(epoch).filter(|row| settled(row.created_at)) {
+        for row in state
+            .bindings_of(epoch)
+            .filter(|row| settled(row.created_at))
+        {
             if !self.core.bindings.contains(row.id) {
                 let suspect = Suspect::Binding(row.id);
                 match self.suspects.contains_key(&suspect) {
@@ -184,7 +224,10 @@ impl DeviceActor {
                 }
             }
         }
-        for call in state.calls_of(epoch).filter(|call| settled(call.reserved_at)) {
+        for call in state
+            .calls_of(epoch)
+            .filter(|call| settled(call.reserved_at))
+        {
             if !self.core.calls.contains(call.id()) {
                 let suspect = Suspect::Call(call.id());
                 match self.suspects.contains_key(&suspect) {
@@ -225,14 +268,18 @@ impl DeviceActor {
                 metrics::counter!("tandem_node_takeovers_total", "what" => "binding").increment(1);
                 self.adopt(owner, binding);
             }
-            Effect::UnbindAsked { owner, binding } if Some(owner) == own => match self.core.bindings.get(binding) {
-                Some(actor) => actor.do_send(Order::Release),
-                None => self.adopt(owner, binding),
-            },
-            Effect::ForceUnbound { owner, gone } if Some(owner) == own => match self.core.bindings.get(gone.id) {
-                Some(actor) => actor.do_send(Order::Forced),
-                None => drop(BindingActor::farewell(Arc::clone(&self.core), owner, &gone)),
-            },
+            Effect::UnbindAsked { owner, binding } if Some(owner) == own => {
+                match self.core.bindings.get(binding) {
+                    Some(actor) => actor.do_send(Order::Release),
+                    None => self.adopt(owner, binding),
+                }
+            }
+            Effect::ForceUnbound { owner, gone } if Some(owner) == own => {
+                match self.core.bindings.get(gone.id) {
+                    Some(actor) => actor.do_send(Order::Forced),
+                    None => drop(BindingActor::farewell(Arc::clone(&self.core), owner, &gone)),
+                }
+            }
             Effect::Fenced { epoch } => self.fence(epoch, ctx),
             // Another node's, or looked up where it is needed.
             _ => {}
@@ -279,7 +326,9 @@ impl Handler<Resign> for DeviceActor {
         Box::pin(async move {
             if let Some(epoch) = epoch {
                 // Without a quorum the lease runs out by itself.
-                let _ = cluster.propose_within(Command::Resign { epoch }, Duration::from_secs(2)).await;
+                let _ = cluster
+                    .propose_within(Command::Resign { epoch }, Duration::from_secs(2))
+                    .await;
             }
         })
     }

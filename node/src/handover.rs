@@ -20,7 +20,11 @@ pub struct Handover {
 /// Encodes both dialogs.
 pub fn encode(caller: Option<Dialog>, callee: Option<Dialog>) -> Vec<u8> {
     let mut bytes = vec![VERSION];
-    match bincode::serde::encode_into_std_write(Handover { caller, callee }, &mut bytes, bincode::config::standard()) {
+    match bincode::serde::encode_into_std_write(
+        Handover { caller, callee },
+        &mut bytes,
+        bincode::config::standard(),
+    ) {
         Ok(_) => bytes,
         Err(error) => {
             tracing::error!(%error, "dialogs cannot be encoded");
@@ -48,7 +52,13 @@ mod tests {
     fn dialogs_survive_the_way_through_the_state() {
         let bytes = encode(None, None);
         assert_eq!(bytes[0], VERSION);
-        assert_eq!(decode(&bytes), Some(Handover { caller: None, callee: None }));
+        assert_eq!(
+            decode(&bytes),
+            Some(Handover {
+                caller: None,
+                callee: None
+            })
+        );
         assert_eq!(decode(&[9, 0, 0]), None);
         assert_eq!(decode(&[]), None);
     }

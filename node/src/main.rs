@@ -56,7 +56,10 @@ enum ConfigVerb {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
         eprintln!("tandem: tls provider installed twice");
         return ExitCode::FAILURE;
     }
@@ -77,8 +80,14 @@ fn simulate(path: &Path) -> ExitCode {
     });
     match outcome {
         Ok(sim) => {
-            eprintln!("platform simulator: http {} sip {}", sim.http_addr(), sim.sip_addr());
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            eprintln!(
+                "platform simulator: http {} sip {}",
+                sim.http_addr(),
+                sim.sip_addr()
+            );
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
             if let Ok(runtime) = runtime {
                 runtime.block_on(start::signalled());
             }

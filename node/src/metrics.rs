@@ -4,17 +4,65 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Registers the help lines.
 pub fn describe() {
-    describe_counter!("tandem_node_calls_total", Unit::Count, "ended calls by mapping gateway and result");
-    describe_counter!("tandem_node_invites_refused_total", Unit::Count, "INVITEs that became no call, by reason");
-    describe_counter!("tandem_node_reservations_total", Unit::Count, "reservations by result");
-    describe_histogram!("tandem_node_reservation_seconds", Unit::Seconds, "time from asking for numbers to having them");
-    describe_histogram!("tandem_node_post_dial_delay_seconds", Unit::Seconds, "time from INVITE to ringing or answer");
-    describe_counter!("tandem_node_answers_unprotected_total", Unit::Count, "answers passed on before replication");
-    describe_counter!("tandem_node_bindings_missing_total", Unit::Count, "bindings that the platform let go first");
-    describe_counter!("tandem_node_claims_total", Unit::Count, "claims of the access name by result");
-    describe_counter!("tandem_node_takeovers_total", Unit::Count, "what was taken over from other nodes");
-    describe_counter!("tandem_node_submits_refused_total", Unit::Count, "commands that the cluster did not take");
+    describe_counter!(
+        "tandem_node_calls_total",
+        Unit::Count,
+        "ended calls by mapping gateway and result"
+    );
+    describe_counter!(
+        "tandem_node_invites_refused_total",
+        Unit::Count,
+        "INVITEs that became no call, by reason"
+    );
+    describe_counter!(
+        "tandem_node_reservations_total",
+        Unit::Count,
+        "reservations by result"
+    );
+    describe_histogram!(
+        "tandem_node_reservation_seconds",
+        Unit::Seconds,
+        "time from asking for numbers to having them"
+    );
+    describe_histogram!(
+        "tandem_node_post_dial_delay_seconds",
+        Unit::Seconds,
+        "time from INVITE to ringing or answer"
+    );
+    describe_counter!(
+        "tandem_node_answers_unprotected_total",
+        Unit::Count,
+        "answers passed on before replication"
+    );
+    describe_counter!(
+        "tandem_node_bindings_missing_total",
+        Unit::Count,
+        "bindings that the platform let go first"
+    );
+    describe_counter!(
+        "tandem_node_claims_total",
+        Unit::Count,
+        "claims of the access name by result"
+    );
+    describe_counter!(
+        "tandem_node_takeovers_total",
+        Unit::Count,
+        "what was taken over from other nodes"
+    );
+    describe_counter!(
+        "tandem_node_submits_refused_total",
+        Unit::Count,
+        "commands that the cluster did not take"
+    );
     describe_gauge!("tandem_node_legs", Unit::Count, "SIP legs of this node");
-    describe_gauge!("tandem_node_active_calls", Unit::Count, "calls that live on this node");
-    describe_gauge!("tandem_node_answered_calls", Unit::Count, "answered calls that live on this node");
+    describe_gauge!(
+        "tandem_node_active_calls",
+        Unit::Count,
+        "calls that live on this node"
+    );
+    describe_gauge!(
+        "tandem_node_answered_calls",
+        Unit::Count,
+        "answered calls that live on this node"
+    );
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tandem_billing::pump::{self, Batch, Pace};
 use tandem_billing::Store;
+use tandem_billing::pump::{self, Batch, Pace};
 use tandem_cluster::command::Command;
 use tokio::sync::watch;
 
@@ -46,13 +46,19 @@ async fn next(core: &Core, mut head: watch::Receiver<u64>, from: u64, max: usize
             let rows = state.outbox_from(from, max);
             return Some(match rows.first() {
                 Some((first, _)) if *first == from => {
-                    let rows = rows.into_iter().map(|(seq, row)| (seq, Bytes::copy_from_slice(&row))).collect();
+                    let rows = rows
+                        .into_iter()
+                        .map(|(seq, row)| (seq, Bytes::copy_from_slice(&row)))
+                        .collect();
                     Batch { rows, head: newest }
                 }
                 // The outbox has let them go: this node was away for long.
                 first => {
                     let upto = first.map_or(newest, |(first, _)| first - 1);
-                    Batch { rows: fetch(core, from, upto.min(from + FETCH_MAX - 1)).await, head: newest }
+                    Batch {
+                        rows: fetch(core, from, upto.min(from + FETCH_MAX - 1)).await,
+                        head: newest,
+                    }
                 }
             });
         }
@@ -62,7 +68,14 @@ async fn next(core: &Core, mut head: watch::Receiver<u64>, from: u64, max: usize
 
 /// Asks the peers in turn for records that the outbox no longer holds.
 async fn fetch(core: &Core, from: u64, to: u64) -> Vec<(u64, Bytes)> {
-    for node in core.config.cluster.peers.iter().map(|peer| peer.id).filter(|id| *id != core.config.node.id) {
+    for node in core
+        .config
+        .cluster
+        .peers
+        .iter()
+        .map(|peer| peer.id)
+        .filter(|id| *id != core.config.node.id)
+    {
         match peer::records(core, node, from, to).await {
             Some(rows) if rows.first().is_some_and(|(first, _)| *first == from) => return rows,
             _ => {}
@@ -84,7 +97,12 @@ async fn report(core: Arc<Core>, store: Arc<Store>) {
             match store.sync().await {
                 Ok(upto) => {
                     let command = Command::Stored { node, upto };
-                    if core.cluster.propose_within(command, Duration::from_secs(5)).await.is_ok() {
+                    if core
+                        .cluster
+                        .propose_within(command, Duration::from_secs(5))
+                        .await
+                        .is_ok()
+                    {
                         reported = upto;
                     }
                 }

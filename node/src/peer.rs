@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tandem_billing::Store;
 use tandem_ops::switch::{self, Query, Switch};
 
@@ -42,12 +42,20 @@ pub enum Answer {
 }
 
 /// Answers a question that came over a link.
-pub async fn answer(question: Bytes, switch: Arc<dyn Switch>, store: Arc<Store>) -> Result<Bytes, String> {
+pub async fn answer(
+    question: Bytes,
+    switch: Arc<dyn Switch>,
+    store: Arc<Store>,
+) -> Result<Bytes, String> {
     let answer = match decode::<Ask>(&question) {
         None => return Err("question not understood".to_owned()),
         Some(Ask::Ops(query)) => Answer::Ops(switch::answer(switch.as_ref(), query).await),
         Some(Ask::Records { from, to }) => match store.records(from, to).await {
-            Ok(rows) => Answer::Records(rows.into_iter().map(|(seq, row)| (seq, row.to_vec())).collect()),
+            Ok(rows) => Answer::Records(
+                rows.into_iter()
+                    .map(|(seq, row)| (seq, row.to_vec()))
+                    .collect(),
+            ),
             Err(error) => return Err(error.to_string()),
         },
     };
@@ -69,7 +77,11 @@ pub async fn query(core: &Core, node: u64, query: Query) -> Option<switch::Answe
 /// Asks one node for stored records.
 pub async fn records(core: &Core, node: u64, from: u64, to: u64) -> Option<Vec<(u64, Bytes)>> {
     match ask(core, node, &Ask::Records { from, to }, WORK_WITHIN).await? {
-        Answer::Records(rows) => Some(rows.into_iter().map(|(seq, row)| (seq, Bytes::from(row))).collect()),
+        Answer::Records(rows) => Some(
+            rows.into_iter()
+                .map(|(seq, row)| (seq, Bytes::from(row)))
+                .collect(),
+        ),
         Answer::Ops(_) => None,
     }
 }
@@ -96,5 +108,7 @@ fn encode<T: Serialize>(value: &T) -> Bytes {
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let config = bincode::config::standard().with_limit::<BYTES_MAX>();
-    bincode::serde::decode_from_slice(bytes, config).ok().map(|(value, _)| value)
+    bincode::serde::decode_from_slice(bytes, config)
+        .ok()
+        .map(|(value, _)| value)
 }

@@ -27,7 +27,13 @@ impl Platforms {
             Some(entry) if entry.version == row.version => entry.client.clone(),
             _ => {
                 let client = connect(row);
-                entries.insert(interface, Entry { version: row.version, client: client.clone() });
+                entries.insert(
+                    interface,
+                    Entry {
+                        version: row.version,
+                        client: client.clone(),
+                    },
+                );
                 client
             }
         }
@@ -42,8 +48,8 @@ fn connect(row: &Row<Interface>) -> Result<Client, String> {
 /// The replicated row in the vendors' own terms.
 fn configured(row: &Row<Interface>) -> Result<tandem_vendors::Interface, String> {
     let entity = &row.entity;
-    let vendor =
-        Vendor::named(&entity.kind).ok_or_else(|| format!("interface `{}`: no type `{}`", entity.name, entity.kind))?;
+    let vendor = Vendor::named(&entity.kind)
+        .ok_or_else(|| format!("interface `{}`: no type `{}`", entity.name, entity.kind))?;
     let mut urls = entity.urls.clone();
     let base = urls.remove("base").unwrap_or_default();
     let mut interface = tandem_vendors::Interface::new(row.id, &entity.name, vendor, &base);

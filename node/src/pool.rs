@@ -56,7 +56,8 @@ impl Handler<Ask> for NumberPool {
             let asked = Instant::now();
             let reply = core.cluster.propose(command).await;
             drop(under_way);
-            metrics::histogram!("tandem_node_reservation_seconds").record(asked.elapsed().as_secs_f64());
+            metrics::histogram!("tandem_node_reservation_seconds")
+                .record(asked.elapsed().as_secs_f64());
             let result = match &reply {
                 Ok(Reply::Reserved(attempt)) if attempt.lease.is_some() => "axb",
                 Ok(Reply::Reserved(_)) => "plain",
@@ -78,13 +79,19 @@ struct UnderWay {
 impl UnderWay {
     fn new(core: &Arc<Core>) -> Self {
         let count = core.figures.reservations.fetch_add(1, Ordering::Relaxed) + 1;
-        UnderWay { core: Arc::clone(core), count }
+        UnderWay {
+            core: Arc::clone(core),
+            count,
+        }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.core.figures.reservations.fetch_sub(1, Ordering::Relaxed);
+        self.core
+            .figures
+            .reservations
+            .fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -23,9 +24,15 @@ use crate::pool::NumberPool;
 /// Longest number taken from a request, in bytes.
 const NUMBER_MAX: usize = 64;
 /// How often the shard looks whether new calls may be taken.
-const ADMISSION_EVERY: Duration = Duration::from_millis(100);
+const ADMISSION_EVERY: Duration = Duration::from_millis(50);
 /// Told to refused callers, in seconds.
 const RETRY_AFTER_S: u32 = 2;
+
+/// What new requests meet while no call may be taken.
+const CLOSED: Admission = Admission::Refusing {
+    status: 503,
+    retry_after_s: RETRY_AFTER_S,
+};
 
 /// Which of a call's legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +115,7 @@ impl Shard {
             calls: HashMap::new(),
             legs: HashMap::new(),
             timer: None,
-            open: true,
+            open: false,
         }
     }
 
@@ -131,7 +138,9 @@ impl Shard {
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let Some(deadline) = self.endpoint.next_deadline() else { return };
+        let Some(deadline) = self.endpoint.next_deadline() else {
+            return;
+        };
         match self.timer {
             // A timer that fires early finds nothing due and arms the next; that is cheaper than moving it each time.
             Some((at, _)) if at <= deadline => return,
@@ -153,7 +162,11 @@ impl Shard {
             return self.invited(leg, *invited, ctx);
         }
         let ended = matches!(event, LegEvent::Ended(_));
-        let known = if ended { self.legs.remove(&leg) } else { self.legs.get(&leg).copied() };
+        let known = if ended {
+            self.legs.remove(&leg)
+        } else {
+            self.legs.get(&leg).copied()
+        };
         let Some((call, side)) = known else { return };
         if let Some(legs) = self.calls.get(&call) {
             // Events of a leg are bounded by what its far end may send in one dialog; the call's own mailbox must not
@@ -167,13 +180,23 @@ impl Shard {
             Ok((admission, gateway)) => {
                 let call = admission.call;
                 let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
-                let actor = CallActor::launch(core, ctx.address(), pool, admission, gateway, invited.body);
+                let actor =
+                    CallActor::launch(core, ctx.address(), pool, admission, gateway, invited.body);
                 let max_forwards = invited.max_forwards.saturating_sub(1);
-                self.calls.insert(call, Legs { actor, caller: leg, callee: None, max_forwards });
+                self.calls.insert(
+                    call,
+                    Legs {
+                        actor,
+                        caller: leg,
+                        callee: None,
+                        max_forwards,
+                    },
+                );
                 self.legs.insert(leg, (call, Side::Caller));
             }
             Err(refused) => {
-                metrics::counter!("tandem_node_invites_refused_total", "reason" => refused.word).increment(1);
+                metrics::counter!("tandem_node_invites_refused_total", "reason" => refused.word)
+                    .increment(1);
                 let refuse = Command::Refuse {
                     status: refused.status,
                     reason: None,
@@ -216,18 +239,34 @@ impl Shard {
         Ok((admission, Arc::from(gateway.entity.name.as_str())))
     }
 
-    fn dial(&mut self, Dial { call, attempt, body }: Dial) {
-        let Some(legs) = self.calls.get(&call) else { return };
+    fn dial(
+        &mut self,
+        Dial {
+            call,
+            attempt,
+            body,
+        }: Dial,
+    ) {
+        let Some(legs) = self.calls.get(&call) else {
+            return;
+        };
         let (actor, max_forwards) = (legs.actor.clone(), legs.max_forwards);
         let side = Side::Callee(attempt.number);
         let Some(flow) = self.flow_to(&attempt) else {
             tracing::warn!(gateway = %attempt.gateway_name, "no listener for this gateway's transport");
-            actor.do_send(FromLeg { side, event: LegEvent::Ended(unreachable_gateway()) });
+            actor.do_send(FromLeg {
+                side,
+                event: LegEvent::Ended(unreachable_gateway()),
+            });
             return;
         };
         let host = flow.local;
         let from = Bytes::from(format!("<sip:{}@{host}>", attempt.caller_out));
-        let over = if flow.transport == Protocol::Tcp { ";transport=tcp" } else { "" };
+        let over = if flow.transport == Protocol::Tcp {
+            ";transport=tcp"
+        } else {
+            ""
+        };
         let target = format!("sip:{}@{}{over}", attempt.callee_out, attempt.address);
         let mut headers = Vec::new();
         if attempt.send_identity {
@@ -256,15 +295,33 @@ impl Shard {
 
     fn flow_to(&self, attempt: &Attempt) -> Option<Flow> {
         let sip = &self.core.config.sip;
-        let same_family = |local: &&std::net::SocketAddr| local.is_ipv4() == attempt.address.is_ipv4();
+        let same_family =
+            |local: &&std::net::SocketAddr| local.is_ipv4() == attempt.address.is_ipv4();
         match attempt.transport {
-            Over::Udp => sip.udp.iter().find(same_family).map(|local| Flow::udp(*local, attempt.address)),
-            Over::Tcp => sip.tcp.iter().find(same_family).map(|local| Flow::tcp(*local, attempt.address)),
+            Over::Udp => sip
+                .udp
+                .iter()
+                .find(same_family)
+                .map(|local| Flow::udp(*local, attempt.address)),
+            Over::Tcp => sip
+                .tcp
+                .iter()
+                .find(same_family)
+                .map(|local| Flow::tcp(*local, attempt.address)),
         }
     }
 
-    fn to_leg(&mut self, ToLeg { call, side, command }: ToLeg) {
-        let Some(legs) = self.calls.get(&call) else { return };
+    fn to_leg(
+        &mut self,
+        ToLeg {
+            call,
+            side,
+            command,
+        }: ToLeg,
+    ) {
+        let Some(legs) = self.calls.get(&call) else {
+            return;
+        };
         let leg = match (side, legs.callee) {
             (Side::Caller, _) => legs.caller,
             (Side::Callee(wanted), Some((attempt, leg))) if wanted == attempt => leg,
@@ -305,9 +362,14 @@ impl Shard {
         let open = self.core.closed().is_none();
         if open != self.open {
             self.open = open;
+            let shards_open = &self.core.figures.shards_open;
+            match open {
+                true => shards_open.fetch_add(1, Ordering::Relaxed),
+                false => shards_open.fetch_sub(1, Ordering::Relaxed),
+            };
             self.endpoint.set_admission(match open {
                 true => Admission::Open,
-                false => Admission::Refusing { status: 503, retry_after_s: RETRY_AFTER_S },
+                false => CLOSED,
             });
         }
         let counts = self.endpoint.counts();
@@ -321,8 +383,11 @@ impl Actor for Shard {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         if let Some(mut arrivals) = self.arrivals.take() {
-            ctx.add_stream(futures::stream::poll_fn(move |task| arrivals.poll_recv(task)));
+            ctx.add_stream(futures::stream::poll_fn(move |task| {
+                arrivals.poll_recv(task)
+            }));
         }
+        self.endpoint.set_admission(CLOSED);
         self.look_at_admission(ctx);
     }
 }
@@ -332,7 +397,9 @@ impl StreamHandler<Vec<Inbound>> for Shard {
         let now = self.now();
         for arrival in arrivals {
             match arrival {
-                Inbound::Received(received) => self.endpoint.receive(received.message, received.flow, now),
+                Inbound::Received(received) => {
+                    self.endpoint.receive(received.message, received.flow, now)
+                }
                 Inbound::Failed { flow, .. } => self.endpoint.transport_failed(&flow, now),
             }
         }
@@ -392,16 +459,27 @@ struct Turned {
 
 impl Turned {
     fn away(status: u16, word: &'static str) -> Self {
-        Turned { status, word, passing: false }
+        Turned {
+            status,
+            word,
+            passing: false,
+        }
     }
 
     fn later(word: &'static str) -> Self {
-        Turned { status: 503, word, passing: true }
+        Turned {
+            status: 503,
+            word,
+            passing: true,
+        }
     }
 }
 
 fn unreachable_gateway() -> Ended {
-    Ended { by: leg::EndedBy::TransportFailed, cause: None::<Cause> }
+    Ended {
+        by: leg::EndedBy::TransportFailed,
+        cause: None::<Cause>,
+    }
 }
 
 fn caller_of(gateway: &MappingGateway, invited: &Invited) -> String {
@@ -424,16 +502,28 @@ fn callee_of(gateway: &MappingGateway, invited: &Invited) -> String {
 
 /// The user part of a name-addr header; empty when there is none.
 fn user_of(value: &Option<Bytes>) -> String {
-    let uri = value.as_deref().and_then(NameAddr::parse).map(|value| value.uri);
-    let user = uri.and_then(Uri::parse).and_then(|uri| uri.user_text().map(|user| user.into_owned()));
-    user.map(|user| String::from_utf8_lossy(&user).into_owned()).unwrap_or_default()
+    let uri = value
+        .as_deref()
+        .and_then(NameAddr::parse)
+        .map(|value| value.uri);
+    let user = uri
+        .and_then(Uri::parse)
+        .and_then(|uri| uri.user_text().map(|user| user.into_owned()));
+    user.map(|user| String::from_utf8_lossy(&user).into_owned())
+        .unwrap_or_default()
 }
 
 fn count_retransmission(sent: &Sent) {
     use tandem_sip::metrics::{Direction, retransmission};
     match sent {
-        Sent::Request { method, retransmission: true } => retransmission(Direction::Out, method),
-        Sent::Response { retransmission: true, .. } => retransmission(Direction::Out, &Method::Other(Box::default())),
+        Sent::Request {
+            method,
+            retransmission: true,
+        } => retransmission(Direction::Out, method),
+        Sent::Response {
+            retransmission: true,
+            ..
+        } => retransmission(Direction::Out, &Method::Other(Box::default())),
         _ => {}
     }
 }
@@ -443,7 +533,9 @@ fn number(user: String) -> Option<String> {
     let number = user.split(';').next().unwrap_or_default();
     let fits = !number.is_empty()
         && number.len() <= NUMBER_MAX
-        && number.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+*#-._".contains(&byte));
+        && number
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+*#-._".contains(&byte));
     fits.then(|| number.to_owned())
 }
 

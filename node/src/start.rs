@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use tandem_billing::Store;
-use tandem_cluster::handle::{self, Cluster};
 use tandem_cluster::command::{Effect, Epoch, Refusal};
+use tandem_cluster::handle::{self, Cluster};
 use tandem_ops::api::{Access, Token};
 use tandem_ops::switch::Switch;
 use tandem_sip::endpoint::{Advertised, Endpoint};
@@ -111,29 +111,49 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 fn run(path: &Path) -> Result<(), ServeError> {
     let config = Config::load(path)?;
-    let format = if config.log.json { tandem_ops::log::Format::Json } else { tandem_ops::log::Format::Text };
-    tandem_ops::log::init(format, &config.log.filter).map_err(|_| ServeError::Log(config.log.filter.clone()))?;
-    let metrics = tandem_ops::metrics::install().map_err(|error| ServeError::Metrics(Box::new(error)))?;
+    let format = if config.log.json {
+        tandem_ops::log::Format::Json
+    } else {
+        tandem_ops::log::Format::Text
+    };
+    tandem_ops::log::init(format, &config.log.filter)
+        .map_err(|_| ServeError::Log(config.log.filter.clone()))?;
+    let metrics =
+        tandem_ops::metrics::install().map_err(|error| ServeError::Metrics(Box::new(error)))?;
     describe_metrics();
     System::new().block_on(live(config, metrics))
 }
 
 async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(), ServeError> {
     let name = config.node.access_name.clone();
-    tracing::info!(node = config.node.id, name, version = env!("CARGO_PKG_VERSION"), "node starts");
+    tracing::info!(
+        node = config.node.id,
+        name,
+        version = env!("CARGO_PKG_VERSION"),
+        "node starts"
+    );
 
-    let token = std::fs::read_to_string(&config.admin.token_file)
-        .map_err(|source| ServeError::Token(config.admin.token_file.display().to_string(), source))?;
+    let token = std::fs::read_to_string(&config.admin.token_file).map_err(|source| {
+        ServeError::Token(config.admin.token_file.display().to_string(), source)
+    })?;
     // Listeners first: an occupied port must be told before anything is written.
     free_port(config.admin.listen)?;
-    let (feeds, arrivals): (Vec<_>, Vec<_>) = (0..config.shards()).map(|_| mpsc::channel(ARRIVALS_MAX)).unzip();
-    let listen = Listen { udp: config.sip.udp.clone(), tcp: config.sip.tcp.clone(), ..Listen::default() };
+    let (feeds, arrivals): (Vec<_>, Vec<_>) = (0..config.shards())
+        .map(|_| mpsc::channel(ARRIVALS_MAX))
+        .unzip();
+    let listen = Listen {
+        udp: config.sip.udp.clone(),
+        tcp: config.sip.tcp.clone(),
+        ..Listen::default()
+    };
     let transport = Transport::bind(&listen, feeds)?;
     tracing::info!(udp = ?config.sip.udp, tcp = ?config.sip.tcp, shards = config.shards(), "sip listens");
 
     let clock = Clock::start();
     let cluster = Cluster::start(cluster_config(&config), Arc::new(Arithmetic)).await?;
-    let effects = cluster.effects().ok_or(ServeError::Internal("effects are taken already"))?;
+    let effects = cluster
+        .effects()
+        .ok_or(ServeError::Internal("effects are taken already"))?;
     tracing::info!(listen = %config.cluster.listen, "links listen");
     let store = Arc::new(Store::open(config.node.data_dir.join("records")).await?);
     tracing::info!(last = store.last(), "records open");
@@ -155,7 +175,12 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
 
     let (first, claimed) = oneshot::channel();
     let device = DeviceActor::new(Arc::clone(&core), first).start();
-    let router = actix::spawn(route_effects(Arc::clone(&core), effects, device.clone(), head));
+    let router = actix::spawn(route_effects(
+        Arc::clone(&core),
+        effects,
+        device.clone(),
+        head,
+    ));
     let outcome = until_told(claimed, &name).await;
 
     tracing::info!("node stops");
@@ -184,7 +209,10 @@ fn free_port(listen: SocketAddr) -> Result<(), ServeError> {
 
 fn cluster_config(config: &Config) -> handle::Config {
     let peers = config.cluster.peers.iter();
-    let peers = peers.map(|peer| handle::Member { id: peer.id, address: peer.address.to_string() });
+    let peers = peers.map(|peer| handle::Member {
+        id: peer.id,
+        address: peer.address.to_string(),
+    });
     let [shortest, longest] = config.cluster.election_ms;
     handle::Config {
         timings: handle::Timings {
@@ -230,7 +258,11 @@ fn endpoint_config(config: &Config, shard: u32, shards: u32) -> tandem_sip::endp
         let public = config.sip.advertised;
         locals
             .iter()
-            .map(|local| Advertised { transport, local: *local, public: public.unwrap_or(*local) })
+            .map(|local| Advertised {
+                transport,
+                local: *local,
+                public: public.unwrap_or(*local),
+            })
             .collect::<Vec<_>>()
     };
     let mut advertised = names(Protocol::Udp, &config.sip.udp);
@@ -283,9 +315,11 @@ async fn until_told(
 ) -> Result<(), ServeError> {
     let refused = async {
         match claimed.await {
-            Ok(Err(Refusal::ClaimHeld { address, left_ms })) => {
-                ServeError::ClaimHeld { name: name.to_owned(), address, left_ms }
-            }
+            Ok(Err(Refusal::ClaimHeld { address, left_ms })) => ServeError::ClaimHeld {
+                name: name.to_owned(),
+                address,
+                left_ms,
+            },
             // Granted, or not yet possible: serve on.
             _ => futures::future::pending().await,
         }
@@ -299,7 +333,10 @@ async fn until_told(
 /// SIGTERM or SIGINT.
 pub async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+    match (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) {
         (Ok(mut terminate), Ok(mut interrupt)) => {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -317,7 +354,9 @@ async fn settle(core: &Arc<Core>) {
         call.do_send(HangUp(reason::ADMIN_HANGUP));
     }
     let until = tokio::time::Instant::now() + STOP_WITHIN;
-    while !(core.calls.is_empty() && core.bindings.is_empty()) && tokio::time::Instant::now() < until {
+    while !(core.calls.is_empty() && core.bindings.is_empty())
+        && tokio::time::Instant::now() < until
+    {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     while core.cluster.submitted() > 0 && tokio::time::Instant::now() < until {

@@ -12,7 +12,9 @@ use tandem_cluster::command::{CallId, Command, Reply};
 use tandem_cluster::entity::Millis;
 use tandem_cluster::handle::{self, ProposeError};
 use tandem_cluster::state::State;
-use tandem_ops::switch::{Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable};
+use tandem_ops::switch::{
+    Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable,
+};
 
 use crate::call::actor::HangUp;
 use crate::call::reason;
@@ -21,6 +23,10 @@ use crate::peer;
 
 /// A person waits this long for an edit.
 const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often, and how many times, a snapshot under way is looked for.
+const SNAPSHOT_LOOK_EVERY: Duration = Duration::from_millis(50);
+const SNAPSHOT_LOOKS: u32 = 500;
 
 /// The process, lent to the admin API.
 pub struct Process {
@@ -78,7 +84,12 @@ impl Switch for Process {
                 handle::Role::Learner | handle::Role::Stopped => Role::Learner,
             },
             applied: status.applied,
-            voters: status.members.iter().filter(|member| member.voter).map(|member| member.node).collect(),
+            voters: status
+                .members
+                .iter()
+                .filter(|member| member.voter)
+                .map(|member| member.node)
+                .collect(),
         }
     }
 
@@ -113,6 +124,35 @@ impl Switch for Process {
         }
     }
 
+    fn checks(&self) -> Vec<Check> {
+        let core = &self.core;
+        let check = |name: &str, fault: Option<&str>| Check {
+            name: name.to_owned(),
+            fault: fault.map(str::to_owned),
+        };
+        let status = core.cluster.status();
+        let taking =
+            core.figures.shards_open.load(Ordering::Relaxed) == core.config.shards() as u64;
+        vec![
+            check(
+                "quorum",
+                (!status.quorum).then_some("fewer than half of the nodes are in reach"),
+            ),
+            check("disk", status.stopped.as_deref()),
+            check(
+                "claim",
+                core.epoch()
+                    .is_none()
+                    .then_some("the access name is not claimed"),
+            ),
+            check("sip", (!taking).then_some("new calls are refused")),
+            check(
+                "drain",
+                core.is_draining().then_some("the node is draining"),
+            ),
+        ]
+    }
+
     fn store(&self) -> Arc<Store> {
         Arc::clone(&self.store)
     }
@@ -130,14 +170,33 @@ impl Switch for Process {
     fn snapshot(&self) -> BoxFuture<'_, Result<u64, Failed>> {
         async move {
             let cluster = &self.core.cluster;
-            cluster.trigger_snapshot().await.map_err(|error| Failed(error.to_string()))?;
-            Ok(cluster.status().snapshot)
+            let before = cluster.status().applied;
+            cluster
+                .trigger_snapshot()
+                .await
+                .map_err(|error| Failed(error.to_string()))?;
+            // It is written beside what goes on; tell when it is there.
+            for _ in 0..SNAPSHOT_LOOKS {
+                let snapshot = cluster.status().snapshot;
+                if snapshot >= before {
+                    return Ok(snapshot);
+                }
+                tokio::time::sleep(SNAPSHOT_LOOK_EVERY).await;
+            }
+            Err(Failed("the snapshot is not written yet".to_owned()))
         }
         .boxed()
     }
 
     fn transfer_leader(&self, to: u64) -> BoxFuture<'_, Result<(), Failed>> {
-        async move { self.core.cluster.transfer_leader(to).await.map_err(|error| Failed(error.to_string())) }.boxed()
+        async move {
+            self.core
+                .cluster
+                .transfer_leader(to)
+                .await
+                .map_err(|error| Failed(error.to_string()))
+        }
+        .boxed()
     }
 
     fn ask(&self, node: &str, query: Query) -> BoxFuture<'_, Result<Answer, AskError>> {
@@ -146,10 +205,18 @@ impl Switch for Process {
             if node == self.core.config.node.access_name {
                 return Ok(tandem_ops::switch::answer(self, query).await);
             }
-            let id = self.core.cluster.state().devices().find(|device| device.access_name == node).map(|d| d.node);
+            let id = self
+                .core
+                .cluster
+                .state()
+                .devices()
+                .find(|device| device.access_name == node)
+                .map(|d| d.node);
             match id {
                 None => Err(AskError::Unknown(node)),
-                Some(id) => peer::query(&self.core, id, query).await.ok_or(AskError::Silent(node)),
+                Some(id) => peer::query(&self.core, id, query)
+                    .await
+                    .ok_or(AskError::Silent(node)),
             }
         }
         .boxed()
@@ -157,22 +224,14 @@ impl Switch for Process {
 }
 
 impl Process {
-    fn checks(&self) -> Vec<Check> {
-        let core = &self.core;
-        let check = |name: &str, fault: Option<&str>| Check { name: name.to_owned(), fault: fault.map(str::to_owned) };
-        let status = core.cluster.status();
-        vec![
-            check("quorum", (!status.quorum).then_some("fewer than half of the nodes are in reach")),
-            check("disk", status.stopped.as_deref()),
-            check("claim", core.epoch().is_none().then_some("the access name is not claimed")),
-            check("drain", core.is_draining().then_some("the node is draining")),
-        ]
-    }
-
     fn settings(&self) -> BTreeMap<String, String> {
         let sip = &self.core.config.sip;
         let list = |addresses: &[std::net::SocketAddr]| {
-            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         BTreeMap::from([
             ("sip_udp".to_owned(), list(&sip.udp)),
@@ -195,10 +254,17 @@ impl Usage {
         // The name in parentheses may hold anything; the numbers stand behind it.
         let fields: Vec<u64> = stat
             .rsplit_once(')')
-            .map(|(_, rest)| rest.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect())
+            .map(|(_, rest)| {
+                rest.split_whitespace()
+                    .map(|field| field.parse().unwrap_or(0))
+                    .collect()
+            })
             .unwrap_or_default();
         let field = |at: usize| fields.get(at).copied().unwrap_or(0);
         // proc(5): utime and stime in clock ticks of 10 ms, rss in pages of 4 KiB.
-        Usage { cpu_ms: (field(11) + field(12)) * 10, memory_bytes: field(21) * 4_096 }
+        Usage {
+            cpu_ms: (field(11) + field(12)) * 10,
+            memory_bytes: field(21) * 4_096,
+        }
     }
 }

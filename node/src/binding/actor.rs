@@ -11,7 +11,9 @@ use tandem_cluster::command::{
 use tandem_cluster::entity::Millis;
 use tandem_cluster::state::Binding as Row;
 use tandem_vendors::Client;
-use tandem_vendors::outcome::{Bind, BindOutcome, Class, Failure, Handle, QueryOutcome, UnbindOutcome};
+use tandem_vendors::outcome::{
+    Bind, BindOutcome, Class, Failure, Handle, QueryOutcome, UnbindOutcome,
+};
 
 use super::machine::{Action, Event, Machine};
 use crate::call::actor::{CallActor, FromBinding};
@@ -48,7 +50,13 @@ pub enum Order {
 
 impl BindingActor {
     /// Asks the platform for a lease's binding and tells the call what came of it.
-    pub fn ask(core: Arc<Core>, epoch: u32, lease: &Lease, call: Addr<CallActor>, attempt: u16) -> Addr<Self> {
+    pub fn ask(
+        core: Arc<Core>,
+        epoch: u32,
+        lease: &Lease,
+        call: Addr<CallActor>,
+        attempt: u16,
+    ) -> Addr<Self> {
         let (machine, first) = Machine::ask(lease.x.clone());
         let numbers = Bind {
             a: lease.a.clone(),
@@ -56,22 +64,52 @@ impl BindingActor {
             b: lease.b_submitted.clone(),
             own_id: lease.binding.to_string(),
         };
-        Self::launch(core, machine, first, lease.binding, epoch, lease.interface, numbers, Some((call, attempt)))
+        Self::launch(
+            core,
+            machine,
+            first,
+            lease.binding,
+            epoch,
+            lease.interface,
+            numbers,
+            Some((call, attempt)),
+        )
     }
 
     /// Looks after a binding of another tenure.
     pub fn adopt(core: Arc<Core>, epoch: u32, row: &Row) -> Addr<Self> {
         let (machine, first) = Machine::adopt(row, core.clock.now());
-        Self::launch(core, machine, first, row.id, epoch, row.interface, numbers_of(row), None)
+        Self::launch(
+            core,
+            machine,
+            first,
+            row.id,
+            epoch,
+            row.interface,
+            numbers_of(row),
+            None,
+        )
     }
 
     /// Sends the one request that a dropped row still gets.
     pub fn farewell(core: Arc<Core>, epoch: u32, row: &Row) -> Addr<Self> {
         let (machine, first) = Machine::farewell(row);
-        Self::launch(core, machine, first, row.id, epoch, row.interface, numbers_of(row), None)
+        Self::launch(
+            core,
+            machine,
+            first,
+            row.id,
+            epoch,
+            row.interface,
+            numbers_of(row),
+            None,
+        )
     }
 
-    #[allow(clippy::too_many_arguments, reason = "private, called from the three doors above")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "private, called from the three doors above"
+    )]
     fn launch(
         core: Arc<Core>,
         machine: Machine,
@@ -83,8 +121,18 @@ impl BindingActor {
         call: Option<(Addr<CallActor>, u16)>,
     ) -> Addr<Self> {
         let registry = Arc::clone(&core);
-        let actor =
-            BindingActor { core, machine, first, id, epoch, interface, numbers, call, timer: None, timed: false };
+        let actor = BindingActor {
+            core,
+            machine,
+            first,
+            id,
+            epoch,
+            interface,
+            numbers,
+            call,
+            timer: None,
+            timed: false,
+        };
         let addr = actor.start();
         registry.bindings.insert(id, addr.clone());
         addr
@@ -104,7 +152,9 @@ impl BindingActor {
                 self.exchange(ctx, async move |client| {
                     Event::BindDone(match client {
                         Ok(client) => client.bind(&numbers).await,
-                        Err(why) => BindOutcome::Failed(Failure::new(Class::Config, "interface", why)),
+                        Err(why) => {
+                            BindOutcome::Failed(Failure::new(Class::Config, "interface", why))
+                        }
                     })
                 });
             }
@@ -113,7 +163,9 @@ impl BindingActor {
                 self.exchange(ctx, async move |client| {
                     Event::QueryDone(match client {
                         Ok(client) => client.query(&numbers).await,
-                        Err(why) => QueryOutcome::Failed(Failure::new(Class::Config, "interface", why)),
+                        Err(why) => {
+                            QueryOutcome::Failed(Failure::new(Class::Config, "interface", why))
+                        }
                     })
                 });
             }
@@ -122,15 +174,22 @@ impl BindingActor {
                 self.exchange(ctx, async move |client| {
                     Event::UnbindDone(match client {
                         Ok(client) => client.unbind(&handle, &numbers).await,
-                        Err(why) => UnbindOutcome::Failed(Failure::new(Class::Config, "interface", why)),
+                        Err(why) => {
+                            UnbindOutcome::Failed(Failure::new(Class::Config, "interface", why))
+                        }
                     })
                 });
             }
             Action::Book { x, handle, raw } => {
                 let command = self.bound(x, handle, raw);
                 let cluster = self.core.cluster.clone();
-                let booked = async move { matches!(cluster.propose(command).await, Ok(Reply::Done)) };
-                ctx.spawn(booked.into_actor(self).map(|booked, actor, ctx| actor.feed(Event::Booked(booked), ctx)));
+                let booked =
+                    async move { matches!(cluster.propose(command).await, Ok(Reply::Done)) };
+                ctx.spawn(
+                    booked
+                        .into_actor(self)
+                        .map(|booked, actor, ctx| actor.feed(Event::Booked(booked), ctx)),
+                );
             }
             Action::NoteBound { x, handle, raw } => self.core.submit(self.bound(x, handle, raw)),
             Action::TellBound { x } => {
@@ -144,13 +203,21 @@ impl BindingActor {
                 if missing {
                     metrics::counter!("tandem_node_bindings_missing_total").increment(1);
                 }
-                self.core.submit(Command::Unbound(Unbound { binding: self.id, epoch: self.epoch(), missing }));
+                self.core.submit(Command::Unbound(Unbound {
+                    binding: self.id,
+                    epoch: self.epoch(),
+                    missing,
+                }));
             }
             Action::NoteUnbindFailed(error) => {
                 tracing::warn!(binding = self.id, interface = self.interface, %error, "unbind failed");
                 let error = cut(error);
                 self.note_error(error.clone());
-                self.core.submit(Command::UnbindFailed(UnbindFailed { binding: self.id, epoch: self.epoch(), error }));
+                self.core.submit(Command::UnbindFailed(UnbindFailed {
+                    binding: self.id,
+                    epoch: self.epoch(),
+                    error,
+                }));
             }
             Action::NoteError(error) => {
                 tracing::warn!(binding = self.id, interface = self.interface, %error, "bind failed");
@@ -176,8 +243,15 @@ impl BindingActor {
         F: FnOnce(Result<Client, String>) -> R + 'static,
         R: Future<Output = Event> + 'static,
     {
-        let client = self.core.platforms.client(&self.core.cluster.state(), self.interface);
-        ctx.spawn(send(client).into_actor(self).map(|event, actor, ctx| actor.feed(event, ctx)));
+        let client = self
+            .core
+            .platforms
+            .client(&self.core.cluster.state(), self.interface);
+        ctx.spawn(
+            send(client)
+                .into_actor(self)
+                .map(|event, actor, ctx| actor.feed(event, ctx)),
+        );
     }
 
     fn bound(&self, x: String, handle: Handle, raw: String) -> Command {
@@ -188,7 +262,14 @@ impl BindingActor {
             .and_then(|secs| secs.parse::<u64>().ok())
             .filter(|secs| *secs > 0);
         let expires_at = lifetime.map(|secs| self.core.clock.now().wall + secs * 1_000);
-        Command::Bound(Bound { binding: self.id, epoch: self.epoch(), handle, x, expires_at, raw })
+        Command::Bound(Bound {
+            binding: self.id,
+            epoch: self.epoch(),
+            handle,
+            x,
+            expires_at,
+            raw,
+        })
     }
 
     fn tell_failed(&self, failure: AttemptFailure) {
@@ -208,7 +289,10 @@ impl BindingActor {
     }
 
     fn note_error(&self, text: String) {
-        self.core.submit(Command::InterfaceError { interface: self.interface, text });
+        self.core.submit(Command::InterfaceError {
+            interface: self.interface,
+            text,
+        });
     }
 
     fn count_timer(&mut self, timed: bool) {
@@ -251,7 +335,12 @@ impl Handler<Order> for BindingActor {
 }
 
 fn numbers_of(row: &Row) -> Bind {
-    Bind { a: row.a.clone(), x: row.x.clone(), b: row.b_submitted.clone(), own_id: row.id.to_string() }
+    Bind {
+        a: row.a.clone(),
+        x: row.x.clone(),
+        b: row.b_submitted.clone(),
+        own_id: row.id.to_string(),
+    }
 }
 
 fn cut(mut text: String) -> String {

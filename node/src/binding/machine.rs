@@ -12,7 +12,9 @@
 use tandem_cluster::command::Failure as AttemptFailure;
 use tandem_cluster::entity::Millis;
 use tandem_cluster::state::{Binding as Row, Phase as RowPhase};
-use tandem_vendors::outcome::{BindOutcome, Class, Failure, Handle, QueryOutcome, Service, UnbindOutcome};
+use tandem_vendors::outcome::{
+    BindOutcome, Class, Failure, Handle, QueryOutcome, Service, UnbindOutcome,
+};
 
 use crate::call::machine::Now;
 
@@ -89,10 +91,22 @@ pub enum Action {
 #[derive(Debug, PartialEq)]
 enum Phase {
     Asking,
-    Booking { x: String, handle: Handle },
-    Held { handle: Handle },
-    Recovering { asked: usize },
-    Releasing { handle: Handle, tries: u32 },
+    Booking {
+        x: String,
+        handle: Handle,
+    },
+    Held {
+        handle: Handle,
+    },
+    /// `asked`: times the platform said that it holds nothing; `failed`: times it could not be asked since.
+    Recovering {
+        asked: usize,
+        failed: u32,
+    },
+    Releasing {
+        handle: Handle,
+        tries: u32,
+    },
     Refused,
     Farewell,
     Over,
@@ -112,25 +126,36 @@ pub struct Machine {
 const QUERY_AGAIN_MS: [Millis; 3] = [1_000, 3_000, 8_000];
 /// A refused binding waits so long for its call to ask for another attempt.
 const REFUSED_MS: Millis = 5_000;
-/// Pauses between failed unbinds: doubled from the first to the last.
+/// Pauses between failed requests: doubled from the first to the last.
 const RETRY_MIN_MS: Millis = 1_000;
 const RETRY_MAX_MS: Millis = 300_000;
 
 impl Machine {
     /// A binding that is asked for now.
     pub fn ask(x: String) -> (Self, Vec<Action>) {
-        let machine = Machine { x, phase: Phase::Asking, release_wanted: false, release_at: None };
+        let machine = Machine {
+            x,
+            phase: Phase::Asking,
+            release_wanted: false,
+            release_at: None,
+        };
         (machine, vec![Action::Bind])
     }
 
     /// A binding taken over from another tenure.
     pub fn adopt(row: &Row, now: Now) -> (Self, Vec<Action>) {
-        let mut machine =
-            Machine { x: row.x.clone(), phase: Phase::Over, release_wanted: false, release_at: row.unbind_at };
+        let mut machine = Machine {
+            x: row.x.clone(),
+            phase: Phase::Over,
+            release_wanted: false,
+            release_at: row.unbind_at,
+        };
         let known = !row.handle.is_empty();
         let actions = match row.phase {
             RowPhase::Bound if known => {
-                machine.phase = Phase::Held { handle: row.handle.clone() };
+                machine.phase = Phase::Held {
+                    handle: row.handle.clone(),
+                };
                 machine.arm_release(now)
             }
             RowPhase::Unbinding | RowPhase::Bound if known => machine.release(row.handle.clone()),
@@ -141,8 +166,17 @@ impl Machine {
 
     /// A row that an operator dropped while nobody looked after it: one request goes out.
     pub fn farewell(row: &Row) -> (Self, Vec<Action>) {
-        let machine = Machine { x: row.x.clone(), phase: Phase::Farewell, release_wanted: true, release_at: None };
-        let action = if row.handle.is_empty() { Action::Query } else { Action::Unbind(row.handle.clone()) };
+        let machine = Machine {
+            x: row.x.clone(),
+            phase: Phase::Farewell,
+            release_wanted: true,
+            release_at: None,
+        };
+        let action = if row.handle.is_empty() {
+            Action::Query
+        } else {
+            Action::Unbind(row.handle.clone())
+        };
         (machine, vec![action])
     }
 
@@ -156,8 +190,12 @@ impl Machine {
         match (std::mem::replace(&mut self.phase, Phase::Over), event) {
             (Phase::Over, _) => Vec::new(),
 
-            (Phase::Asking, Event::BindDone(BindOutcome::Bound { handle, x, raw })) => self.bound(handle, x, raw, now),
-            (Phase::Asking, Event::BindDone(BindOutcome::Failed(failure))) => self.bind_failed(failure, now),
+            (Phase::Asking, Event::BindDone(BindOutcome::Bound { handle, x, raw })) => {
+                self.bound(handle, x, raw, now)
+            }
+            (Phase::Asking, Event::BindDone(BindOutcome::Failed(failure))) => {
+                self.bind_failed(failure, now)
+            }
             (Phase::Booking { x, handle }, Event::Booked(true)) => {
                 self.x = x.clone();
                 let mut actions = vec![Action::TellBound { x: Some(x) }];
@@ -186,13 +224,21 @@ impl Machine {
                 }
             },
 
-            (Phase::Releasing { .. }, Event::UnbindDone(UnbindOutcome::Released)) => self.gone(false),
-            (Phase::Releasing { .. }, Event::UnbindDone(UnbindOutcome::AlreadyGone)) => self.gone(true),
-            (Phase::Releasing { handle, tries }, Event::UnbindDone(UnbindOutcome::Failed(failure))) => {
-                self.unbind_again_later(handle, tries, &failure, now)
+            (Phase::Releasing { .. }, Event::UnbindDone(UnbindOutcome::Released)) => {
+                self.gone(false)
             }
+            (Phase::Releasing { .. }, Event::UnbindDone(UnbindOutcome::AlreadyGone)) => {
+                self.gone(true)
+            }
+            (
+                Phase::Releasing { handle, tries },
+                Event::UnbindDone(UnbindOutcome::Failed(failure)),
+            ) => self.unbind_again_later(handle, tries, &failure, now),
             (Phase::Releasing { handle, tries }, Event::Timer) => {
-                self.phase = Phase::Releasing { handle: handle.clone(), tries };
+                self.phase = Phase::Releasing {
+                    handle: handle.clone(),
+                    tries,
+                };
                 vec![Action::Unbind(handle)]
             }
 
@@ -202,30 +248,47 @@ impl Machine {
                     None => self.gone(false),
                 }
             }
-            (Phase::Recovering { asked }, Event::QueryDone(QueryOutcome::None)) => self.ask_again_later(asked, now),
-            (Phase::Recovering { asked }, Event::QueryDone(QueryOutcome::Failed(failure))) => {
-                self.phase = Phase::Recovering { asked };
-                let pause = failure.wait_ms.unwrap_or(RETRY_MIN_MS).clamp(RETRY_MIN_MS, RETRY_MAX_MS);
-                vec![Action::NoteUnbindFailed(failure.to_string()), Action::Arm(now.mono + pause)]
+            (Phase::Recovering { asked, .. }, Event::QueryDone(QueryOutcome::None)) => {
+                self.ask_again_later(asked, now)
             }
-            (Phase::Recovering { asked }, Event::Timer) => {
-                self.phase = Phase::Recovering { asked };
+            (
+                Phase::Recovering { asked, failed },
+                Event::QueryDone(QueryOutcome::Failed(failure)),
+            ) => {
+                self.phase = Phase::Recovering {
+                    asked,
+                    failed: failed + 1,
+                };
+                vec![
+                    Action::NoteUnbindFailed(failure.to_string()),
+                    Action::Arm(now.mono + pause_after(failed, &failure)),
+                ]
+            }
+            (phase @ Phase::Recovering { .. }, Event::Timer) => {
+                self.phase = phase;
                 vec![Action::Query]
             }
 
             (Phase::Refused, Event::Release | Event::Timer) => self.gone(false),
             (Phase::Refused, Event::Forced) => vec![Action::Finish],
 
-            (Phase::Farewell, Event::QueryDone(QueryOutcome::Found(held))) => match held.into_iter().next() {
-                Some(held) => {
-                    self.phase = Phase::Farewell;
-                    vec![Action::Unbind(held.handle)]
+            (Phase::Farewell, Event::QueryDone(QueryOutcome::Found(held))) => {
+                match held.into_iter().next() {
+                    Some(held) => {
+                        self.phase = Phase::Farewell;
+                        vec![Action::Unbind(held.handle)]
+                    }
+                    None => vec![Action::Finish],
                 }
-                None => vec![Action::Finish],
-            },
+            }
             (Phase::Farewell, Event::QueryDone(_) | Event::UnbindDone(_)) => vec![Action::Finish],
 
-            (Phase::Held { handle } | Phase::Releasing { handle, .. } | Phase::Booking { handle, .. }, Event::Forced) => {
+            (
+                Phase::Held { handle }
+                | Phase::Releasing { handle, .. }
+                | Phase::Booking { handle, .. },
+                Event::Forced,
+            ) => {
                 self.phase = Phase::Farewell;
                 vec![Action::Unbind(handle)]
             }
@@ -254,10 +317,20 @@ impl Machine {
 
     fn bound(&mut self, handle: Handle, x: String, raw: String, now: Now) -> Vec<Action> {
         if x != self.x {
-            self.phase = Phase::Booking { x: x.clone(), handle: handle.clone() };
+            self.phase = Phase::Booking {
+                x: x.clone(),
+                handle: handle.clone(),
+            };
             return vec![Action::Book { x, handle, raw }];
         }
-        let mut actions = vec![Action::NoteBound { x, handle: handle.clone(), raw }, Action::TellBound { x: None }];
+        let mut actions = vec![
+            Action::NoteBound {
+                x,
+                handle: handle.clone(),
+                raw,
+            },
+            Action::TellBound { x: None },
+        ];
         actions.extend(self.hold(handle, now));
         actions
     }
@@ -295,14 +368,20 @@ impl Machine {
     }
 
     fn recover(&mut self) -> Vec<Action> {
-        self.phase = Phase::Recovering { asked: 0 };
+        self.phase = Phase::Recovering {
+            asked: 0,
+            failed: 0,
+        };
         vec![Action::Query]
     }
 
     fn ask_again_later(&mut self, asked: usize, now: Now) -> Vec<Action> {
         match QUERY_AGAIN_MS.get(asked) {
             Some(pause) => {
-                self.phase = Phase::Recovering { asked: asked + 1 };
+                self.phase = Phase::Recovering {
+                    asked: asked + 1,
+                    failed: 0,
+                };
                 vec![Action::Arm(now.mono + pause)]
             }
             None => self.gone(false),
@@ -317,14 +396,28 @@ impl Machine {
     }
 
     fn release(&mut self, handle: Handle) -> Vec<Action> {
-        self.phase = Phase::Releasing { handle: handle.clone(), tries: 0 };
+        self.phase = Phase::Releasing {
+            handle: handle.clone(),
+            tries: 0,
+        };
         vec![Action::Unbind(handle)]
     }
 
-    fn unbind_again_later(&mut self, handle: Handle, tries: u32, failure: &Failure, now: Now) -> Vec<Action> {
-        let pause = RETRY_MIN_MS.saturating_mul(1 << tries.min(20)).max(failure.wait_ms.unwrap_or(0)).min(RETRY_MAX_MS);
-        self.phase = Phase::Releasing { handle, tries: tries + 1 };
-        vec![Action::NoteUnbindFailed(failure.to_string()), Action::Arm(now.mono + pause)]
+    fn unbind_again_later(
+        &mut self,
+        handle: Handle,
+        tries: u32,
+        failure: &Failure,
+        now: Now,
+    ) -> Vec<Action> {
+        self.phase = Phase::Releasing {
+            handle,
+            tries: tries + 1,
+        };
+        vec![
+            Action::NoteUnbindFailed(failure.to_string()),
+            Action::Arm(now.mono + pause_after(tries, failure)),
+        ]
     }
 
     fn gone(&mut self, missing: bool) -> Vec<Action> {
@@ -333,18 +426,31 @@ impl Machine {
     }
 }
 
+/// The pause after a failed request of which `before` failed already.
+fn pause_after(before: u32, failure: &Failure) -> Millis {
+    let doubled = RETRY_MIN_MS.saturating_mul(1 << before.min(20));
+    doubled.max(failure.wait_ms.unwrap_or(0)).min(RETRY_MAX_MS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NOW: Now = Now { mono: 10_000, wall: 1_000_000 };
+    const NOW: Now = Now {
+        mono: 10_000,
+        wall: 1_000_000,
+    };
 
     fn handle() -> Handle {
         Handle::from([("subscriptionId".to_owned(), "s1".to_owned())])
     }
 
     fn bound(x: &str) -> Event {
-        Event::BindDone(BindOutcome::Bound { handle: handle(), x: x.to_owned(), raw: String::new() })
+        Event::BindDone(BindOutcome::Bound {
+            handle: handle(),
+            x: x.to_owned(),
+            raw: String::new(),
+        })
     }
 
     fn failed(class: Class) -> Failure {
@@ -361,13 +467,25 @@ mod tests {
     fn a_bound_binding_waits_for_its_moment() {
         let mut machine = asked();
         machine.on(bound("170"), NOW);
-        assert_eq!(machine.on(Event::ReleaseAt(Some(NOW.wall + 5_000)), NOW), [Action::Arm(15_000)]);
-        let early = Now { mono: 12_000, wall: NOW.wall + 2_000 };
+        assert_eq!(
+            machine.on(Event::ReleaseAt(Some(NOW.wall + 5_000)), NOW),
+            [Action::Arm(15_000)]
+        );
+        let early = Now {
+            mono: 12_000,
+            wall: NOW.wall + 2_000,
+        };
         assert_eq!(machine.on(Event::Timer, early), [Action::Arm(15_000)]);
-        let due = Now { mono: 15_000, wall: NOW.wall + 5_000 };
+        let due = Now {
+            mono: 15_000,
+            wall: NOW.wall + 5_000,
+        };
         assert_eq!(machine.on(Event::Timer, due), [Action::Unbind(handle())]);
         let done = machine.on(Event::UnbindDone(UnbindOutcome::Released), due);
-        assert_eq!(done, [Action::NoteUnbound { missing: false }, Action::Finish]);
+        assert_eq!(
+            done,
+            [Action::NoteUnbound { missing: false }, Action::Finish]
+        );
     }
 
     #[test]
@@ -381,29 +499,52 @@ mod tests {
     #[test]
     fn a_refused_binding_drops_its_row_once_the_call_had_its_say() {
         let mut machine = asked();
-        let actions = machine.on(Event::BindDone(BindOutcome::Failed(failed(Class::XConflict))), NOW);
+        let actions = machine.on(
+            Event::BindDone(BindOutcome::Failed(failed(Class::XConflict))),
+            NOW,
+        );
         assert_eq!(actions.last(), Some(&Action::Arm(NOW.mono + REFUSED_MS)));
-        assert_eq!(machine.on(Event::Release, NOW), [Action::NoteUnbound { missing: false }, Action::Finish]);
+        assert_eq!(
+            machine.on(Event::Release, NOW),
+            [Action::NoteUnbound { missing: false }, Action::Finish]
+        );
     }
 
     #[test]
     fn an_unknown_outcome_is_asked_for_until_it_is_sure() {
         let mut machine = asked();
-        let actions = machine.on(Event::BindDone(BindOutcome::Failed(failed(Class::Unknown))), NOW);
+        let actions = machine.on(
+            Event::BindDone(BindOutcome::Failed(failed(Class::Unknown))),
+            NOW,
+        );
         assert_eq!(actions.last(), Some(&Action::Query));
         for pause in QUERY_AGAIN_MS {
-            assert_eq!(machine.on(Event::QueryDone(QueryOutcome::None), NOW), [Action::Arm(NOW.mono + pause)]);
+            assert_eq!(
+                machine.on(Event::QueryDone(QueryOutcome::None), NOW),
+                [Action::Arm(NOW.mono + pause)]
+            );
             assert_eq!(machine.on(Event::Timer, NOW), [Action::Query]);
         }
         let sure = machine.on(Event::QueryDone(QueryOutcome::None), NOW);
-        assert_eq!(sure, [Action::NoteUnbound { missing: false }, Action::Finish]);
+        assert_eq!(
+            sure,
+            [Action::NoteUnbound { missing: false }, Action::Finish]
+        );
     }
 
     #[test]
     fn a_binding_found_after_an_unknown_outcome_is_released() {
         let mut machine = asked();
-        machine.on(Event::BindDone(BindOutcome::Failed(failed(Class::Unknown))), NOW);
-        let held = tandem_vendors::outcome::Held { handle: handle(), a: "1".into(), x: "170".into(), b: "2".into() };
+        machine.on(
+            Event::BindDone(BindOutcome::Failed(failed(Class::Unknown))),
+            NOW,
+        );
+        let held = tandem_vendors::outcome::Held {
+            handle: handle(),
+            a: "1".into(),
+            x: "170".into(),
+            b: "2".into(),
+        };
         let found = machine.on(Event::QueryDone(QueryOutcome::Found(vec![held])), NOW);
         assert_eq!(found, [Action::Unbind(handle())]);
     }
@@ -414,7 +555,12 @@ mod tests {
         let actions = machine.on(bound("171"), NOW);
         assert!(matches!(&actions[..], [Action::Book { x, .. }] if x == "171"));
         let booked = machine.on(Event::Booked(true), NOW);
-        assert_eq!(booked, [Action::TellBound { x: Some("171".into()) }]);
+        assert_eq!(
+            booked,
+            [Action::TellBound {
+                x: Some("171".into())
+            }]
+        );
     }
 
     #[test]
@@ -422,7 +568,10 @@ mod tests {
         let mut machine = asked();
         machine.on(bound("171"), NOW);
         let refused = machine.on(Event::Booked(false), NOW);
-        assert!(matches!(&refused[..], [Action::TellFailed(_), Action::Unbind(_)]));
+        assert!(matches!(
+            &refused[..],
+            [Action::TellFailed(_), Action::Unbind(_)]
+        ));
     }
 
     #[test]
@@ -431,7 +580,10 @@ mod tests {
         machine.on(bound("170"), NOW);
         machine.on(Event::Release, NOW);
         for pause in [1_000, 2_000, 4_000] {
-            let actions = machine.on(Event::UnbindDone(UnbindOutcome::Failed(failed(Class::Unknown))), NOW);
+            let actions = machine.on(
+                Event::UnbindDone(UnbindOutcome::Failed(failed(Class::Unknown))),
+                NOW,
+            );
             assert_eq!(actions.last(), Some(&Action::Arm(NOW.mono + pause)));
             assert_eq!(machine.on(Event::Timer, NOW), [Action::Unbind(handle())]);
         }
@@ -465,6 +617,12 @@ mod tests {
         let mut machine = asked();
         machine.on(bound("170"), NOW);
         assert_eq!(machine.on(Event::Forced, NOW), [Action::Unbind(handle())]);
-        assert_eq!(machine.on(Event::UnbindDone(UnbindOutcome::Failed(failed(Class::Unknown))), NOW), [Action::Finish]);
+        assert_eq!(
+            machine.on(
+                Event::UnbindDone(UnbindOutcome::Failed(failed(Class::Unknown))),
+                NOW
+            ),
+            [Action::Finish]
+        );
     }
 }

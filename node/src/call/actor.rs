@@ -124,29 +124,61 @@ impl CallActor {
             }
             Action::Next { attempt, failure } => {
                 tracing::debug!(call = ?self.id, attempt, ?failure, "attempt failed");
-                self.ask(Command::Next(Next { call: self.id, attempt, failure }), ctx);
+                self.ask(
+                    Command::Next(Next {
+                        call: self.id,
+                        attempt,
+                        failure,
+                    }),
+                    ctx,
+                );
             }
             Action::Bind { attempt, lease } => {
                 let core = Arc::clone(&self.core);
-                self.binding = Some(BindingActor::ask(core, self.id.epoch(), &lease, ctx.address(), attempt));
+                self.binding = Some(BindingActor::ask(
+                    core,
+                    self.id.epoch(),
+                    &lease,
+                    ctx.address(),
+                    attempt,
+                ));
             }
             Action::ReleaseAt(at) => self.tell_binding(Order::ReleaseAt(at)),
             Action::Release => {
                 self.tell_binding(Order::Release);
                 self.binding = None;
             }
-            Action::NeverBound(binding) => self.core.submit(Command::Unbound(tandem_cluster::command::Unbound {
-                binding,
-                epoch: self.id.epoch(),
-                missing: false,
-            })),
-            Action::Dial { attempt, body } => self.shard.do_send(Dial { call: self.id, attempt, body }),
-            Action::Caller(command) => self.shard.do_send(ToLeg { call: self.id, side: Side::Caller, command }),
+            Action::NeverBound(binding) => {
+                self.core
+                    .submit(Command::Unbound(tandem_cluster::command::Unbound {
+                        binding,
+                        epoch: self.id.epoch(),
+                        missing: false,
+                    }))
+            }
+            Action::Dial { attempt, body } => self.shard.do_send(Dial {
+                call: self.id,
+                attempt,
+                body,
+            }),
+            Action::Caller(command) => self.shard.do_send(ToLeg {
+                call: self.id,
+                side: Side::Caller,
+                command,
+            }),
             Action::Callee(command) => {
                 let attempt = self.machine.attempt().map_or(0, |attempt| attempt.number);
-                self.shard.do_send(ToLeg { call: self.id, side: Side::Callee(attempt), command });
+                self.shard.do_send(ToLeg {
+                    call: self.id,
+                    side: Side::Callee(attempt),
+                    command,
+                });
             }
-            Action::Commit { answered_at, pdd_ms, codec } => self.commit(answered_at, pdd_ms, codec, ctx),
+            Action::Commit {
+                answered_at,
+                pdd_ms,
+                codec,
+            } => self.commit(answered_at, pdd_ms, codec, ctx),
             Action::Renew { upto_secs } => self.renew(upto_secs, ctx),
             Action::Arm(timer, at) => {
                 self.disarm(timer, ctx);
@@ -163,14 +195,30 @@ impl CallActor {
                 tracing::warn!(call = ?self.id, "answer went out before it was replicated");
                 metrics::counter!("tandem_node_answers_unprotected_total").increment(1);
             }
-            Action::End { ended_at, answered_at, pdd_ms, codec, reason, by } => {
+            Action::End {
+                ended_at,
+                answered_at,
+                pdd_ms,
+                codec,
+                reason,
+                by,
+            } => {
                 let result = result_word(&reason.key);
                 metrics::counter!("tandem_node_calls_total", "gateway" => self.gateway.to_string(), "result" => result)
                     .increment(1);
                 if let Some(pdd_ms) = pdd_ms {
-                    metrics::histogram!("tandem_node_post_dial_delay_seconds").record(f64::from(pdd_ms) / 1_000.0);
+                    metrics::histogram!("tandem_node_post_dial_delay_seconds")
+                        .record(f64::from(pdd_ms) / 1_000.0);
                 }
-                let end = End { call: self.id, ended_at, answered_at, pdd_ms, codec, reason, by };
+                let end = End {
+                    call: self.id,
+                    ended_at,
+                    answered_at,
+                    pdd_ms,
+                    codec,
+                    reason,
+                    by,
+                };
                 self.core.submit(Command::End(end));
             }
         }
@@ -182,15 +230,19 @@ impl CallActor {
 
     /// Asks for numbers through this thread's pool door.
     fn ask(&mut self, command: Command, ctx: &mut Context<Self>) {
-        let asked = self.pool.send(Ask(command)).into_actor(self).map(|reply, actor, ctx| {
-            let event = match reply {
-                Ok(Ok(Reply::Reserved(attempt))) => Event::Reserved(attempt),
-                Ok(Ok(Reply::Refused(refusal))) => Event::Refused(refusal),
-                Ok(Ok(_)) => Event::Refused(Refusal::UnknownCall),
-                Ok(Err(_)) | Err(_) => Event::Overloaded,
-            };
-            actor.feed(event, ctx);
-        });
+        let asked = self
+            .pool
+            .send(Ask(command))
+            .into_actor(self)
+            .map(|reply, actor, ctx| {
+                let event = match reply {
+                    Ok(Ok(Reply::Reserved(attempt))) => Event::Reserved(attempt),
+                    Ok(Ok(Reply::Refused(refusal))) => Event::Refused(refusal),
+                    Ok(Ok(_)) => Event::Refused(Refusal::UnknownCall),
+                    Ok(Err(_)) | Err(_) => Event::Overloaded,
+                };
+                actor.feed(event, ctx);
+            });
         ctx.spawn(asked);
     }
 
@@ -198,27 +250,49 @@ impl CallActor {
         let (shard, cluster, call) = (self.shard.clone(), self.core.cluster.clone(), self.id);
         let committed = async move {
             let dialogs = shard.send(Dialogs(call)).await.unwrap_or_default();
-            cluster.propose(Command::Answered(Answered { call, answered_at, pdd_ms, dialogs, codec })).await
+            cluster
+                .propose(Command::Answered(Answered {
+                    call,
+                    answered_at,
+                    pdd_ms,
+                    dialogs,
+                    codec,
+                }))
+                .await
         };
-        ctx.spawn(committed.into_actor(self).map(|reply, actor, ctx| match reply {
-            Ok(Reply::Answered { unbind_at }) => actor.feed(Event::Committed { unbind_at }, ctx),
-            // The tenure is over: the state has closed the call already.
-            Ok(Reply::Refused(_)) => actor.feed(Event::HangUp(reason::NODE_FAILURE), ctx),
-            // The process is stopping; the commit timer lets the answer through.
-            _ => {}
-        }));
+        ctx.spawn(
+            committed
+                .into_actor(self)
+                .map(|reply, actor, ctx| match reply {
+                    Ok(Reply::Answered { unbind_at }) => {
+                        actor.feed(Event::Committed { unbind_at }, ctx)
+                    }
+                    // The tenure is over: the state has closed the call already.
+                    Ok(Reply::Refused(_)) => actor.feed(Event::HangUp(reason::NODE_FAILURE), ctx),
+                    // The process is stopping; the commit timer lets the answer through.
+                    _ => {}
+                }),
+        );
     }
 
     fn renew(&mut self, upto_secs: u32, ctx: &mut Context<Self>) {
         let (cluster, call) = (self.core.cluster.clone(), self.id);
-        let renewed = async move { cluster.propose(Command::Renew(Renew { call, upto_secs })).await };
-        ctx.spawn(renewed.into_actor(self).map(move |reply, actor, ctx| match reply {
-            Ok(Reply::Renewed(credit)) => actor.feed(Event::Renewed(credit), ctx),
-            Ok(_) => actor.feed(Event::HangUp(reason::NODE_FAILURE), ctx),
-            Err(_) => {
-                ctx.run_later(RENEW_AGAIN, move |actor, ctx| actor.renew(upto_secs, ctx));
-            }
-        }));
+        let renewed = async move {
+            cluster
+                .propose(Command::Renew(Renew { call, upto_secs }))
+                .await
+        };
+        ctx.spawn(
+            renewed
+                .into_actor(self)
+                .map(move |reply, actor, ctx| match reply {
+                    Ok(Reply::Renewed(credit)) => actor.feed(Event::Renewed(credit), ctx),
+                    Ok(_) => actor.feed(Event::HangUp(reason::NODE_FAILURE), ctx),
+                    Err(_) => {
+                        ctx.run_later(RENEW_AGAIN, move |actor, ctx| actor.renew(upto_secs, ctx));
+                    }
+                }),
+        );
     }
 
     fn tell_binding(&self, order: Order) {
@@ -243,8 +317,14 @@ impl CallActor {
     /// The callee as sent, when the platform chose another X than the one asked for.
     fn callee_of(&self, x: &str) -> String {
         let state = self.core.cluster.state();
-        match self.machine.attempt().and_then(|attempt| state.routing_rules(attempt.gateway)) {
-            Some(rules) => rules.callee.apply(x, &mut |bound| rand::random_range(0..bound.max(1))),
+        match self
+            .machine
+            .attempt()
+            .and_then(|attempt| state.routing_rules(attempt.gateway))
+        {
+            Some(rules) => rules
+                .callee
+                .apply(x, &mut |bound| rand::random_range(0..bound.max(1))),
             None => x.to_owned(),
         }
     }
@@ -261,7 +341,10 @@ impl Actor for CallActor {
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
-        self.core.figures.timers.fetch_sub(self.timers.len() as u64, Ordering::Relaxed);
+        self.core
+            .figures
+            .timers
+            .fetch_sub(self.timers.len() as u64, Ordering::Relaxed);
         if self.counted_answered {
             self.core.figures.answered.fetch_sub(1, Ordering::Relaxed);
         }
@@ -287,9 +370,10 @@ impl Handler<FromBinding> for CallActor {
 
     fn handle(&mut self, message: FromBinding, ctx: &mut Context<Self>) {
         let event = match message {
-            FromBinding::Bound { attempt, x } => {
-                Event::Bound { attempt, callee_out: x.map(|x| self.callee_of(&x)) }
-            }
+            FromBinding::Bound { attempt, x } => Event::Bound {
+                attempt,
+                callee_out: x.map(|x| self.callee_of(&x)),
+            },
             FromBinding::Failed { attempt, failure } => Event::BindFailed { attempt, failure },
         };
         self.feed(event, ctx);
@@ -328,5 +412,8 @@ fn result_word(key: &str) -> &'static str {
         "rate_not_found",
         "callee_forbidden",
     ];
-    KNOWN.into_iter().find(|known| *known == key).unwrap_or("other")
+    KNOWN
+        .into_iter()
+        .find(|known| *known == key)
+        .unwrap_or("other")
 }

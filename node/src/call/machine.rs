@@ -12,7 +12,9 @@
 //! that attempt's number and are ignored. What the switch promised is never forgotten: a reservation that arrives
 //! after the caller left is ended at once, and every call ends with exactly one [`Action::End`].
 
-use tandem_cluster::command::{Attempt, BindingId, Credit, EndReason, EndedBy, Failure, Lease, Refusal};
+use tandem_cluster::command::{
+    Attempt, BindingId, Credit, EndReason, EndedBy, Failure, Lease, Refusal,
+};
 use tandem_cluster::entity::Millis;
 use tandem_sip::leg::{Body, Command, Ended, LegEvent, Offer};
 use tandem_sip::sdp::Session;
@@ -43,7 +45,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { reserve_ms: 2_000, commit_ms: 500, renew_lead_ms: 10_000, retry_after_s: 2 }
+        Limits {
+            reserve_ms: 2_000,
+            commit_ms: 500,
+            renew_lead_ms: 10_000,
+            retry_after_s: 2,
+        }
     }
 }
 
@@ -294,15 +301,25 @@ impl Machine {
             // A reservation asked for twice is answered twice alike; the first answer counted.
             (_, Event::Reserved(_) | Event::Refused(_) | Event::Overloaded) => Vec::new(),
 
-            (Binding, Event::Bound { attempt, callee_out }) if self.is_current(attempt) => self.dial(callee_out, now),
-            (Binding, Event::BindFailed { attempt, failure }) if self.is_current(attempt) => self.next(failure, now),
+            (
+                Binding,
+                Event::Bound {
+                    attempt,
+                    callee_out,
+                },
+            ) if self.is_current(attempt) => self.dial(callee_out, now),
+            (Binding, Event::BindFailed { attempt, failure }) if self.is_current(attempt) => {
+                self.next(failure, now)
+            }
             // Of an attempt given up; its binding's actor releases by itself.
             (_, Event::Bound { .. } | Event::BindFailed { .. }) => Vec::new(),
 
             (_, Event::Callee(attempt, _)) if !self.is_current(attempt) => Vec::new(),
             (Dialing | Ringing, Event::Callee(_, event)) => self.callee_in_set_up(event, now),
             (Dialing | Ringing, Event::Timer(Timer::Response)) => self.silent(now),
-            (Committing, Event::Callee(_, LegEvent::Ended(ended))) => self.callee_gone_unanswered(&ended, now),
+            (Committing, Event::Callee(_, LegEvent::Ended(ended))) => {
+                self.callee_gone_unanswered(&ended, now)
+            }
             (Committing, Event::Committed { unbind_at }) => self.answer(unbind_at, now),
             (Committing, Event::Timer(Timer::Commit)) => self.answer_unprotected(now),
             (Talking, Event::Committed { unbind_at }) => vec![Action::ReleaseAt(unbind_at)],
@@ -311,13 +328,19 @@ impl Machine {
             (Talking, Event::Callee(_, event)) => self.in_dialog(Side::Callee, event, now),
             (Talking, Event::Renewed(credit)) => self.renewed(credit, now),
             (Talking, Event::Timer(Timer::Renew)) => self.renew(),
-            (Talking, Event::Timer(Timer::Limit)) => self.end_both(reason::of(self.limit_reason), EndedBy::Server, now),
+            (Talking, Event::Timer(Timer::Limit)) => {
+                self.end_both(reason::of(self.limit_reason), EndedBy::Server, now)
+            }
 
             (_, Event::Caller(LegEvent::Ended(ended))) => self.caller_gone(&ended, now),
             (_, Event::HangUp(why)) => self.hang_up_all(why, now),
             // Before the answer no dialog stands that could be changed.
-            (_, Event::Caller(LegEvent::Reoffered { .. })) => vec![Action::Caller(Command::RefuseReoffer { status: 491 })],
-            (_, Event::Caller(LegEvent::Info { id, .. })) => vec![Action::Caller(Command::AnswerInfo { id, status: 481 })],
+            (_, Event::Caller(LegEvent::Reoffered { .. })) => {
+                vec![Action::Caller(Command::RefuseReoffer { status: 491 })]
+            }
+            (_, Event::Caller(LegEvent::Info { id, .. })) => {
+                vec![Action::Caller(Command::AnswerInfo { id, status: 481 })]
+            }
             (Committing, Event::Callee(_, LegEvent::Reoffered { .. })) => {
                 vec![Action::Callee(Command::RefuseReoffer { status: 491 })]
             }
@@ -325,9 +348,14 @@ impl Machine {
                 vec![Action::Callee(Command::AnswerInfo { id, status: 200 })]
             }
             // Timers that were disarmed in the same moment, repeats, and news of a phase gone by.
-            (_, Event::Timer(_) | Event::Committed { .. } | Event::Renewed(_) | Event::Caller(_) | Event::Callee(..)) => {
-                Vec::new()
-            }
+            (
+                _,
+                Event::Timer(_)
+                | Event::Committed { .. }
+                | Event::Renewed(_)
+                | Event::Caller(_)
+                | Event::Callee(..),
+            ) => Vec::new(),
         }
     }
 
@@ -346,7 +374,10 @@ impl Machine {
         match lease {
             Some(lease) => {
                 self.phase = Phase::Binding;
-                actions.push(Action::Bind { attempt: number, lease });
+                actions.push(Action::Bind {
+                    attempt: number,
+                    lease,
+                });
             }
             None => actions.extend(self.dial(None, now)),
         }
@@ -354,14 +385,19 @@ impl Machine {
     }
 
     fn dial(&mut self, callee_out: Option<String>, now: Now) -> Vec<Action> {
-        let Some(attempt) = self.attempt.as_mut() else { return Vec::new() };
+        let Some(attempt) = self.attempt.as_mut() else {
+            return Vec::new();
+        };
         if let Some(callee_out) = callee_out {
             attempt.callee_out = callee_out;
         }
         self.phase = Phase::Dialing;
         let silence = u64::from(attempt.response_timeout_ms);
         vec![
-            Action::Dial { attempt: attempt.clone(), body: self.offer.clone() },
+            Action::Dial {
+                attempt: attempt.clone(),
+                body: self.offer.clone(),
+            },
             Action::Arm(Timer::Response, now.mono + silence),
         ]
     }
@@ -371,7 +407,10 @@ impl Machine {
             LegEvent::Progress { status, body, .. } => {
                 self.note_pdd(now);
                 self.phase = Phase::Ringing;
-                vec![Action::Disarm(Timer::Response), Action::Caller(Command::Progress { status, body })]
+                vec![
+                    Action::Disarm(Timer::Response),
+                    Action::Caller(Command::Progress { status, body }),
+                ]
             }
             LegEvent::Answered { body } => {
                 let pdd_ms = self.note_pdd(now);
@@ -382,12 +421,25 @@ impl Machine {
                 vec![
                     Action::Disarm(Timer::Response),
                     Action::Arm(Timer::Commit, now.mono + self.limits.commit_ms),
-                    Action::Commit { answered_at: now.wall, pdd_ms, codec: self.codec.clone() },
+                    Action::Commit {
+                        answered_at: now.wall,
+                        pdd_ms,
+                        codec: self.codec.clone(),
+                    },
                 ]
             }
-            LegEvent::Ended(ended) => self.next(Failure::Gateway { status: reason::status_of(&ended) }, now),
-            LegEvent::Reoffered { .. } => vec![Action::Callee(Command::RefuseReoffer { status: 491 })],
-            LegEvent::Info { id, .. } => vec![Action::Callee(Command::AnswerInfo { id, status: 200 })],
+            LegEvent::Ended(ended) => self.next(
+                Failure::Gateway {
+                    status: reason::status_of(&ended),
+                },
+                now,
+            ),
+            LegEvent::Reoffered { .. } => {
+                vec![Action::Callee(Command::RefuseReoffer { status: 491 })]
+            }
+            LegEvent::Info { id, .. } => {
+                vec![Action::Callee(Command::AnswerInfo { id, status: 200 })]
+            }
             _ => Vec::new(),
         }
     }
@@ -400,14 +452,22 @@ impl Machine {
 
     /// The attempt failed: its binding goes, another attempt is asked for.
     fn next(&mut self, failure: Failure, now: Now) -> Vec<Action> {
-        let Some(attempt) = self.attempt.as_ref() else { return Vec::new() };
+        let Some(attempt) = self.attempt.as_ref() else {
+            return Vec::new();
+        };
         let mut actions = vec![Action::Disarm(Timer::Response)];
         // After a failed bind the binding's actor knows already what is left to do at the platform.
         if attempt.lease.is_some() && matches!(failure, Failure::Gateway { .. }) {
             actions.push(Action::Release);
         }
-        actions.push(Action::Next { attempt: attempt.number, failure });
-        actions.push(Action::Arm(Timer::Reserve, now.mono + self.limits.reserve_ms));
+        actions.push(Action::Next {
+            attempt: attempt.number,
+            failure,
+        });
+        actions.push(Action::Arm(
+            Timer::Reserve,
+            now.mono + self.limits.reserve_ms,
+        ));
         self.phase = Phase::Reserving;
         actions
     }
@@ -437,7 +497,10 @@ impl Machine {
     }
 
     fn close_abandoned(&mut self, late: Option<Box<Attempt>>, now: Now) -> Vec<Action> {
-        let (reason, by) = self.closing.take().unwrap_or_else(|| (reason::of(reason::CANCELLED), EndedBy::Caller));
+        let (reason, by) = self
+            .closing
+            .take()
+            .unwrap_or_else(|| (reason::of(reason::CANCELLED), EndedBy::Caller));
         let mut actions = Vec::new();
         if let Some(lease) = late.and_then(|attempt| attempt.lease) {
             actions.push(Action::NeverBound(lease.binding));
@@ -516,20 +579,33 @@ impl Machine {
     fn let_talk(&mut self, now: Now) -> Vec<Action> {
         self.phase = Phase::Talking;
         self.offer = None;
-        let mut actions = vec![Action::Caller(Command::Answer { body: self.answer.take() })];
+        let mut actions = vec![Action::Caller(Command::Answer {
+            body: self.answer.take(),
+        })];
         actions.extend(self.set_limits(now));
         actions
     }
 
     /// Arms the talk limit and the renewal of credit from what is known now.
     fn set_limits(&mut self, now: Now) -> Vec<Action> {
-        let Some(answered) = self.answered else { return Vec::new() };
+        let Some(answered) = self.answered else {
+            return Vec::new();
+        };
         let from_answer = |secs: u32| answered.mono + u64::from(secs) * 1_000;
-        let configured = self.attempt.as_ref().and_then(|a| a.max_duration_secs).map(from_answer);
-        let paid = self.credit.filter(|c| c.last).map(|c| from_answer(c.upto_secs));
+        let configured = self
+            .attempt
+            .as_ref()
+            .and_then(|a| a.max_duration_secs)
+            .map(from_answer);
+        let paid = self
+            .credit
+            .filter(|c| c.last)
+            .map(|c| from_answer(c.upto_secs));
         let mut actions = Vec::new();
         let limit = match (configured, paid) {
-            (Some(configured), Some(paid)) if paid < configured => Some((paid, reason::BALANCE_EXHAUSTED)),
+            (Some(configured), Some(paid)) if paid < configured => {
+                Some((paid, reason::BALANCE_EXHAUSTED))
+            }
             (None, Some(paid)) => Some((paid, reason::BALANCE_EXHAUSTED)),
             (Some(configured), _) => Some((configured, reason::MAX_DURATION)),
             (None, None) => None,
@@ -539,7 +615,9 @@ impl Machine {
             actions.push(Action::Arm(Timer::Limit, at));
         }
         if let Some(credit) = self.credit.filter(|c| !c.last) {
-            let at = from_answer(credit.upto_secs).saturating_sub(self.limits.renew_lead_ms).max(now.mono);
+            let at = from_answer(credit.upto_secs)
+                .saturating_sub(self.limits.renew_lead_ms)
+                .max(now.mono);
             actions.push(Action::Arm(Timer::Renew, at));
         }
         actions
@@ -547,14 +625,19 @@ impl Machine {
 
     fn renew(&mut self) -> Vec<Action> {
         match self.credit {
-            Some(credit) if !credit.last => vec![Action::Renew { upto_secs: credit.upto_secs }],
+            Some(credit) if !credit.last => vec![Action::Renew {
+                upto_secs: credit.upto_secs,
+            }],
             _ => Vec::new(),
         }
     }
 
     fn renewed(&mut self, credit: Credit, now: Now) -> Vec<Action> {
         // A late copy of an earlier answer must not shorten what was granted since.
-        if self.credit.is_some_and(|c| c.last || c.upto_secs > credit.upto_secs) {
+        if self
+            .credit
+            .is_some_and(|c| c.last || c.upto_secs > credit.upto_secs)
+        {
             return Vec::new();
         }
         self.credit = Some(credit);
@@ -576,7 +659,11 @@ impl Machine {
             }
             LegEvent::Confirmed { body } => {
                 // The answer to an offer that travelled in our 200 (RFC 3261 §13.2.1).
-                if self.delayed { vec![to(other(from), Command::Ack { body })] } else { Vec::new() }
+                if self.delayed {
+                    vec![to(other(from), Command::Ack { body })]
+                } else {
+                    Vec::new()
+                }
             }
             LegEvent::Reoffered { via, body } => self.reoffered(from, via, body),
             LegEvent::Reanswered { status, body, .. } => self.reanswered(from, status, body),
@@ -587,12 +674,22 @@ impl Machine {
                 }
                 _ => Vec::new(),
             },
-            LegEvent::Info { content_type, bytes, id } => {
+            LegEvent::Info {
+                content_type,
+                bytes,
+                id,
+            } => {
                 if self.infos.len() >= INFOS_MAX {
                     return vec![to(from, Command::AnswerInfo { id, status: 500 })];
                 }
                 self.infos.push((from, id));
-                vec![to(other(from), Command::Info { content_type, bytes })]
+                vec![to(
+                    other(from),
+                    Command::Info {
+                        content_type,
+                        bytes,
+                    },
+                )]
             }
             LegEvent::InfoAnswered { status } => {
                 // Answers come in the order of the requests of one direction.
@@ -605,7 +702,9 @@ impl Machine {
                 }
             }
             // Belongs to set-up; a far end that repeats it changes nothing.
-            LegEvent::Invited(_) | LegEvent::Progress { .. } | LegEvent::Answered { .. } => Vec::new(),
+            LegEvent::Invited(_) | LegEvent::Progress { .. } | LegEvent::Answered { .. } => {
+                Vec::new()
+            }
         }
     }
 
@@ -640,7 +739,9 @@ impl Machine {
     fn end_both(&mut self, reason: EndReason, by: EndedBy, now: Now) -> Vec<Action> {
         let cause = Some(reason::switch_cause(&reason.key));
         let mut actions = vec![
-            Action::Caller(Command::HangUp { cause: cause.clone() }),
+            Action::Caller(Command::HangUp {
+                cause: cause.clone(),
+            }),
             Action::Callee(Command::HangUp { cause }),
         ];
         actions.extend(self.close(reason, by, now));
@@ -673,7 +774,9 @@ impl Machine {
 
     fn note_pdd(&mut self, now: Now) -> u32 {
         let since = now.mono.saturating_sub(self.started.mono);
-        *self.pdd_ms.get_or_insert(u32::try_from(since).unwrap_or(u32::MAX))
+        *self
+            .pdd_ms
+            .get_or_insert(u32::try_from(since).unwrap_or(u32::MAX))
     }
 }
 
@@ -695,7 +798,14 @@ fn codec_of(body: &Body) -> String {
     // A multipart body keeps its description inside; its codec is not worth taking it apart.
     let sdp = Session::parse(&body.bytes);
     let codec = sdp.as_ref().and_then(|sdp| sdp.codec());
-    codec.map(|codec| String::from_utf8_lossy(codec).chars().take(CODEC_MAX).collect()).unwrap_or_default()
+    codec
+        .map(|codec| {
+            String::from_utf8_lossy(codec)
+                .chars()
+                .take(CODEC_MAX)
+                .collect()
+        })
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -26,7 +26,11 @@ pub const NODE_FAILURE: &str = "node_failure";
 
 /// A reason that no far end gave.
 pub fn of(key: &str) -> EndReason {
-    EndReason { key: key.to_owned(), sip: None, q850: None }
+    EndReason {
+        key: key.to_owned(),
+        sip: None,
+        q850: None,
+    }
 }
 
 /// How a refusal is told to the caller and written down.
@@ -51,7 +55,11 @@ impl Answer {
 
 /// `Reason: SIP;cause=…;text="…"`.
 pub fn sip_cause(status: u16, text: &str) -> Cause {
-    Cause { sip: Some(status), q850: None, text: Some(text.to_owned().into()) }
+    Cause {
+        sip: Some(status),
+        q850: None,
+        text: Some(text.to_owned().into()),
+    }
 }
 
 /// The Reason of a BYE that the switch sends of its own accord.
@@ -60,12 +68,21 @@ pub fn switch_cause(key: &str) -> Cause {
         BALANCE_EXHAUSTED | MAX_DURATION | ADMIN_HANGUP => 31,
         _ => 41,
     };
-    Cause { sip: None, q850: Some(q850), text: Some(key.to_owned().into()) }
+    Cause {
+        sip: None,
+        q850: Some(q850),
+        text: Some(key.to_owned().into()),
+    }
 }
 
 /// SIP answers of our own refusals (`DOMAIN.md` §9).
 pub fn answer_to(refusal: &Refusal) -> Answer {
-    let ours = |status, key: &str, passing| Answer { status, reason: of(key), by: EndedBy::Server, passing };
+    let ours = |status, key: &str, passing| Answer {
+        status,
+        reason: of(key),
+        by: EndedBy::Server,
+        passing,
+    };
     match refusal {
         Refusal::StaleEpoch | Refusal::UnknownCall => ours(503, NODE_FAILURE, true),
         Refusal::GatewayLocked => ours(403, "account_locked", false),
@@ -108,8 +125,17 @@ fn passed_on(status: u16) -> Answer {
         400..=699 => status,
         _ => 500,
     };
-    let reason = EndReason { key: key.to_owned(), sip: Some(status), q850: None };
-    Answer { status: told, reason, by, passing: matches!(told, 500 | 503 | 504) }
+    let reason = EndReason {
+        key: key.to_owned(),
+        sip: Some(status),
+        q850: None,
+    };
+    Answer {
+        status: told,
+        reason,
+        by,
+        passing: matches!(told, 500 | 503 | 504),
+    }
 }
 
 /// The status that stands for the end of an outbound leg before its answer.
@@ -143,7 +169,9 @@ pub fn of_talk(ended: &Ended, side: EndedBy) -> (EndReason, EndedBy) {
     match ended.by {
         LegEnd::Bye | LegEnd::Cancelled | LegEnd::Local => (with_cause(NORMAL, ended), side),
         LegEnd::Refused { .. } => (with_cause(REJECTED, ended), side),
-        LegEnd::Timeout(_) | LegEnd::TransportFailed => (with_cause(RESPONSE_TIMEOUT, ended), EndedBy::Server),
+        LegEnd::Timeout(_) | LegEnd::TransportFailed => {
+            (with_cause(RESPONSE_TIMEOUT, ended), EndedBy::Server)
+        }
     }
 }
 
@@ -155,6 +183,8 @@ fn with_cause(key: &str, ended: &Ended) -> EndReason {
             LegEnd::Refused { status, .. } => Some(*status),
             _ => far_end.and_then(|c| c.sip),
         },
-        q850: far_end.and_then(|c| c.q850).and_then(|c| u8::try_from(c).ok()),
+        q850: far_end
+            .and_then(|c| c.q850)
+            .and_then(|c| u8::try_from(c).ok()),
     }
 }

@@ -51,7 +51,11 @@ impl Customer {
     pub async fn open() -> io::Result<Arc<Self>> {
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
         let local = socket.local_addr()?;
-        let customer = Arc::new(Customer { socket, local, calls: Mutex::default() });
+        let customer = Arc::new(Customer {
+            socket,
+            local,
+            calls: Mutex::default(),
+        });
         let reader = Arc::clone(&customer);
         tokio::spawn(async move { reader.read().await });
         Ok(customer)
@@ -60,10 +64,19 @@ impl Customer {
     async fn read(&self) {
         let mut buffer = vec![0; DATAGRAM_MAX];
         while let Ok((length, _)) = self.socket.recv_from(&mut buffer).await {
-            let Ok(message) = SipMessage::try_from(&buffer[..length]) else { continue };
-            let Ok(call_id) = message.call_id_header().map(ToString::to_string) else { continue };
+            let Ok(message) = SipMessage::try_from(&buffer[..length]) else {
+                continue;
+            };
+            let Ok(call_id) = message.call_id_header().map(ToString::to_string) else {
+                continue;
+            };
             let key = value_of(&call_id).to_owned();
-            let call = self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+            let call = self
+                .calls
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&key)
+                .cloned();
             if let Some(call) = call {
                 // A call that does not keep up loses copies only.
                 let _ = call.try_send(message);
@@ -72,12 +85,26 @@ impl Customer {
     }
 
     /// One call from `caller` to `callee` through the node at `node`, talking for `talk`.
-    pub async fn call(&self, node: SocketAddr, caller: &str, callee: &str, talk: Duration) -> io::Result<Outcome> {
+    pub async fn call(
+        &self,
+        node: SocketAddr,
+        caller: &str,
+        callee: &str,
+        talk: Duration,
+    ) -> io::Result<Outcome> {
         let call_id = format!("demo-{:016x}", rand::random::<u64>());
         let (sender, mut messages) = mpsc::channel(32);
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).insert(call_id.clone(), sender);
-        let outcome = self.carry(node, caller, callee, talk, &call_id, &mut messages).await;
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).remove(&call_id);
+        self.calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(call_id.clone(), sender);
+        let outcome = self
+            .carry(node, caller, callee, talk, &call_id, &mut messages)
+            .await;
+        self.calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&call_id);
         outcome
     }
 
@@ -96,22 +123,51 @@ impl Customer {
             call_id: call_id.to_owned(),
             from: format!("<sip:{caller}@{local}>;tag={:08x}", rand::random::<u32>()),
         };
-        let mut outcome = Outcome { status: 0, pdd: None, ended_well: false, seen: Vec::new() };
+        let mut outcome = Outcome {
+            status: 0,
+            pdd: None,
+            ended_well: false,
+            seen: Vec::new(),
+        };
         let began = Instant::now();
         let target = format!("sip:{callee}@{node}");
-        let invite = head.request("INVITE", &target, &format!("<{target}>"), 1, "Max-Forwards: 70\r\n", SDP);
+        let invite = head.request(
+            "INVITE",
+            &target,
+            &format!("<{target}>"),
+            1,
+            "Max-Forwards: 70\r\n",
+            SDP,
+        );
         outcome.saw("customer sends INVITE");
-        let Some(answer) = self.exchange(node, &invite, messages, &mut outcome, began).await? else {
+        let Some(answer) = self
+            .exchange(node, &invite, messages, &mut outcome, began)
+            .await?
+        else {
             return Ok(outcome);
         };
         outcome.status = answer.status_code.code();
-        let to = answer.to_header().map(|to| value_of(&to.to_string()).to_owned()).unwrap_or_default();
-        let contact = answer.contact_header().ok().and_then(|contact| contact.uri().ok());
+        let to = answer
+            .to_header()
+            .map(|to| value_of(&to.to_string()).to_owned())
+            .unwrap_or_default();
+        let contact = answer
+            .contact_header()
+            .ok()
+            .and_then(|contact| contact.uri().ok());
         let target = contact.map_or(target, |uri| uri.to_string());
         if outcome.status >= 300 {
             // The ACK of a refusal belongs to the INVITE's own transaction: same branch, same target.
             let branch = branch_of(&invite);
-            let ack = head.request_on(&branch, "ACK", &format!("sip:{callee}@{node}"), &to, 1, "", "");
+            let ack = head.request_on(
+                &branch,
+                "ACK",
+                &format!("sip:{callee}@{node}"),
+                &to,
+                1,
+                "",
+                "",
+            );
             self.socket.send_to(ack.as_bytes(), node).await?;
             return Ok(outcome);
         }
@@ -121,7 +177,10 @@ impl Customer {
         tokio::time::sleep(talk).await;
         let bye = head.request("BYE", &target, &to, 2, "Max-Forwards: 70\r\n", "");
         outcome.saw("customer sends BYE");
-        if let Some(answer) = self.exchange(node, &bye, messages, &mut outcome, began).await? {
+        if let Some(answer) = self
+            .exchange(node, &bye, messages, &mut outcome, began)
+            .await?
+        {
             outcome.ended_well = answer.status_code.code() == 200;
         }
         Ok(outcome)
@@ -176,7 +235,10 @@ impl Customer {
 
 impl Outcome {
     fn saw(&mut self, what: &str) {
-        self.seen.push(Seen { at: Instant::now(), what: what.to_owned() });
+        self.seen.push(Seen {
+            at: Instant::now(),
+            what: what.to_owned(),
+        });
     }
 }
 
@@ -188,7 +250,15 @@ struct Head {
 }
 
 impl Head {
-    fn request(&self, method: &str, target: &str, to: &str, cseq: u32, more: &str, body: &str) -> String {
+    fn request(
+        &self,
+        method: &str,
+        target: &str,
+        to: &str,
+        cseq: u32,
+        more: &str,
+        body: &str,
+    ) -> String {
         let branch = format!("z9hG4bK{:016x}", rand::random::<u64>());
         self.request_on(&branch, method, target, to, cseq, more, body)
     }
@@ -204,8 +274,16 @@ impl Head {
         more: &str,
         body: &str,
     ) -> String {
-        let Head { local, call_id, from } = self;
-        let content = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let Head {
+            local,
+            call_id,
+            from,
+        } = self;
+        let content = if body.is_empty() {
+            ""
+        } else {
+            "Content-Type: application/sdp\r\n"
+        };
         format!(
             "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch={branch};rport\r\n{more}From: {from}\r\n\
              To: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nContact: <sip:{local}>\r\n{content}\
@@ -217,7 +295,10 @@ impl Head {
 
 fn branch_of(request: &str) -> String {
     let rest = request.split_once("branch=").map_or("", |(_, rest)| rest);
-    rest.split([';', '\r']).next().unwrap_or_default().to_owned()
+    rest.split([';', '\r'])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The value of a header printed as `Name: value`.
@@ -247,7 +328,10 @@ pub struct Phone {
 impl Phone {
     /// A phone at an address, and the task that answers for it.
     pub async fn open(at: SocketAddr) -> io::Result<Arc<Self>> {
-        let phone = Arc::new(Phone { socket: UdpSocket::bind(at).await?, rang: Mutex::default() });
+        let phone = Arc::new(Phone {
+            socket: UdpSocket::bind(at).await?,
+            rang: Mutex::default(),
+        });
         let reader = Arc::clone(&phone);
         tokio::spawn(async move { reader.serve().await });
         Ok(phone)
@@ -255,15 +339,22 @@ impl Phone {
 
     /// Every call that rang so far.
     pub fn rang(&self) -> Vec<Rang> {
-        self.rang.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.rang
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     async fn serve(self: Arc<Self>) {
         let mut buffer = vec![0; DATAGRAM_MAX];
         let mut answered: HashMap<String, String> = HashMap::new();
         while let Ok((length, from)) = self.socket.recv_from(&mut buffer).await {
-            let Ok(SipMessage::Request(request)) = SipMessage::try_from(&buffer[..length]) else { continue };
-            let Ok(call_id) = request.call_id_header().map(ToString::to_string) else { continue };
+            let Ok(SipMessage::Request(request)) = SipMessage::try_from(&buffer[..length]) else {
+                continue;
+            };
+            let Ok(call_id) = request.call_id_header().map(ToString::to_string) else {
+                continue;
+            };
             match request.method {
                 Method::Invite if !answered.contains_key(&call_id) => {
                     self.note(&request, &buffer[..length]);
@@ -294,31 +385,67 @@ impl Phone {
 
     fn note(&self, request: &Request, bytes: &[u8]) {
         let caller = request.from_header().ok().and_then(|from| from.uri().ok());
-        let caller = caller.and_then(|uri| uri.user().map(str::to_owned)).unwrap_or_default();
+        let caller = caller
+            .and_then(|uri| uri.user().map(str::to_owned))
+            .unwrap_or_default();
         let callee = request.uri.user().map(str::to_owned).unwrap_or_default();
         let text = String::from_utf8_lossy(bytes).into_owned();
-        let rang = Rang { at: Instant::now(), caller, callee, text };
-        self.rang.lock().unwrap_or_else(PoisonError::into_inner).push(rang);
+        let rang = Rang {
+            at: Instant::now(),
+            caller,
+            callee,
+            text,
+        };
+        self.rang
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(rang);
     }
 
-    fn response(&self, request: &Request, status: u16, reason: &str, tag: &str, body: &str) -> String {
+    fn response(
+        &self,
+        request: &Request,
+        status: u16,
+        reason: &str,
+        tag: &str,
+        body: &str,
+    ) -> String {
         let mut text = format!("SIP/2.0 {status} {reason}\r\n");
         for header in request.headers().iter() {
             match header {
-                Header::Via(_) | Header::From(_) | Header::CallId(_) | Header::CSeq(_) | Header::RecordRoute(_) => {
+                Header::Via(_)
+                | Header::From(_)
+                | Header::CallId(_)
+                | Header::CSeq(_)
+                | Header::RecordRoute(_) => {
                     text.push_str(&format!("{header}\r\n"));
                 }
                 Header::To(to) => {
                     let tagged = to.tag().ok().flatten().is_some();
-                    let tag = if tagged { String::new() } else { format!(";tag={tag}") };
+                    let tag = if tagged {
+                        String::new()
+                    } else {
+                        format!(";tag={tag}")
+                    };
                     text.push_str(&format!("{header}{tag}\r\n"));
                 }
                 _ => {}
             }
         }
-        let local = self.socket.local_addr().map(|at| at.to_string()).unwrap_or_default();
-        let content = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-        text.push_str(&format!("Contact: <sip:{local}>\r\n{content}Content-Length: {}\r\n\r\n{body}", body.len()));
+        let local = self
+            .socket
+            .local_addr()
+            .map(|at| at.to_string())
+            .unwrap_or_default();
+        let content = if body.is_empty() {
+            ""
+        } else {
+            "Content-Type: application/sdp\r\n"
+        };
+        text.push_str(&format!(
+            "Contact: <sip:{local}>\r\n{content}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
         text
     }
 }

@@ -37,7 +37,10 @@ pub struct DemoArgs {
 
 /// `tandem demo`.
 pub fn run(args: &DemoArgs) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("tandem: {error}");
@@ -82,11 +85,17 @@ async fn show(args: &DemoArgs) -> Result<Vec<String>, DemoError> {
     // Removed at the end; the demo's state is of no use to the next one.
     let scratch = Scratch(std::env::temp_dir().join(format!("tandem-demo-{}", std::process::id())));
     let (mut cluster, base) = start_cluster(&scratch.0).await?;
-    println!("three nodes on 127.0.0.1, ports {base} to {}, and the simulator of a Huawei Cloud X platform", base + 399);
+    println!(
+        "three nodes on 127.0.0.1, ports {base} to {}, and the simulator of a Huawei Cloud X platform",
+        base + 399
+    );
     let phone = Phone::open(cluster.phone()).await?;
     let customer = Customer::open().await?;
 
-    println!("placing {} calls, each from the customer through one node, the platform, to the callee's phone\n", args.calls);
+    println!(
+        "placing {} calls, each from the customer through one node, the platform, to the callee's phone\n",
+        args.calls
+    );
     let calls = (0..args.calls).map(|n| {
         let (cluster, customer) = (&cluster, &customer);
         async move {
@@ -95,15 +104,26 @@ async fn show(args: &DemoArgs) -> Result<Vec<String>, DemoError> {
             let caller = format!("138{:08}", 10_000_000 + n);
             let callee = format!("139{:08}", 20_000_000 + n);
             let began = Instant::now();
-            let outcome = customer.call(cluster.sip(node), &caller, &callee, TALK).await?;
-            Ok::<_, DemoError>(Placed { node, caller, callee, began, outcome })
+            let outcome = customer
+                .call(cluster.sip(node), &caller, &callee, TALK)
+                .await?;
+            Ok::<_, DemoError>(Placed {
+                node,
+                caller,
+                callee,
+                began,
+                outcome,
+            })
         }
     });
     let placed = futures::future::try_join_all(calls).await?;
     let rang = phone.rang();
     let mut faults = judge(&placed, &rang);
 
-    let api = Api { cluster: &cluster, http: reqwest::Client::new() };
+    let api = Api {
+        cluster: &cluster,
+        http: reqwest::Client::new(),
+    };
     let records = api.settled_records(placed.len()).await?;
     if let Some(first) = placed.first() {
         tell(first, &rang, &cluster);
@@ -111,7 +131,10 @@ async fn show(args: &DemoArgs) -> Result<Vec<String>, DemoError> {
     println!("{}", table(&records));
     faults.extend(api.judge(&records, placed.len()).await?);
     if faults.is_empty() {
-        println!("{} calls, all answered, B's phone saw X every time; nothing is left bound or reserved", placed.len());
+        println!(
+            "{} calls, all answered, B's phone saw X every time; nothing is left bound or reserved",
+            placed.len()
+        );
     }
     if !args.exit {
         println!("\nconsole   {}/", cluster.url(1));
@@ -157,16 +180,25 @@ fn judge(placed: &[Placed], rang: &[Rang]) -> Vec<String> {
     let mut faults = Vec::new();
     for call in placed {
         if call.outcome.status != 200 || !call.outcome.ended_well {
-            faults.push(format!("call to {} through node {} got {}", call.callee, call.node, call.outcome.status));
+            faults.push(format!(
+                "call to {} through node {} got {}",
+                call.callee, call.node, call.outcome.status
+            ));
         }
         match rang.iter().find(|rang| rang.callee == call.callee) {
             None => faults.push(format!("the phone of {} never rang", call.callee)),
             Some(rang) => {
                 if !rang.caller.starts_with("170") {
-                    faults.push(format!("the phone of {} saw {} instead of X", call.callee, rang.caller));
+                    faults.push(format!(
+                        "the phone of {} saw {} instead of X",
+                        call.callee, rang.caller
+                    ));
                 }
                 if rang.text.contains(&call.caller) || rang.text.contains("021000") {
-                    faults.push(format!("the phone of {} was told a number other than X", call.callee));
+                    faults.push(format!(
+                        "the phone of {} was told a number other than X",
+                        call.callee
+                    ));
                 }
             }
         }
@@ -176,16 +208,26 @@ fn judge(placed: &[Placed], rang: &[Rang]) -> Vec<String> {
 
 /// The first call step by step: what the customer and the phone saw, and what the platform was asked.
 fn tell(call: &Placed, rang: &[Rang], cluster: &Cluster) {
-    println!("the first call, {} calls {} through node {}:", call.caller, call.callee, call.node);
+    println!(
+        "the first call, {} calls {} through node {}:",
+        call.caller, call.callee, call.node
+    );
     let mut steps: Vec<Seen> = call.outcome.seen.clone();
     if let Some(rang) = rang.iter().find(|rang| rang.callee == call.callee) {
-        let what = format!("phone of {} receives INVITE, sees caller {} (X), rings and answers", rang.callee, rang.caller);
+        let what = format!(
+            "phone of {} receives INVITE, sees caller {} (X), rings and answers",
+            rang.callee, rang.caller
+        );
         steps.push(Seen { at: rang.at, what });
     }
     steps.extend(platform_steps(call, cluster));
     steps.sort_by_key(|step| step.at);
     for step in steps {
-        println!("  {:>6} ms  {}", step.at.saturating_duration_since(call.began).as_millis(), step.what);
+        println!(
+            "  {:>6} ms  {}",
+            step.at.saturating_duration_since(call.began).as_millis(),
+            step.what
+        );
     }
     println!();
 }
@@ -193,17 +235,30 @@ fn tell(call: &Placed, rang: &[Rang], cluster: &Cluster) {
 /// The platform's own log of the call, on the demo's clock.
 fn platform_steps(call: &Placed, cluster: &Cluster) -> Vec<Seen> {
     let log = std::fs::read_to_string(cluster.dir().join("vendor-sim.jsonl")).unwrap_or_default();
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     let now = Instant::now();
-    let of_call = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|line| {
-        line["B"].as_str().is_some_and(|b| b.ends_with(&call.callee))
-    });
+    let of_call = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| {
+            line["B"]
+                .as_str()
+                .is_some_and(|b| b.ends_with(&call.callee))
+        });
     of_call
         .filter_map(|line| {
             let age = since_epoch.as_secs_f64() - line["t"].as_f64()?;
             let at = now.checked_sub(Duration::try_from_secs_f64(age).ok()?)?;
             let text = |key: &str| line[key].as_str().unwrap_or("?").to_owned();
-            let what = format!("platform: {} A {} X {} B {}", text("op"), text("A"), text("X"), text("B"));
+            let what = format!(
+                "platform: {} A {} X {} B {}",
+                text("op"),
+                text("A"),
+                text("X"),
+                text("B")
+            );
             Some(Seen { at, what })
         })
         .collect()
@@ -216,8 +271,16 @@ struct Api<'c> {
 
 impl Api<'_> {
     async fn get(&self, node: u64, path: &str) -> Result<Value, reqwest::Error> {
-        let request = self.http.get(format!("{}/api/v1/{path}", self.cluster.url(node)));
-        request.bearer_auth(self.cluster.token()).send().await?.error_for_status()?.json().await
+        let request = self
+            .http
+            .get(format!("{}/api/v1/{path}", self.cluster.url(node)));
+        request
+            .bearer_auth(self.cluster.token())
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await
     }
 
     /// The AXB records of the first node, once they are all there and nothing is held any more.
@@ -239,9 +302,13 @@ impl Api<'_> {
         let mut held = Vec::new();
         for node in 1..=self.cluster.nodes() {
             let status = self.get(node, "status").await?;
-            for counter in ["calls", "bindings", "x_in_use", "a_in_use", "reserved", "outbox"] {
+            for counter in [
+                "calls", "bindings", "x_in_use", "a_in_use", "reserved", "outbox",
+            ] {
                 let value = &status[counter];
-                let number = value.as_f64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
+                let number = value
+                    .as_f64()
+                    .or_else(|| value.as_str().and_then(|text| text.parse().ok()));
                 if number != Some(0.0) {
                     held.push(format!("node {node} still shows {counter} {value}"));
                 }
@@ -266,7 +333,17 @@ fn table(records: &[Value]) -> Table {
     } else {
         comfy_table::presets::ASCII_BORDERS_ONLY_CONDENSED
     });
-    let columns = ["a_number", "x_number", "b_number", "hold_secs", "fee", "landing_fee", "axb_fee", "profit", "end_reason"];
+    let columns = [
+        "a_number",
+        "x_number",
+        "b_number",
+        "hold_secs",
+        "fee",
+        "landing_fee",
+        "axb_fee",
+        "profit",
+        "end_reason",
+    ];
     table.set_header(columns);
     for record in records {
         table.add_row(columns.map(|column| match &record[column] {

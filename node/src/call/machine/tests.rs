@@ -12,7 +12,10 @@ struct Story {
 
 impl Story {
     fn begins(offer: Option<Body>) -> (Self, Vec<String>) {
-        let now = Now { mono: 1_000, wall: 1_000_000 };
+        let now = Now {
+            mono: 1_000,
+            wall: 1_000_000,
+        };
         let (machine, actions) = Machine::new(offer, Limits::default(), now);
         (Story { machine, now }, words(&actions))
     }
@@ -25,14 +28,29 @@ impl Story {
     fn ringing() -> Self {
         let mut story = Self::of_a_call();
         story.on(Event::Reserved(axb(1)));
-        story.on(Event::Bound { attempt: 1, callee_out: None });
-        story.on(Event::Callee(1, LegEvent::Progress { status: 180, reason: "".into(), body: None }));
+        story.on(Event::Bound {
+            attempt: 1,
+            callee_out: None,
+        });
+        story.on(Event::Callee(
+            1,
+            LegEvent::Progress {
+                status: 180,
+                reason: "".into(),
+                body: None,
+            },
+        ));
         story
     }
 
     fn committing() -> Self {
         let mut story = Self::ringing();
-        story.on(Event::Callee(1, LegEvent::Answered { body: Some(sdp("answer")) }));
+        story.on(Event::Callee(
+            1,
+            LegEvent::Answered {
+                body: Some(sdp("answer")),
+            },
+        ));
         story
     }
 
@@ -72,17 +90,35 @@ fn word(action: &Action) -> String {
         Action::Release => "release".into(),
         Action::NeverBound(binding) => format!("never bound {binding}"),
         Action::Dial { attempt, body } => {
-            format!("dial {} {}{}", attempt.caller_out, attempt.callee_out, if body.is_some() { " with offer" } else { "" })
+            format!(
+                "dial {} {}{}",
+                attempt.caller_out,
+                attempt.callee_out,
+                if body.is_some() { " with offer" } else { "" }
+            )
         }
         Action::Caller(command) => format!("caller: {}", command_word(command)),
         Action::Callee(command) => format!("callee: {}", command_word(command)),
-        Action::Commit { answered_at, pdd_ms, codec } => format!("commit {answered_at} pdd {pdd_ms} {codec}"),
+        Action::Commit {
+            answered_at,
+            pdd_ms,
+            codec,
+        } => format!("commit {answered_at} pdd {pdd_ms} {codec}"),
         Action::Renew { upto_secs } => format!("renew {upto_secs}"),
         Action::Arm(timer, at) => format!("arm {timer:?} {at}"),
         Action::Disarm(timer) => format!("disarm {timer:?}"),
         Action::Unprotected => "unprotected".into(),
-        Action::End { answered_at, reason, by, .. } => {
-            let talked = if answered_at.is_some() { "answered" } else { "unanswered" };
+        Action::End {
+            answered_at,
+            reason,
+            by,
+            ..
+        } => {
+            let talked = if answered_at.is_some() {
+                "answered"
+            } else {
+                "unanswered"
+            };
             format!("end {talked} {} by {by:?}", reason.key)
         }
     }
@@ -91,10 +127,16 @@ fn word(action: &Action) -> String {
 fn command_word(command: &Command) -> String {
     let name = command.name();
     match command {
-        Command::Progress { status, .. } | Command::RefuseReoffer { status } | Command::AnswerInfo { status, .. } => {
+        Command::Progress { status, .. }
+        | Command::RefuseReoffer { status }
+        | Command::AnswerInfo { status, .. } => {
             format!("{name} {status}")
         }
-        Command::Refuse { status, retry_after_s, .. } => match retry_after_s {
+        Command::Refuse {
+            status,
+            retry_after_s,
+            ..
+        } => match retry_after_s {
             Some(secs) => format!("{name} {status} retry {secs}"),
             None => format!("{name} {status}"),
         },
@@ -127,8 +169,19 @@ fn plain(number: u16) -> Box<Attempt> {
 }
 
 fn axb(number: u16) -> Box<Attempt> {
-    let lease = Lease { binding: u64::from(number), interface: 1, a: "a".into(), x: "x".into(), b_submitted: "b".into() };
-    Box::new(Attempt { lease: Some(lease), caller_out: "a".into(), callee_out: "x".into(), ..*plain(number) })
+    let lease = Lease {
+        binding: u64::from(number),
+        interface: 1,
+        a: "a".into(),
+        x: "x".into(),
+        b_submitted: "b".into(),
+    };
+    Box::new(Attempt {
+        lease: Some(lease),
+        caller_out: "a".into(),
+        callee_out: "x".into(),
+        ..*plain(number)
+    })
 }
 
 fn ended(by: LegEnd) -> LegEvent {
@@ -136,7 +189,11 @@ fn ended(by: LegEnd) -> LegEvent {
 }
 
 fn refused(status: u16) -> LegEvent {
-    ended(LegEnd::Refused { status, reason: "".into(), retry_after_s: None })
+    ended(LegEnd::Refused {
+        status,
+        reason: "".into(),
+        retry_after_s: None,
+    })
 }
 
 #[test]
@@ -144,22 +201,54 @@ fn an_axb_call_binds_then_dials_then_answers_once_replicated() {
     let (mut story, first) = Story::begins(Some(sdp("offer")));
     assert_eq!(first, ["reserve", "arm Reserve 3000"]);
     story.check(Event::Reserved(axb(1)), &["disarm Reserve", "bind 1 x"]);
-    story.check(Event::Bound { attempt: 1, callee_out: None }, &["dial a x with offer", "arm Response 6000"]);
-    let ringing = LegEvent::Progress { status: 180, reason: "".into(), body: None };
-    story.check(Event::Callee(1, ringing), &["disarm Response", "caller: progress 180"]);
+    story.check(
+        Event::Bound {
+            attempt: 1,
+            callee_out: None,
+        },
+        &["dial a x with offer", "arm Response 6000"],
+    );
+    let ringing = LegEvent::Progress {
+        status: 180,
+        reason: "".into(),
+        body: None,
+    };
+    story.check(
+        Event::Callee(1, ringing),
+        &["disarm Response", "caller: progress 180"],
+    );
     let mut story = story.after(2_000);
     story.check(
-        Event::Callee(1, LegEvent::Answered { body: Some(sdp("v=0\r\n")) }),
-        &["disarm Response", "arm Commit 3500", "commit 1002000 pdd 0 "],
+        Event::Callee(
+            1,
+            LegEvent::Answered {
+                body: Some(sdp("v=0\r\n")),
+            },
+        ),
+        &[
+            "disarm Response",
+            "arm Commit 3500",
+            "commit 1002000 pdd 0 ",
+        ],
     );
     story.check(
-        Event::Committed { unbind_at: Some(1_007_000) },
-        &["disarm Commit", "caller: answer with body", "release at Some(1007000)"],
+        Event::Committed {
+            unbind_at: Some(1_007_000),
+        },
+        &[
+            "disarm Commit",
+            "caller: answer with body",
+            "release at Some(1007000)",
+        ],
     );
     let mut story = story.after(3_000);
     story.check(
         Event::Caller(ended(LegEnd::Bye)),
-        &["callee: hang up", "release", "end answered normal by Caller"],
+        &[
+            "callee: hang up",
+            "release",
+            "end answered normal by Caller",
+        ],
     );
     assert!(story.machine.is_over());
 }
@@ -167,28 +256,62 @@ fn an_axb_call_binds_then_dials_then_answers_once_replicated() {
 #[test]
 fn a_plain_call_dials_at_once() {
     let mut story = Story::of_a_call();
-    story.check(Event::Reserved(plain(1)), &["disarm Reserve", "dial n b with offer", "arm Response 6000"]);
+    story.check(
+        Event::Reserved(plain(1)),
+        &["disarm Reserve", "dial n b with offer", "arm Response 6000"],
+    );
 }
 
 #[test]
 fn another_x_of_the_platform_is_the_one_dialled() {
     let mut story = Story::of_a_call();
     story.on(Event::Reserved(axb(1)));
-    let bound = Event::Bound { attempt: 1, callee_out: Some("other".into()) };
+    let bound = Event::Bound {
+        attempt: 1,
+        callee_out: Some("other".into()),
+    };
     story.check(bound, &["dial a other with offer", "arm Response 6000"]);
 }
 
 #[test]
 fn refusals_are_told_with_their_status_and_close_the_record() {
     let table = [
-        (Refusal::NoAxbNumber, "caller: refuse 503 retry 2", "no_axb_number"),
-        (Refusal::AxbBindFailed, "caller: refuse 503 retry 2", "axb_bind_failed"),
+        (
+            Refusal::NoAxbNumber,
+            "caller: refuse 503 retry 2",
+            "no_axb_number",
+        ),
+        (
+            Refusal::AxbBindFailed,
+            "caller: refuse 503 retry 2",
+            "axb_bind_failed",
+        ),
         (Refusal::NoRoute, "caller: refuse 404", "no_route"),
-        (Refusal::BalanceInsufficient, "caller: refuse 402", "balance_insufficient"),
-        (Refusal::RateNotFound, "caller: refuse 403", "rate_not_found"),
-        (Refusal::AccountLocked, "caller: refuse 403", "account_locked"),
-        (Refusal::GatewayCapacity, "caller: refuse 503 retry 2", "gateway_capacity"),
-        (Refusal::AxbNotAllowed, "caller: refuse 403", "axb_not_allowed"),
+        (
+            Refusal::BalanceInsufficient,
+            "caller: refuse 402",
+            "balance_insufficient",
+        ),
+        (
+            Refusal::RateNotFound,
+            "caller: refuse 403",
+            "rate_not_found",
+        ),
+        (
+            Refusal::AccountLocked,
+            "caller: refuse 403",
+            "account_locked",
+        ),
+        (
+            Refusal::GatewayCapacity,
+            "caller: refuse 503 retry 2",
+            "gateway_capacity",
+        ),
+        (
+            Refusal::AxbNotAllowed,
+            "caller: refuse 403",
+            "axb_not_allowed",
+        ),
     ];
     for (refusal, told, key) in table {
         let mut story = Story::of_a_call();
@@ -202,13 +325,21 @@ fn a_carriers_refusal_asks_for_another_attempt_and_releases_the_binding() {
     let mut story = Story::ringing();
     story.check(
         Event::Callee(1, refused(503)),
-        &["disarm Response", "release", "next after 1: Gateway { status: 503 }", "arm Reserve 3000"],
+        &[
+            "disarm Response",
+            "release",
+            "next after 1: Gateway { status: 503 }",
+            "arm Reserve 3000",
+        ],
     );
-    story.check(Event::Refused(Refusal::PassOn { status: 486 }), &[
-        "disarm Reserve",
-        "caller: refuse 486",
-        "end unanswered busy by Callee",
-    ]);
+    story.check(
+        Event::Refused(Refusal::PassOn { status: 486 }),
+        &[
+            "disarm Reserve",
+            "caller: refuse 486",
+            "end unanswered busy by Callee",
+        ],
+    );
 }
 
 #[test]
@@ -217,55 +348,90 @@ fn news_of_an_earlier_attempt_changes_nothing() {
     story.on(Event::Callee(1, refused(503)));
     story.on(Event::Reserved(axb(2)));
     story.check(Event::Callee(1, LegEvent::Answered { body: None }), &[]);
-    story.check(Event::Bound { attempt: 1, callee_out: None }, &[]);
-    story.check(Event::Bound { attempt: 2, callee_out: None }, &["dial a x with offer", "arm Response 6000"]);
+    story.check(
+        Event::Bound {
+            attempt: 1,
+            callee_out: None,
+        },
+        &[],
+    );
+    story.check(
+        Event::Bound {
+            attempt: 2,
+            callee_out: None,
+        },
+        &["dial a x with offer", "arm Response 6000"],
+    );
 }
 
 #[test]
 fn a_failed_bind_asks_for_another_attempt_and_leaves_the_rest_to_the_binding() {
     let mut story = Story::of_a_call();
     story.on(Event::Reserved(axb(1)));
-    let failure = Failure::BindUnknown { code: "timeout".into() };
-    story.check(Event::BindFailed { attempt: 1, failure }, &[
-        "disarm Response",
-        "next after 1: BindUnknown { code: \"timeout\" }",
-        "arm Reserve 3000",
-    ]);
+    let failure = Failure::BindUnknown {
+        code: "timeout".into(),
+    };
+    story.check(
+        Event::BindFailed {
+            attempt: 1,
+            failure,
+        },
+        &[
+            "disarm Response",
+            "next after 1: BindUnknown { code: \"timeout\" }",
+            "arm Reserve 3000",
+        ],
+    );
 }
 
 #[test]
 fn a_silent_gateway_is_cancelled_and_the_next_one_tried() {
     let mut story = Story::of_a_call();
     story.on(Event::Reserved(plain(1)));
-    story.check(Event::Timer(Timer::Response), &[
-        "callee: hang up",
-        "disarm Response",
-        "next after 1: Gateway { status: 408 }",
-        "arm Reserve 3000",
-    ]);
+    story.check(
+        Event::Timer(Timer::Response),
+        &[
+            "callee: hang up",
+            "disarm Response",
+            "next after 1: Gateway { status: 408 }",
+            "arm Reserve 3000",
+        ],
+    );
 }
 
 #[test]
 fn a_caller_who_leaves_while_numbers_are_asked_for_gives_them_back() {
     let mut story = Story::of_a_call();
     story.check(Event::Caller(ended(LegEnd::Cancelled)), &["disarm Reserve"]);
-    story.check(Event::Reserved(axb(1)), &["never bound 1", "end unanswered cancelled by Caller"]);
+    story.check(
+        Event::Reserved(axb(1)),
+        &["never bound 1", "end unanswered cancelled by Caller"],
+    );
 }
 
 #[test]
 fn numbers_that_come_too_late_are_given_back() {
     let mut story = Story::of_a_call();
-    story.check(Event::Timer(Timer::Reserve), &["caller: refuse 503 retry 2"]);
+    story.check(
+        Event::Timer(Timer::Reserve),
+        &["caller: refuse 503 retry 2"],
+    );
     // The refusal ends the leg; that is no news.
     story.check(Event::Caller(ended(LegEnd::Local)), &["disarm Reserve"]);
-    story.check(Event::Reserved(plain(1)), &["end unanswered response_timeout by Server"]);
+    story.check(
+        Event::Reserved(plain(1)),
+        &["end unanswered response_timeout by Server"],
+    );
 }
 
 #[test]
 fn a_caller_who_leaves_during_the_bind_releases_what_comes_of_it() {
     let mut story = Story::of_a_call();
     story.on(Event::Reserved(axb(1)));
-    story.check(Event::Caller(ended(LegEnd::Cancelled)), &["release", "end unanswered cancelled by Caller"]);
+    story.check(
+        Event::Caller(ended(LegEnd::Cancelled)),
+        &["release", "end unanswered cancelled by Caller"],
+    );
 }
 
 #[test]
@@ -273,7 +439,11 @@ fn a_caller_who_leaves_while_it_rings_cancels_the_callee() {
     let mut story = Story::ringing();
     story.check(
         Event::Caller(ended(LegEnd::Cancelled)),
-        &["callee: hang up", "release", "end unanswered cancelled by Caller"],
+        &[
+            "callee: hang up",
+            "release",
+            "end unanswered cancelled by Caller",
+        ],
     );
 }
 
@@ -282,7 +452,11 @@ fn a_cancel_that_crosses_the_answer_is_an_unanswered_call() {
     let mut story = Story::committing();
     story.check(
         Event::Caller(ended(LegEnd::Cancelled)),
-        &["callee: hang up", "release", "end unanswered cancelled by Caller"],
+        &[
+            "callee: hang up",
+            "release",
+            "end unanswered cancelled by Caller",
+        ],
     );
     story.check(Event::Committed { unbind_at: None }, &[]);
 }
@@ -290,27 +464,58 @@ fn a_cancel_that_crosses_the_answer_is_an_unanswered_call() {
 #[test]
 fn an_answer_that_cannot_be_replicated_in_time_goes_out_all_the_same() {
     let mut story = Story::committing();
-    story.check(Event::Timer(Timer::Commit), &["unprotected", "caller: answer with body"]);
-    story.check(Event::Committed { unbind_at: Some(5) }, &["release at Some(5)"]);
+    story.check(
+        Event::Timer(Timer::Commit),
+        &["unprotected", "caller: answer with body"],
+    );
+    story.check(
+        Event::Committed { unbind_at: Some(5) },
+        &["release at Some(5)"],
+    );
 }
 
 #[test]
 fn hold_crosses_from_leg_to_leg_and_back() {
     let mut story = Story::talking();
-    let hold = LegEvent::Reoffered { via: Offer::Invite, body: Some(sdp("hold")) };
+    let hold = LegEvent::Reoffered {
+        via: Offer::Invite,
+        body: Some(sdp("hold")),
+    };
     story.check(Event::Caller(hold), &["callee: reoffer"]);
-    let glare = LegEvent::Reoffered { via: Offer::Invite, body: Some(sdp("codec")) };
+    let glare = LegEvent::Reoffered {
+        via: Offer::Invite,
+        body: Some(sdp("codec")),
+    };
     story.check(Event::Callee(1, glare), &["callee: refuse reoffer 491"]);
-    let held = LegEvent::Reanswered { status: 200, reason: "".into(), body: Some(sdp("held")), retry_after_ms: None };
-    story.check(Event::Callee(1, held), &["caller: accept reoffer with body"]);
+    let held = LegEvent::Reanswered {
+        status: 200,
+        reason: "".into(),
+        body: Some(sdp("held")),
+        retry_after_ms: None,
+    };
+    story.check(
+        Event::Callee(1, held),
+        &["caller: accept reoffer with body"],
+    );
     story.check(Event::Caller(LegEvent::Reconfirmed { body: None }), &[]);
 }
 
 #[test]
 fn a_refused_reoffer_leaves_the_call_as_it_was() {
     let mut story = Story::talking();
-    story.on(Event::Callee(1, LegEvent::Reoffered { via: Offer::Update, body: Some(sdp("codec")) }));
-    let refused = LegEvent::Reanswered { status: 488, reason: "".into(), body: None, retry_after_ms: None };
+    story.on(Event::Callee(
+        1,
+        LegEvent::Reoffered {
+            via: Offer::Update,
+            body: Some(sdp("codec")),
+        },
+    ));
+    let refused = LegEvent::Reanswered {
+        status: 488,
+        reason: "".into(),
+        body: None,
+        retry_after_ms: None,
+    };
     story.check(Event::Caller(refused), &["callee: refuse reoffer 488"]);
     assert!(story.machine.is_answered());
 }
@@ -318,91 +523,201 @@ fn a_refused_reoffer_leaves_the_call_as_it_was() {
 #[test]
 fn a_reinvite_without_an_offer_is_answered_in_its_ack() {
     let mut story = Story::talking();
-    story.check(Event::Caller(LegEvent::Reoffered { via: Offer::Invite, body: None }), &["callee: reoffer"]);
-    let offer = LegEvent::Reanswered { status: 200, reason: "".into(), body: Some(sdp("offer")), retry_after_ms: None };
-    story.check(Event::Callee(1, offer), &["caller: accept reoffer with body"]);
-    story.check(Event::Caller(LegEvent::Reconfirmed { body: Some(sdp("answer")) }), &["callee: ack with body"]);
+    story.check(
+        Event::Caller(LegEvent::Reoffered {
+            via: Offer::Invite,
+            body: None,
+        }),
+        &["callee: reoffer"],
+    );
+    let offer = LegEvent::Reanswered {
+        status: 200,
+        reason: "".into(),
+        body: Some(sdp("offer")),
+        retry_after_ms: None,
+    };
+    story.check(
+        Event::Callee(1, offer),
+        &["caller: accept reoffer with body"],
+    );
+    story.check(
+        Event::Caller(LegEvent::Reconfirmed {
+            body: Some(sdp("answer")),
+        }),
+        &["callee: ack with body"],
+    );
 }
 
 #[test]
 fn an_invite_without_an_offer_is_answered_in_its_ack() {
     let (mut story, _) = Story::begins(None);
     story.on(Event::Reserved(plain(1)));
-    story.on(Event::Callee(1, LegEvent::Answered { body: Some(sdp("offer")) }));
+    story.on(Event::Callee(
+        1,
+        LegEvent::Answered {
+            body: Some(sdp("offer")),
+        },
+    ));
     story.on(Event::Committed { unbind_at: None });
-    story.check(Event::Caller(LegEvent::Confirmed { body: Some(sdp("answer")) }), &["callee: ack with body"]);
+    story.check(
+        Event::Caller(LegEvent::Confirmed {
+            body: Some(sdp("answer")),
+        }),
+        &["callee: ack with body"],
+    );
 }
 
 #[test]
 fn info_crosses_and_its_answers_find_back() {
     let mut story = Story::talking();
-    let info = |id| LegEvent::Info { content_type: "application/dtmf-relay".into(), bytes: "Signal=1".into(), id };
+    let info = |id| LegEvent::Info {
+        content_type: "application/dtmf-relay".into(),
+        bytes: "Signal=1".into(),
+        id,
+    };
     story.check(Event::Caller(info(7)), &["callee: info"]);
     story.check(Event::Callee(1, info(9)), &["caller: info"]);
-    story.check(Event::Callee(1, LegEvent::InfoAnswered { status: 200 }), &["caller: answer info 200"]);
-    story.check(Event::Caller(LegEvent::InfoAnswered { status: 415 }), &["callee: answer info 415"]);
+    story.check(
+        Event::Callee(1, LegEvent::InfoAnswered { status: 200 }),
+        &["caller: answer info 200"],
+    );
+    story.check(
+        Event::Caller(LegEvent::InfoAnswered { status: 415 }),
+        &["callee: answer info 415"],
+    );
 }
 
 #[test]
 fn the_shorter_of_money_and_configuration_ends_the_call() {
     let table = [
         (Some(60), None, vec!["arm Limit 61000"], "max_duration"),
-        (Some(60), Some(Credit { upto_secs: 30, last: true }), vec!["arm Limit 31000"], "balance_exhausted"),
-        (Some(20), Some(Credit { upto_secs: 30, last: true }), vec!["arm Limit 21000"], "max_duration"),
-        (None, Some(Credit { upto_secs: 6, last: true }), vec!["arm Limit 7000"], "balance_exhausted"),
+        (
+            Some(60),
+            Some(Credit {
+                upto_secs: 30,
+                last: true,
+            }),
+            vec!["arm Limit 31000"],
+            "balance_exhausted",
+        ),
+        (
+            Some(20),
+            Some(Credit {
+                upto_secs: 30,
+                last: true,
+            }),
+            vec!["arm Limit 21000"],
+            "max_duration",
+        ),
+        (
+            None,
+            Some(Credit {
+                upto_secs: 6,
+                last: true,
+            }),
+            vec!["arm Limit 7000"],
+            "balance_exhausted",
+        ),
     ];
     for (max_duration_secs, credit, armed, key) in table {
         let mut story = Story::of_a_call();
-        story.on(Event::Reserved(Box::new(Attempt { max_duration_secs, credit, ..*plain(1) })));
+        story.on(Event::Reserved(Box::new(Attempt {
+            max_duration_secs,
+            credit,
+            ..*plain(1)
+        })));
         story.on(Event::Callee(1, LegEvent::Answered { body: None }));
         let actions = story.on(Event::Committed { unbind_at: None });
         assert_eq!(actions[2..actions.len() - 1], armed);
         let end = format!("end answered {key} by Server");
-        story.check(Event::Timer(Timer::Limit), &["caller: hang up", "callee: hang up", &end]);
+        story.check(
+            Event::Timer(Timer::Limit),
+            &["caller: hang up", "callee: hang up", &end],
+        );
     }
 }
 
 #[test]
 fn credit_is_renewed_before_the_slice_ends_until_the_last_one() {
     let mut story = Story::of_a_call();
-    let credit = Some(Credit { upto_secs: 60, last: false });
-    story.on(Event::Reserved(Box::new(Attempt { credit, ..*plain(1) })));
+    let credit = Some(Credit {
+        upto_secs: 60,
+        last: false,
+    });
+    story.on(Event::Reserved(Box::new(Attempt {
+        credit,
+        ..*plain(1)
+    })));
     story.on(Event::Callee(1, LegEvent::Answered { body: None }));
     let talking = story.on(Event::Committed { unbind_at: None });
-    assert!(talking.contains(&"arm Renew 51000".to_owned()), "{talking:?}");
+    assert!(
+        talking.contains(&"arm Renew 51000".to_owned()),
+        "{talking:?}"
+    );
     let mut story = story.after(50_000);
     story.check(Event::Timer(Timer::Renew), &["renew 60"]);
-    story.check(Event::Renewed(Credit { upto_secs: 120, last: false }), &["arm Renew 111000"]);
-    story.check(Event::Renewed(Credit { upto_secs: 60, last: true }), &[]);
-    story.check(Event::Renewed(Credit { upto_secs: 120, last: true }), &["arm Limit 121000"]);
+    story.check(
+        Event::Renewed(Credit {
+            upto_secs: 120,
+            last: false,
+        }),
+        &["arm Renew 111000"],
+    );
+    story.check(
+        Event::Renewed(Credit {
+            upto_secs: 60,
+            last: true,
+        }),
+        &[],
+    );
+    story.check(
+        Event::Renewed(Credit {
+            upto_secs: 120,
+            last: true,
+        }),
+        &["arm Limit 121000"],
+    );
 }
 
 #[test]
 fn an_operator_ends_a_call_in_any_phase() {
     let mut story = Story::ringing();
-    story.check(Event::HangUp("admin_hangup"), &[
-        "caller: refuse 503 retry 2",
-        "callee: hang up",
-        "release",
-        "end unanswered admin_hangup by Server",
-    ]);
+    story.check(
+        Event::HangUp("admin_hangup"),
+        &[
+            "caller: refuse 503 retry 2",
+            "callee: hang up",
+            "release",
+            "end unanswered admin_hangup by Server",
+        ],
+    );
     let mut story = Story::talking();
-    story.check(Event::HangUp("admin_hangup"), &[
-        "caller: hang up",
-        "callee: hang up",
-        "release",
-        "end answered admin_hangup by Server",
-    ]);
+    story.check(
+        Event::HangUp("admin_hangup"),
+        &[
+            "caller: hang up",
+            "callee: hang up",
+            "release",
+            "end answered admin_hangup by Server",
+        ],
+    );
 }
 
 #[test]
 fn a_far_ends_cause_goes_over_to_the_other_side() {
     let mut story = Story::talking();
     let cause = Some(Cause::q850(16));
-    let bye = LegEvent::Ended(Ended { by: LegEnd::Bye, cause: cause.clone() });
+    let bye = LegEvent::Ended(Ended {
+        by: LegEnd::Bye,
+        cause: cause.clone(),
+    });
     let actions = story.machine.on(Event::Callee(1, bye), story.now);
-    assert!(matches!(&actions[0], Action::Caller(Command::HangUp { cause: passed }) if *passed == cause));
-    assert!(matches!(actions.last(), Some(Action::End { by: EndedBy::Callee, reason, .. }) if reason.q850 == Some(16)));
+    assert!(
+        matches!(&actions[0], Action::Caller(Command::HangUp { cause: passed }) if *passed == cause)
+    );
+    assert!(
+        matches!(actions.last(), Some(Action::End { by: EndedBy::Callee, reason, .. }) if reason.q850 == Some(16))
+    );
 }
 
 mod histories {
@@ -419,12 +734,32 @@ mod histories {
             0 | 1 => Event::Reserved(axb(attempt + 1)),
             2 => Event::Refused(Refusal::NoAxbNumber),
             3 => Event::Overloaded,
-            4 | 5 => Event::Bound { attempt, callee_out: None },
-            6 => Event::BindFailed { attempt, failure: Failure::BindUnknown { code: String::new() } },
+            4 | 5 => Event::Bound {
+                attempt,
+                callee_out: None,
+            },
+            6 => Event::BindFailed {
+                attempt,
+                failure: Failure::BindUnknown {
+                    code: String::new(),
+                },
+            },
             7 => Event::Caller(ended(LegEnd::Cancelled)),
             8 => Event::Caller(ended(LegEnd::Bye)),
-            9 | 10 => Event::Callee(attempt, LegEvent::Answered { body: Some(sdp("answer")) }),
-            11 => Event::Callee(attempt, LegEvent::Progress { status: 183, reason: "".into(), body: None }),
+            9 | 10 => Event::Callee(
+                attempt,
+                LegEvent::Answered {
+                    body: Some(sdp("answer")),
+                },
+            ),
+            11 => Event::Callee(
+                attempt,
+                LegEvent::Progress {
+                    status: 183,
+                    reason: "".into(),
+                    body: None,
+                },
+            ),
             12 => Event::Callee(attempt, refused(503)),
             13 => Event::Callee(attempt, ended(LegEnd::Bye)),
             14 | 15 => Event::Committed { unbind_at: None },
@@ -433,9 +768,22 @@ mod histories {
             18 => Event::Timer(Timer::Commit),
             19 => Event::Timer(Timer::Limit),
             20 => Event::HangUp("admin_hangup"),
-            21 => Event::Caller(LegEvent::Reoffered { via: Offer::Invite, body: None }),
-            22 => Event::Callee(attempt, LegEvent::Info { content_type: "".into(), bytes: "".into(), id: 1 }),
-            _ => Event::Renewed(Credit { upto_secs: 60, last: false }),
+            21 => Event::Caller(LegEvent::Reoffered {
+                via: Offer::Invite,
+                body: None,
+            }),
+            22 => Event::Callee(
+                attempt,
+                LegEvent::Info {
+                    content_type: "".into(),
+                    bytes: "".into(),
+                    id: 1,
+                },
+            ),
+            _ => Event::Renewed(Credit {
+                upto_secs: 60,
+                last: false,
+            }),
         }
     }
 
