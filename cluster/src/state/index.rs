@@ -3,11 +3,11 @@
 //! None of it is stored in a snapshot. [`Index::build`] makes it from the content alone, and every step that changes
 //! the content keeps it as `build` would make it; `State::check` compares the two. All parts are shared between clones.
 
+use super::Content;
 use super::bits::Ids;
 use super::digits::Digits;
 use super::model::{Binding, Call, Phase};
 use super::tables::Tabled;
-use super::Content;
 use crate::command::{BindingId, CallId, Reply};
 use crate::dial_rules::Rules;
 use crate::entity::{
