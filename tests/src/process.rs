@@ -1,11 +1,32 @@
 //! Processes as the kernel shows them: who descends from whom, processor time, resident memory, signals.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Ticks a second of `/proc/<pid>/stat`; fixed at 100 for user space on Linux.
 const TICKS_PER_SEC: u64 = 100;
+
+/// A child that does not outlive its owner, whatever ends the test.
+#[derive(Debug)]
+pub struct Guarded(pub Child);
+
+impl Guarded {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            signal(self.0.id(), "KILL");
+            // It must be reaped; nothing is to be learnt from how it died.
+            let _ = self.0.wait();
+        }
+    }
+}
 
 /// Sends a signal by name (`KILL`, `INT`, `USR1` …). False when there is no such process.
 pub fn signal(pid: u32, name: &str) -> bool {

@@ -3,12 +3,12 @@
 //! One [`Sipp`] is one process with one scenario of `scenarios/`. Scenarios write what they saw, with the time, into a
 //! log that [`Finished::lines`] reads back; counts come from SIPp's own statistics.
 
-use crate::process;
+use crate::process::{self, Guarded};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// One SIPp to be started.
@@ -159,7 +159,8 @@ impl Sipp {
                 "-rp",
                 &self.rate.1.to_string(),
             ]);
-            sipp.args(["-l", "100000", &remote.to_string()]);
+            // SIPp's own bound on open calls lies below what a long call at a high rate needs.
+            sipp.args(["-l", &self.numbers.len().to_string(), &remote.to_string()]);
         }
         let output = File::create(place.join("output")).expect("SIPp's output can be written");
         let errors = output.try_clone().expect("a second handle");
@@ -174,7 +175,7 @@ impl Sipp {
                 panic!("sipp does not start ({e}); tests/run installs it (Debian: sip-tester)")
             });
         let running = Running {
-            child,
+            child: Guarded(child),
             place,
             name: format!("{} on {}", self.scenario, self.port),
         };
@@ -188,7 +189,7 @@ impl Sipp {
 /// A SIPp at work; killed when dropped.
 #[derive(Debug)]
 pub struct Running {
-    child: Child,
+    child: Guarded,
     place: PathBuf,
     name: String,
 }
@@ -228,7 +229,7 @@ impl Running {
     pub fn finish(mut self, limit: Duration) -> Finished {
         let began = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().expect("SIPp is our child") {
+            if let Some(status) = self.child.0.try_wait().expect("SIPp is our child") {
                 return Finished::read(&self.place, &self.name, status.code().unwrap_or(-1));
             }
             if began.elapsed() > limit {
@@ -254,7 +255,7 @@ impl Running {
                 process::signal(self.child.id(), "KILL");
             }
         }
-        let status = self.child.wait().expect("SIPp is our child");
+        let status = self.child.0.wait().expect("SIPp is our child");
         Finished::read(&self.place, &self.name, status.code().unwrap_or(-1))
     }
 
@@ -266,16 +267,6 @@ impl Running {
     fn output(&self) -> String {
         let text = std::fs::read(self.place.join("output")).unwrap_or_default();
         String::from_utf8_lossy(&text[text.len().saturating_sub(2000)..]).into_owned()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            process::signal(self.child.id(), "KILL");
-            // It must be reaped; nothing is to be learnt from how it died.
-            let _ = self.child.wait();
-        }
     }
 }
 

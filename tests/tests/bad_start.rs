@@ -4,6 +4,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use tandem_tests::process::Guarded;
 use tandem_tests::switch::{binary, free_base};
 use tandem_tests::{eventually, http, process};
 
@@ -44,21 +45,23 @@ token_file = "{dir}/token"
 fn run(args: &[&str]) -> (Option<i32>, String) {
     let dir = tempfile::tempdir().expect("a directory");
     let errors = dir.path().join("errors");
-    let mut child = Command::new(binary())
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(&errors).expect("a file"))
-        .spawn()
-        .expect("the binary is there");
+    let mut child = Guarded(
+        Command::new(binary())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&errors).expect("a file"))
+            .spawn()
+            .expect("the binary is there"),
+    );
     let began = Instant::now();
     let code = loop {
-        if let Some(status) = child.try_wait().expect("it is our child") {
+        if let Some(status) = child.0.try_wait().expect("it is our child") {
             break status.code();
         }
         if began.elapsed() > Duration::from_secs(20) {
-            child.kill().expect("it runs");
-            child.wait().expect("it is our child");
+            child.0.kill().expect("it runs");
+            child.0.wait().expect("it is our child");
             panic!(
                 "tandem {args:?} still runs: {}",
                 std::fs::read_to_string(&errors).unwrap_or_default()
@@ -235,13 +238,15 @@ fn a_full_disk_is_named_and_nothing_is_half_written() {
     says(&errors, &[text(&data)]);
     drop(mount);
     // With room on the same path the node starts as if nothing had been.
-    let mut child = Command::new(binary())
-        .args(["serve", "--config", text(&path)])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the binary is there");
+    let mut child = Guarded(
+        Command::new(binary())
+            .args(["serve", "--config", text(&path)])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary is there"),
+    );
     let admin = std::net::SocketAddr::from(([127, 0, 0, 1], base + 180));
     eventually("a cluster of one is ready", Duration::from_secs(20), || {
         let response = http::request(admin, "GET", "/readyz?verbose", None, None)?;
@@ -256,7 +261,7 @@ fn a_full_disk_is_named_and_nothing_is_half_written() {
         process::gone(child.id(), Duration::from_secs(10)),
         "it does not stop in order"
     );
-    assert_eq!(child.wait().expect("our child").code(), Some(0));
+    assert_eq!(child.0.wait().expect("our child").code(), Some(0));
 }
 
 #[test]
@@ -284,13 +289,15 @@ fn an_unreachable_peer_is_named_and_the_node_is_not_ready() {
     std::fs::write(&path, file).expect("a node file");
     let log = dir.path().join("log");
     let output = std::fs::File::create(&log).expect("a file");
-    let mut child = Command::new(binary())
-        .args(["serve", "--config", text(&path)])
-        .stdin(Stdio::null())
-        .stdout(output.try_clone().expect("a second handle"))
-        .stderr(output)
-        .spawn()
-        .expect("the binary is there");
+    let mut child = Guarded(
+        Command::new(binary())
+            .args(["serve", "--config", text(&path)])
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a second handle"))
+            .stderr(output)
+            .spawn()
+            .expect("the binary is there"),
+    );
     let peer = format!("127.0.0.1:{}", base + 270);
     eventually(
         "the peer is named in the log",
@@ -323,7 +330,7 @@ fn an_unreachable_peer_is_named_and_the_node_is_not_ready() {
         process::signal(child.id(), "KILL");
         panic!("a node without a quorum does not stop");
     }
-    child.wait().expect("our child");
+    child.0.wait().expect("our child");
 }
 
 #[test]

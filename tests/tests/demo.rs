@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use tandem_tests::process::Guarded;
 use tandem_tests::{process, switch};
 
 /// Runs `tandem demo --exit` and answers its exit code and output.
@@ -9,25 +10,27 @@ fn demo(args: &[&str]) -> (Option<i32>, String) {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("output");
     let file = std::fs::File::create(&path).expect("a file for the output");
-    let mut child = Command::new(switch::binary())
-        .arg("demo")
-        .args(args)
-        .current_dir(dir.path())
-        .stdin(Stdio::null())
-        .stderr(file.try_clone().expect("a second handle"))
-        .stdout(file)
-        .spawn()
-        .expect("the binary is there");
+    let mut child = Guarded(
+        Command::new(switch::binary())
+            .arg("demo")
+            .args(args)
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stderr(file.try_clone().expect("a second handle"))
+            .stdout(file)
+            .spawn()
+            .expect("the binary is there"),
+    );
     let began = Instant::now();
     let code = loop {
-        if let Some(status) = child.try_wait().expect("it is our child") {
+        if let Some(status) = child.0.try_wait().expect("it is our child") {
             break status.code();
         }
         if began.elapsed() > Duration::from_secs(90) {
             for pid in process::descendants(child.id()) {
                 process::signal(pid, "KILL");
             }
-            child.kill().expect("it still runs");
+            child.0.kill().expect("it still runs");
             panic!(
                 "the demo does not end:\n{}",
                 std::fs::read_to_string(&path).unwrap_or_default()
