@@ -411,7 +411,7 @@ impl Handler<ToLeg> for Shard {
     type Result = ();
 
     fn handle(&mut self, message: ToLeg, ctx: &mut Context<Self>) {
-        self.to_leg(message);
+        self.pass_on(message);
         self.drain(ctx);
     }
 }

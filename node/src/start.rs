@@ -141,12 +141,8 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
     let (feeds, arrivals): (Vec<_>, Vec<_>) = (0..config.shards())
         .map(|_| mpsc::channel(ARRIVALS_MAX))
         .unzip();
-    let listen = Listen {
-        udp: config.sip.udp.clone(),
-        tcp: config.sip.tcp.clone(),
-        ..Listen::default()
-    };
-    let transport = Transport::bind(&listen, feeds)?;
+    let arbiters: Vec<Arbiter> = feeds.iter().map(|_| Arbiter::new()).collect();
+    let transport = listen(&config, feeds, &arbiters).await?;
     tracing::info!(udp = ?config.sip.udp, tcp = ?config.sip.tcp, shards = config.shards(), "sip listens");
 
     let clock = Clock::start();
@@ -163,7 +159,7 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
     let (head, newest) = watch::channel(0);
     let writer = actix::spawn(outbox::run(Arc::clone(&core), Arc::clone(&store), newest));
 
-    let arbiters = start_shards(&core, &transport, arrivals)?;
+    start_shards(&core, &transport, &arbiters, arrivals);
     let switch: Arc<dyn Switch> = Arc::new(Process::new(Arc::clone(&core), Arc::clone(&store)));
     answer_peers(&cluster, &switch, &store);
     let admin = tandem_ops::api::Config {
@@ -230,27 +226,48 @@ fn cluster_config(config: &Config) -> handle::Config {
     }
 }
 
+/// Opens the SIP listeners. With a single signalling thread they live on it, so that a message needs no other thread on
+/// its way to the call; with several they live here, and each message goes to the thread of its Call-ID.
+async fn listen(
+    config: &Config,
+    feeds: Vec<mpsc::Sender<Vec<Inbound>>>,
+    arbiters: &[Arbiter],
+) -> Result<Transport, ServeError> {
+    let listen = Listen {
+        udp: config.sip.udp.clone(),
+        tcp: config.sip.tcp.clone(),
+        ..Listen::default()
+    };
+    let [arbiter] = arbiters else {
+        return Ok(Transport::bind(&listen, feeds)?);
+    };
+    let (tell, told) = oneshot::channel();
+    arbiter.spawn(async move {
+        // Nobody listens only when the start was given up meanwhile.
+        let _ = tell.send(Transport::bind(&listen, feeds));
+    });
+    let bound = told
+        .await
+        .map_err(|_| ServeError::Internal("a signalling thread did not start"))?;
+    Ok(bound?)
+}
+
 fn start_shards(
     core: &Arc<Core>,
     transport: &Transport,
+    arbiters: &[Arbiter],
     arrivals: Vec<mpsc::Receiver<Vec<Inbound>>>,
-) -> Result<Vec<Arbiter>, ServeError> {
+) {
     let shards = u32::try_from(arrivals.len()).expect("at most 64");
-    let mut arbiters = Vec::new();
-    for (index, arrivals) in (0..shards).zip(arrivals) {
+    for ((index, arbiter), arrivals) in (0..shards).zip(arbiters).zip(arrivals) {
         let (core, transport) = (Arc::clone(core), transport.clone());
         let endpoint = Endpoint::new(endpoint_config(&core.config, index, shards), rand::random());
-        let arbiter = Arbiter::new();
-        let started = arbiter.spawn_fn(move || {
+        // A thread that has ended by now is missed by readiness: its shard never opens.
+        arbiter.spawn_fn(move || {
             let pool = NumberPool::new(Arc::clone(&core)).start();
             Shard::new(core, pool, endpoint, transport, arrivals).start();
         });
-        if !started {
-            return Err(ServeError::Internal("a signalling thread did not start"));
-        }
-        arbiters.push(arbiter);
     }
-    Ok(arbiters)
 }
 
 fn endpoint_config(config: &Config, shard: u32, shards: u32) -> tandem_sip::endpoint::Config {
