@@ -228,7 +228,7 @@ impl Core {
         let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
         let mut addresses = self.addresses.clone();
         for (id, node) in metrics.membership_config.nodes() {
-            addresses.insert(*id, node.addr.clone());
+            addresses.entry(*id).or_insert_with(|| node.addr.clone());
         }
         let seen = self.shared.seen().clone();
         let members: Vec<MemberStatus> = addresses
@@ -375,8 +375,14 @@ async fn open(
         progress.clone(),
         config.snapshots.bytes,
     );
+    let addresses: BTreeMap<u64, String> = config
+        .members
+        .iter()
+        .map(|member| (member.id, member.address.clone()))
+        .collect();
     let networks = Networks {
         identity: identity.clone(),
+        addresses: addresses.clone(),
     };
     let restore = |error: &dyn std::fmt::Display| StartError::Restore(error.to_string());
     let settings = Arc::new(
@@ -396,11 +402,6 @@ async fn open(
     live();
     raft.run();
 
-    let addresses: BTreeMap<u64, String> = config
-        .members
-        .iter()
-        .map(|member| (member.id, member.address.clone()))
-        .collect();
     let others = config
         .members
         .iter()

@@ -41,7 +41,7 @@ const SUBMITTED_MAX: usize = 1_000_000;
 /// So many submitted commands do not linger.
 const SUBMITTED_FULL: usize = 128;
 /// So many commands do not wait for company however many entries there were.
-const COMPANY: usize = 8;
+const COMPANY: usize = 64;
 /// Entries that may leave at once after a quiet time, whatever the pace.
 const BURST: f64 = 32.0;
 /// Rest after a batch that came to nothing; doubles up to the longest.

@@ -19,7 +19,7 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::type_config::alias::SnapshotOf;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -33,7 +33,7 @@ type Appended = StreamAppendResult<TypeConfig>;
 const PIPELINE: usize = 64;
 /// Word of a commit alone waits so long for entries to travel with: it spares two messages and two wake-ups for each
 /// follower and entry. What the proposer gets does not wait for it; only the followers' own states lag by as much.
-const COMMIT_WAIT: Duration = Duration::from_millis(10);
+const COMMIT_WAIT: Duration = Duration::from_millis(20);
 /// Part of a snapshot in one frame.
 const PART_BYTES: usize = 1 << 20;
 /// Longest time a peer may take to install a snapshot it has received.
@@ -42,6 +42,9 @@ const INSTALL_LIMIT: Duration = Duration::from_secs(60);
 /// Makes a [`Network`] for each peer and purpose.
 pub(crate) struct Networks {
     pub(crate) identity: Identity,
+    /// Where this node's configuration says that members are: it goes before what the log remembers, so that a
+    /// cluster may move while it is down.
+    pub(crate) addresses: BTreeMap<u64, String>,
 }
 
 impl Networks {
@@ -49,7 +52,7 @@ impl Networks {
         let dialer = Dialer {
             identity: self.identity.clone(),
             node: target,
-            address: node.addr.clone(),
+            address: self.addresses.get(&target).unwrap_or(&node.addr).clone(),
         };
         Network {
             dialer,

@@ -172,7 +172,7 @@ impl Transfer {
 pub(crate) type Transferred = Result<(), String>;
 
 pub(crate) fn transferred(response: &TransferLeaderResponse<TypeConfig>) -> Transferred {
-    response.as_ref().map(|()| ()).map_err(ToString::to_string)
+    response.clone().map_err(|error| error.to_string())
 }
 
 /// A snapshot is coming: `bytes` in parts, then an end.

@@ -509,3 +509,25 @@ fn after_a_failed_write_every_call_fails() {
     disk.fail_after(u64::MAX);
     assert!(wait(|done| wal.save_vote(Vote::default(), done)).is_err());
 }
+
+#[test]
+fn refusals_of_the_operating_system_are_one_clear_line() {
+    let line = |kind: std::io::ErrorKind| {
+        DiskError::new("write", Path::new("/d/f"), kind.into()).to_string()
+    };
+    for (kind, text) in [
+        (std::io::ErrorKind::StorageFull, "disk is full: `/d/f`"),
+        (std::io::ErrorKind::QuotaExceeded, "disk is full: `/d/f`"),
+        (
+            std::io::ErrorKind::ReadOnlyFilesystem,
+            "data directory is not writable: `/d/f`",
+        ),
+        (
+            std::io::ErrorKind::PermissionDenied,
+            "data directory is not writable: `/d/f`",
+        ),
+        (std::io::ErrorKind::TimedOut, "write of `/d/f` failed"),
+    ] {
+        assert_eq!(line(kind), text);
+    }
+}

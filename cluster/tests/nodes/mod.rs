@@ -3,6 +3,7 @@
 
 use imbl::{OrdMap, Vector};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ pub struct Notes {
     pub applied: u64,
     /// Clock of the last one.
     pub at: u64,
+    /// Who votes.
+    pub voters: BTreeSet<u64>,
     /// Mixed from all seeds: alike only where the same entries were applied alike.
     pub mix: u64,
 }
@@ -33,7 +36,10 @@ pub struct Note {
 
 impl Note {
     pub fn new(id: u64) -> Self {
-        Note { id, weight: vec![7; 60] }
+        Note {
+            id,
+            weight: vec![7; 60],
+        }
     }
 }
 
@@ -59,6 +65,10 @@ impl Machine for Notes {
         self.order.push_back(command.id);
         (place, vec![command.id])
     }
+
+    fn set_voters(&mut self, voters: BTreeSet<u64>) {
+        self.voters = voters;
+    }
 }
 
 pub type Node = Handle<Notes>;
@@ -71,8 +81,13 @@ pub struct Three {
 }
 
 fn free_addresses(n: usize) -> Vec<SocketAddr> {
-    let listeners: Vec<_> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").expect("binds")).collect();
-    listeners.iter().map(|listener| listener.local_addr().expect("is bound")).collect()
+    let listeners: Vec<_> = (0..n)
+        .map(|_| TcpListener::bind("127.0.0.1:0").expect("binds"))
+        .collect();
+    listeners
+        .iter()
+        .map(|listener| listener.local_addr().expect("is bound"))
+        .collect()
 }
 
 impl Three {
@@ -82,9 +97,16 @@ impl Three {
 
     pub async fn start_with(change: impl Fn(&mut Config)) -> Three {
         let addresses = free_addresses(3);
-        let members: Vec<Member> =
-            (1..).zip(&addresses).map(|(id, address)| Member { id, address: address.to_string() }).collect();
-        let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().expect("temporary directory")).collect();
+        let members: Vec<Member> = (1..)
+            .zip(&addresses)
+            .map(|(id, address)| Member {
+                id,
+                address: address.to_string(),
+            })
+            .collect();
+        let dirs: Vec<_> = (0..3)
+            .map(|_| tempfile::tempdir().expect("temporary directory"))
+            .collect();
         let configs = (1..)
             .zip(&dirs)
             .zip(&addresses)
@@ -94,7 +116,11 @@ impl Three {
                 config
             })
             .collect();
-        let mut three = Three { nodes: vec![None, None, None], configs, _dirs: dirs };
+        let mut three = Three {
+            nodes: vec![None, None, None],
+            configs,
+            _dirs: dirs,
+        };
         for at in 0..3 {
             three.up(at).await;
         }
@@ -102,7 +128,9 @@ impl Three {
     }
 
     pub async fn up(&mut self, at: usize) {
-        let node = Node::open(self.configs[at].clone(), Arc::new(())).await.expect("starts");
+        let node = Node::open(self.configs[at].clone(), Arc::new(()))
+            .await
+            .expect("starts");
         self.nodes[at] = Some(node);
     }
 
@@ -118,17 +146,25 @@ impl Three {
     }
 
     pub fn up_nodes(&self) -> impl Iterator<Item = (usize, &Node)> {
-        self.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.as_ref()?)))
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(at, node)| Some((at, node.as_ref()?)))
     }
 
     /// Waits for a leader that the living agree on.
     pub async fn leader(&self) -> usize {
         let begun = Instant::now();
         loop {
-            let leaders: Vec<usize> =
-                self.up_nodes().filter(|(_, node)| node.standing().borrow().role == Role::Leader).map(|(at, _)| at).collect();
+            let leaders: Vec<usize> = self
+                .up_nodes()
+                .filter(|(_, node)| node.standing().borrow().role == Role::Leader)
+                .map(|(at, _)| at)
+                .collect();
             if let [leader] = leaders[..]
-                && self.up_nodes().all(|(_, node)| node.standing().borrow().leader == Some(leader as u64 + 1))
+                && self
+                    .up_nodes()
+                    .all(|(_, node)| node.standing().borrow().leader == Some(leader as u64 + 1))
             {
                 return leader;
             }
@@ -139,17 +175,26 @@ impl Three {
 
     pub async fn follower(&self) -> usize {
         let leader = self.leader().await;
-        self.up_nodes().map(|(at, _)| at).find(|at| *at != leader).expect("two are up")
+        self.up_nodes()
+            .map(|(at, _)| at)
+            .find(|at| *at != leader)
+            .expect("two are up")
     }
 
     /// Waits until all living nodes have applied the same and checks that they agree.
     pub async fn agree(&self) -> Arc<Notes> {
         let begun = Instant::now();
         loop {
-            let applied: Vec<u64> = self.up_nodes().map(|(_, node)| node.status().applied).collect();
+            let applied: Vec<u64> = self
+                .up_nodes()
+                .map(|(_, node)| node.status().applied)
+                .collect();
             if applied.windows(2).all(|pair| pair[0] == pair[1]) {
                 let states: Vec<_> = self.up_nodes().map(|(_, node)| node.state()).collect();
-                let still: Vec<u64> = self.up_nodes().map(|(_, node)| node.status().applied).collect();
+                let still: Vec<u64> = self
+                    .up_nodes()
+                    .map(|(_, node)| node.status().applied)
+                    .collect();
                 if still == applied {
                     for pair in states.windows(2) {
                         assert_eq!(pair[0], pair[1], "states part at the same index");
@@ -157,7 +202,10 @@ impl Three {
                     return states[0].clone();
                 }
             }
-            assert!(begun.elapsed() < Duration::from_secs(20), "nodes do not come together: {applied:?}");
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "nodes do not come together: {applied:?}"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -165,5 +213,9 @@ impl Three {
 
 /// Snapshots after a handful of entries.
 pub fn small_snapshots(config: &mut Config) {
-    config.snapshots = Snapshots { entries: 50, bytes: 64 << 20, keep: 10 };
+    config.snapshots = Snapshots {
+        entries: 50,
+        bytes: 64 << 20,
+        keep: 10,
+    };
 }
