@@ -311,7 +311,7 @@ impl Shard {
         }
     }
 
-    fn to_leg(
+    fn pass_on(
         &mut self,
         ToLeg {
             call,
