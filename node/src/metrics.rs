@@ -1,6 +1,6 @@
 //! The process's own metrics, each with its line of help.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
 
 /// Registers the help lines.
 pub fn describe() {
@@ -44,6 +44,15 @@ pub fn describe() {
         Unit::Count,
         "claims of the access name by result"
     );
+    describe_histogram!(
+        "tandem_node_setup_seconds",
+        Unit::Seconds,
+        "time from INVITE to the answer passed on"
+    );
+    describe_counter!(
+        "tandem_node_charged_micros_total",
+        "millionths of the currency unit in the records stored here, by kind of account"
+    );
     describe_counter!(
         "tandem_node_takeovers_total",
         Unit::Count,
@@ -65,4 +74,27 @@ pub fn describe() {
         Unit::Count,
         "answered calls that live on this node"
     );
+    // Present from the start: a counter that appears with its first event hides that event from rates.
+    for what in ["binding", "call"] {
+        counter!("tandem_node_takeovers_total", "what" => what).increment(0);
+    }
+    for reason in [
+        "draining",
+        "no_claim",
+        "no_quorum",
+        "full",
+        "unknown_source",
+        "bad_number",
+    ] {
+        counter!("tandem_node_invites_refused_total", "reason" => reason).increment(0);
+    }
+    charged(&[("customer", 0), ("landing", 0), ("axb", 0)]);
+}
+
+/// Counts charges of a stored record, in millionths.
+pub fn charged(amounts: &[(&'static str, i64)]) {
+    for (account, micros) in amounts {
+        counter!("tandem_node_charged_micros_total", "account" => *account)
+            .increment(u64::try_from(*micros).unwrap_or(0));
+    }
 }

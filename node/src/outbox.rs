@@ -1,16 +1,17 @@
 //! From the replicated outbox into this node's own records, each exactly once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tandem_billing::Store;
 use tandem_billing::pump::{self, Batch, Pace};
+use tandem_billing::{Store, codec};
 use tandem_cluster::command::Command;
 use tokio::sync::watch;
 
 use crate::core::Core;
-use crate::peer;
+use crate::{metrics, peer};
 
 /// The cluster is told this often how far the records are stored.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -22,9 +23,13 @@ const FETCH_MAX: u64 = 500;
 /// Runs until the process stops. `head` follows the newest number of the outbox.
 pub async fn run(core: Arc<Core>, store: Arc<Store>, head: watch::Receiver<u64>) {
     let report = report(Arc::clone(&core), Arc::clone(&store));
+    let counted = AtomicU64::new(store.last());
     let write = async {
         loop {
-            let next = |from, max| next(&core, head.clone(), from, max);
+            let next = |from, max| {
+                let rows = next(&core, head.clone(), from, max);
+                async { rows.await.inspect(|batch| count_charges(batch, &counted)) }
+            };
             match pump::pump(&store, Pace::default(), next).await {
                 Ok(()) => return,
                 Err(error) => {
@@ -35,6 +40,21 @@ pub async fn run(core: Arc<Core>, store: Arc<Store>, head: watch::Receiver<u64>)
         }
     };
     futures::future::join(report, write).await;
+}
+
+/// Counts the charges of records that come by for the first time.
+fn count_charges(batch: &Batch, counted: &AtomicU64) {
+    for (seq, row) in &batch.rows {
+        if *seq <= counted.load(Ordering::Relaxed) {
+            continue;
+        }
+        counted.store(*seq, Ordering::Relaxed);
+        if let Ok(record) = codec::decode(row) {
+            let axb = record.axb.as_ref().map_or(0, |axb| axb.axb_fee.micros());
+            let (fee, landing) = (record.cdr.fee.micros(), record.cdr.landing_fee.micros());
+            metrics::charged(&[("customer", fee), ("landing", landing), ("axb", axb)]);
+        }
+    }
 }
 
 /// The next rows, once there are any.

@@ -54,6 +54,9 @@ pub fn describe() {
         Unit::Count,
         "Retransmissions by direction and method"
     );
+    // Present from the start: a counter that appears with its first event hides that event from rates.
+    counter!(RETRANSMISSIONS, "direction" => Direction::Out.label(), "method" => Method::Invite.label())
+        .increment(0);
 }
 
 /// Which way a message went.

@@ -34,6 +34,8 @@ pub struct CallActor {
     binding: Option<Addr<BindingActor>>,
     timers: Vec<(Timer, SpawnHandle)>,
     counted_answered: bool,
+    /// Monotonic time of the INVITE.
+    started: u64,
 }
 
 /// Something happened on one of the call's legs.
@@ -86,7 +88,9 @@ impl CallActor {
             commit_ms: core.config.limits.commit_ms,
             ..Limits::default()
         };
-        let (machine, first) = Machine::new(offer, limits, core.clock.now());
+        let now = core.clock.now();
+        let (machine, first) = Machine::new(offer, limits, now);
+        let started = now.mono;
         let (id, registry) = (admission.call, Arc::clone(&core));
         let actor = CallActor {
             core,
@@ -100,6 +104,7 @@ impl CallActor {
             binding: None,
             timers: Vec::new(),
             counted_answered: false,
+            started,
         };
         let addr = actor.start();
         registry.calls.insert(id, addr.clone());
@@ -224,6 +229,8 @@ impl CallActor {
         }
         if !self.counted_answered && self.machine.is_answered() {
             self.counted_answered = true;
+            let setup_ms = self.core.clock.mono().saturating_sub(self.started);
+            metrics::histogram!("tandem_node_setup_seconds").record(setup_ms as f64 / 1_000.0);
             self.core.figures.answered.fetch_add(1, Ordering::Relaxed);
         }
     }
