@@ -9,7 +9,7 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Questions that may wait for a connection or an answer.
 const WAITING_MAX: usize = 1024;
@@ -144,6 +144,8 @@ impl Keeper {
         self.send(&mut connection, first, pending).await?;
         connection.writer.flush().await?;
         let mut tick = interval(ANSWER_LIMIT / 4);
+        // Looked at only while something is owed: what was missed before does not matter.
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
