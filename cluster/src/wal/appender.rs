@@ -140,6 +140,7 @@ impl Appender {
         if log.segments.is_empty() {
             log.begin_segment(numbers.last().copied().unwrap_or(1))?;
         }
+        log.reserve()?;
         recovered.files = log
             .segments
             .iter()
@@ -336,20 +337,45 @@ impl Appender {
         let named = |doing| move |source| DiskError::new(doing, &path, source);
         let end = self.offset + block.len() as u64;
         if end > self.length {
-            let until = end + self.settings.extend_bytes;
-            let mut at = end;
-            while at < until {
-                let chunk = (until - at).min(self.zeros.len() as u64);
-                file.write_at(at, &self.zeros[..chunk as usize])
-                    .map_err(named.clone()("write"))?;
-                at += chunk;
-            }
-            self.length = until;
+            self.extend(end)?;
         }
         file.write_at(self.offset, block)
             .map_err(named.clone()("write"))?;
         file.sync().map_err(named("sync"))?;
         self.offset = end;
+        Ok(())
+    }
+
+    /// Makes sure that there is room for a while, so that a full disk shows at the start and not in the first call.
+    fn reserve(&mut self) -> Result<(), WalError> {
+        if self.length >= self.offset + self.settings.extend_bytes / 2 {
+            return Ok(());
+        }
+        self.extend(self.length.max(self.offset))?;
+        let active = self.active();
+        let path = segment::path(&self.dir, active.number);
+        active
+            .file
+            .sync()
+            .map_err(|source| DiskError::new("sync", &path, source))?;
+        Ok(())
+    }
+
+    /// Puts zeros from `end` on.
+    fn extend(&mut self, end: u64) -> Result<(), WalError> {
+        let active = self.active();
+        let path = segment::path(&self.dir, active.number);
+        let until = end + self.settings.extend_bytes;
+        let mut at = end;
+        while at < until {
+            let chunk = (until - at).min(self.zeros.len() as u64);
+            active
+                .file
+                .write_at(at, &self.zeros[..chunk as usize])
+                .map_err(|source| DiskError::new("write", &path, source))?;
+            at += chunk;
+        }
+        self.length = until;
         Ok(())
     }
 
