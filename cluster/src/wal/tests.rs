@@ -123,7 +123,12 @@ fn records(step: &Step, term: u64, model: &Model) -> Vec<Record> {
                 .map(|(size, index)| entry(term, index, *size));
             entries.map(Record::Entry).collect()
         }
-        Step::Truncate(back) => vec![Record::Truncate(first.max(next.saturating_sub(*back)))],
+        Step::Truncate(back) => {
+            // What is committed is never taken back.
+            let committed = model.facts.committed.map_or(0, |id| id.index + 1);
+            let from = next.saturating_sub(*back).max(first).max(committed);
+            vec![Record::Truncate(from)]
+        }
         Step::Purge(forward) => match model.entries.range(first + forward..).next() {
             Some((_, id)) => vec![Record::Purge(*id)],
             None => vec![Record::Truncate(next)],
