@@ -109,7 +109,8 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Log {
-            filter: "info".to_owned(),
+            // The consensus library repeats a dead peer's silence many times a second.
+            filter: "info,openraft=error".to_owned(),
             json: false,
         }
     }

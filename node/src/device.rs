@@ -166,7 +166,7 @@ impl DeviceActor {
     fn watch(&mut self) {
         let status = self.core.cluster.status();
         let now = self.core.clock.now();
-        if status.quorum {
+        if status.quorum && status.stopped.is_none() {
             self.quorum_seen = Some(now.mono);
         }
         let missing = self.quorum_seen.map(|seen| now.mono.saturating_sub(seen));
