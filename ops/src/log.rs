@@ -58,6 +58,33 @@ pub fn mask(number: &str) -> Masked<'_> {
     Masked(number)
 }
 
+/// A text of somebody else, such as a platform's error, with every number in it masked: each run of six digits or more
+/// as [`mask`] shows it.
+///
+/// ```
+/// let text = tandem_ops::log::mask_numbers("number +8613812345678 is busy (code 101)");
+/// assert_eq!(text, "number +861********78 is busy (code 101)");
+/// ```
+pub fn mask_numbers(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, from) = rest.split_at(start);
+        let end = from
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(from.len());
+        let (digits, after) = from.split_at(end);
+        masked.push_str(before);
+        match digits.len() {
+            ..6 => masked.push_str(digits),
+            _ => masked.push_str(&mask(digits).to_string()),
+        }
+        rest = after;
+    }
+    masked.push_str(rest);
+    masked
+}
+
 /// See [`mask`].
 #[derive(Clone, Copy)]
 pub struct Masked<'n>(&'n str);

@@ -10,6 +10,7 @@ use tandem_cluster::command::{
 };
 use tandem_cluster::entity::Millis;
 use tandem_cluster::state::Binding as Row;
+use tandem_ops::log::mask_numbers;
 use tandem_vendors::Client;
 use tandem_vendors::outcome::{
     Bind, BindOutcome, Class, Failure, Handle, QueryOutcome, UnbindOutcome,
@@ -210,7 +211,8 @@ impl BindingActor {
                 }));
             }
             Action::NoteUnbindFailed(error) => {
-                tracing::warn!(binding = self.id, interface = self.interface, %error, "unbind failed");
+                let shown = mask_numbers(&error);
+                tracing::warn!(binding = self.id, interface = self.interface, error = %shown, "unbind failed");
                 let error = cut(error);
                 self.note_error(error.clone());
                 self.core.submit(Command::UnbindFailed(UnbindFailed {
@@ -220,7 +222,8 @@ impl BindingActor {
                 }));
             }
             Action::NoteError(error) => {
-                tracing::warn!(binding = self.id, interface = self.interface, %error, "bind failed");
+                let shown = mask_numbers(&error);
+                tracing::warn!(binding = self.id, interface = self.interface, error = %shown, "bind failed");
                 self.note_error(cut(error));
             }
             Action::Arm(at) => {

@@ -275,7 +275,14 @@ impl CallActor {
                         actor.feed(Event::Committed { unbind_at }, ctx)
                     }
                     // The tenure is over: the state has closed the call already.
-                    Ok(Reply::Refused(_)) => actor.feed(Event::HangUp(reason::NODE_FAILURE), ctx),
+                    Ok(Reply::Refused(Refusal::StaleEpoch | Refusal::UnknownCall)) => {
+                        actor.feed(Event::HangUp(reason::NODE_FAILURE), ctx);
+                    }
+                    // Far ends whose dialogs are too large to keep talk all the same, unprotected.
+                    Ok(Reply::Refused(refusal)) => {
+                        tracing::warn!(call = ?actor.id, ?refusal, "answer not replicated");
+                        actor.feed(Event::Timer(Timer::Commit), ctx);
+                    }
                     // The process is stopping; the commit timer lets the answer through.
                     _ => {}
                 }),
