@@ -205,11 +205,9 @@ fn sustained_rate() {
         };
         let phone = Sipp::phone("phone", port).start(switch.dir());
         let mut best = None;
-        for (block, per_s) in [
-            50u32, 100, 150, 200, 300, 400, 500, 600, 800, 1_000, 1_200, 1_500,
-        ]
-        .into_iter()
-        .enumerate()
+        for (block, per_s) in [200u32, 400, 700, 1_000, 1_500, 2_000, 2_500, 3_000, 4_000]
+            .into_iter()
+            .enumerate()
         {
             let calls = per_s as usize * 4;
             let before = cpu_of_nodes(&switch);
