@@ -2,7 +2,7 @@
 //! the leader, ends the tenures whose lease has run out. It also keeps what is live here in step with the state: an
 //! orphaned binding is adopted, a call that the state holds and nobody runs is closed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use actix::prelude::*;
 use tandem_cluster::command::{
     BindingId, CallId, Claim, Command, Effect, End, EndedBy, Epoch, Refusal, Reply,
 };
-use tandem_cluster::handle::Role;
+use tandem_cluster::entity::Millis;
+use tandem_cluster::handle::{Role, Status};
 
 use crate::binding::actor::{BindingActor, Order};
 use crate::call::actor::HangUp;
@@ -29,6 +30,8 @@ const CLAIM_AGAIN: Duration = Duration::from_millis(500);
 /// An election takes less than this: calls wait for its end. After it they are refused, for a caller is better served by
 /// trying elsewhere. Milliseconds.
 const QUORUM_GRACE: u64 = 1_500;
+/// A node that has just started has not heard from anybody yet. Milliseconds.
+const SILENCE: Millis = 3_000;
 /// What is younger than this may still be on its way between state and actors.
 const SETTLED: u64 = 5_000;
 
@@ -40,6 +43,8 @@ pub struct DeviceActor {
     first: Option<tokio::sync::oneshot::Sender<Result<Epoch, Refusal>>>,
     leading_since: Option<u64>,
     quorum_seen: Option<u64>,
+    /// Nodes that do not answer, each told once.
+    silent: BTreeSet<u64>,
     stopping: bool,
     /// Seen without an actor at the last look; acted on when still so at the next.
     suspects: HashMap<Suspect, ()>,
@@ -78,6 +83,7 @@ impl DeviceActor {
             first: Some(first),
             leading_since: None,
             quorum_seen: None,
+            silent: BTreeSet::new(),
             stopping: false,
             suspects: HashMap::new(),
         }
@@ -162,10 +168,31 @@ impl DeviceActor {
         self.claim(ctx);
     }
 
+    /// Says once of every other node that it does not answer, and once that it does again.
+    fn watch_members(&mut self, status: &Status, now: Millis) {
+        if now < SILENCE {
+            return;
+        }
+        for member in &status.members {
+            match (member.alive, self.silent.contains(&member.node)) {
+                (false, false) => {
+                    self.silent.insert(member.node);
+                    tracing::warn!(node = member.node, address = %member.address, "node does not answer");
+                }
+                (true, true) => {
+                    self.silent.remove(&member.node);
+                    tracing::info!(node = member.node, address = %member.address, "node answers again");
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Looks at the cluster. The leader also declares tenures down whose lease has run out.
     fn watch(&mut self) {
         let status = self.core.cluster.status();
         let now = self.core.clock.now();
+        self.watch_members(&status, now.mono);
         if status.quorum && status.stopped.is_none() {
             self.quorum_seen = Some(now.mono);
         }
