@@ -87,15 +87,26 @@ impl Switch {
         eventually("the simulator", Duration::from_secs(30), || {
             http::request(switch.platform().at, "GET", "/_sim/bindings", None, None).map(drop)
         });
+        // `dev` says where everything is once it has loaded the configuration, and every node must have heard of it.
         eventually("the sample configuration", Duration::from_secs(30), || {
-            let response = switch
-                .api(1)
-                .try_call("GET", "routing-gateways?limit=10", None)?;
-            if response.body.contains("platform") {
-                Ok(())
-            } else {
-                Err(response.body)
+            switch.dev_runs()?;
+            let told =
+                std::fs::read_to_string(switch.dir.path().join("dev.log")).unwrap_or_default();
+            if !told.contains("node 1") {
+                return Err(told);
             }
+            let last = switch
+                .api(1)
+                .try_call("GET", "mapping-gateways?limit=10", None)?;
+            for node in 2..=NODES {
+                let here = switch
+                    .api(node)
+                    .try_call("GET", "mapping-gateways?limit=10", None)?;
+                if here.body != last.body || !here.body.contains("customer") {
+                    return Err(here.body);
+                }
+            }
+            Ok(())
         });
         switch
     }
