@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use tandem_sip::dialog::Dialog;
 
+use crate::codec;
+
 const VERSION: u8 = 1;
 
 /// What another node needs to carry the call on.
@@ -20,28 +22,16 @@ pub struct Handover {
 /// Encodes both dialogs.
 pub fn encode(caller: Option<Dialog>, callee: Option<Dialog>) -> Vec<u8> {
     let mut bytes = vec![VERSION];
-    match bincode::serde::encode_into_std_write(
-        Handover { caller, callee },
-        &mut bytes,
-        bincode::config::standard(),
-    ) {
-        Ok(_) => bytes,
-        Err(error) => {
-            tracing::error!(%error, "dialogs cannot be encoded");
-            Vec::new()
-        }
-    }
+    bytes.extend(codec::encode(&Handover { caller, callee }));
+    bytes
 }
 
 /// Reads what [`encode`] wrote; `None` for an unknown version or damaged bytes.
 pub fn decode(bytes: &[u8]) -> Option<Handover> {
-    let (version, rest) = bytes.split_first()?;
-    if *version != VERSION {
-        return None;
+    match bytes.split_first()? {
+        (&VERSION, rest) => codec::decode(rest),
+        _ => None,
     }
-    bincode::serde::decode_from_slice(rest, bincode::config::standard().with_limit::<65_536>())
-        .ok()
-        .map(|(handover, _)| handover)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod binding;
 pub mod call;
 pub mod check;
 pub mod clock;
+pub mod codec;
 pub mod config;
 pub mod core;
 pub mod demo;

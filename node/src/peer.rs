@@ -4,19 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tandem_billing::Store;
 use tandem_ops::switch::{self, Query, Switch};
 
+use crate::codec;
 use crate::core::Core;
 
 /// Wait for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Wait for an answer that needs work on a disk.
 const WORK_WITHIN: Duration = Duration::from_secs(30);
-/// Most bytes of a question or an answer that are decoded.
-const BYTES_MAX: usize = 8 << 20;
 
 /// A question to another node. Variants are append-only.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,7 +45,7 @@ pub async fn answer(
     switch: Arc<dyn Switch>,
     store: Arc<Store>,
 ) -> Result<Bytes, String> {
-    let answer = match decode::<Ask>(&question) {
+    let answer = match codec::decode(&question) {
         None => return Err("question not understood".to_owned()),
         Some(Ask::Ops(query)) => Answer::Ops(switch::answer(switch.as_ref(), query).await),
         Some(Ask::Records { from, to }) => match store.records(from, to).await {
@@ -59,7 +57,7 @@ pub async fn answer(
             Err(error) => return Err(error.to_string()),
         },
     };
-    Ok(encode(&answer))
+    Ok(codec::encode(&answer).into())
 }
 
 /// Asks one node a question of the admin API; `None` when it does not answer.
@@ -87,28 +85,15 @@ pub async fn records(core: &Core, node: u64, from: u64, to: u64) -> Option<Vec<(
 }
 
 async fn ask(core: &Core, node: u64, ask: &Ask, limit: Duration) -> Option<Answer> {
-    match core.cluster.peer_request(node, encode(ask), limit).await {
-        Ok(bytes) => decode(&bytes),
+    match core
+        .cluster
+        .peer_request(node, codec::encode(ask).into(), limit)
+        .await
+    {
+        Ok(bytes) => codec::decode(&bytes),
         Err(error) => {
             tracing::debug!(node, %error, "peer does not answer");
             None
         }
     }
-}
-
-fn encode<T: Serialize>(value: &T) -> Bytes {
-    match bincode::serde::encode_to_vec(value, bincode::config::standard()) {
-        Ok(bytes) => Bytes::from(bytes),
-        Err(error) => {
-            tracing::error!(%error, "peer message cannot be encoded");
-            Bytes::new()
-        }
-    }
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    let config = bincode::config::standard().with_limit::<BYTES_MAX>();
-    bincode::serde::decode_from_slice(bytes, config)
-        .ok()
-        .map(|(value, _)| value)
 }
