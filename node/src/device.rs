@@ -2,7 +2,7 @@
 //! the leader, ends the tenures whose lease has run out. It also keeps what is live here in step with the state: an
 //! orphaned binding is adopted, a call that the state holds and nobody runs is closed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub struct DeviceActor {
     silent: BTreeSet<u64>,
     stopping: bool,
     /// Seen without an actor at the last look; acted on when still so at the next.
-    suspects: HashMap<Suspect, ()>,
+    suspects: HashSet<Suspect>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,7 +85,7 @@ impl DeviceActor {
             quorum_seen: None,
             silent: BTreeSet::new(),
             stopping: false,
-            suspects: HashMap::new(),
+            suspects: HashSet::new(),
         }
     }
 
@@ -235,19 +235,19 @@ impl DeviceActor {
         };
         let state = self.core.cluster.state();
         let settled = |since: u64| since + SETTLED < state.at();
-        let mut suspects = HashMap::new();
+        let mut suspects = HashSet::new();
         for row in state
             .bindings_of(epoch)
             .filter(|row| settled(row.created_at))
         {
             if !self.core.bindings.contains(row.id) {
                 let suspect = Suspect::Binding(row.id);
-                match self.suspects.contains_key(&suspect) {
+                match self.suspects.contains(&suspect) {
                     true => {
                         tracing::warn!(binding = row.id, "binding without an actor taken up");
                         self.adopt(epoch, row.id);
                     }
-                    false => drop(suspects.insert(suspect, ())),
+                    false => drop(suspects.insert(suspect)),
                 }
             }
         }
@@ -257,9 +257,9 @@ impl DeviceActor {
         {
             if !self.core.calls.contains(call.id()) {
                 let suspect = Suspect::Call(call.id());
-                match self.suspects.contains_key(&suspect) {
+                match self.suspects.contains(&suspect) {
                     true => self.close(call.id(), call.answered_at),
-                    false => drop(suspects.insert(suspect, ())),
+                    false => drop(suspects.insert(suspect)),
                 }
             }
         }

@@ -272,20 +272,6 @@ impl Machine {
         self.attempt.as_deref()
     }
 
-    /// Name of the phase, for lists.
-    pub fn phase(&self) -> &'static str {
-        match self.phase {
-            Phase::Reserving => "reserving",
-            Phase::Abandoned => "abandoned",
-            Phase::Binding => "binding",
-            Phase::Dialing => "dialing",
-            Phase::Ringing => "ringing",
-            Phase::Committing => "answering",
-            Phase::Talking => "talking",
-            Phase::Over => "over",
-        }
-    }
-
     /// The only way in.
     pub fn on(&mut self, event: Event, now: Now) -> Vec<Action> {
         use Phase::*;
