@@ -75,6 +75,7 @@ impl Bench {
             ca_pem: None,
             pair_rest_ms: 2_000,
             rate_per_s: None,
+            type_rules: TypeRules::default(),
         }));
         bench.put(Entity::AGroup(AGroup { name: "ga".into() }));
         for n in 0..numbers {

@@ -124,6 +124,145 @@ pub enum Command {
         /// Short text, at most 500 bytes.
         text: String,
     },
+    /// Makes or changes many rows of one table: all of them or none. Answers `Rows` or `Refused`; an `Invalid` names
+    /// the row as `rows[17].number`.
+    PutMany(PutMany),
+    /// Loads a part of the region table. Answers `Done` or `Refused`.
+    Regions(RegionEdit),
+    /// An operator wants a static relation bound or released. Answers `Done` or `Refused`; `owner` asks the platform.
+    AskAx(AskAx),
+    /// What the platform made of it. Answers `Done` or `Refused`.
+    AxOutcome(AxOutcome),
+    /// The platform accepted (18x or 2xx) the INVITE of an outgoing AX call: the next call on that X may set its
+    /// callee. Answers `Done`.
+    AxAccepted {
+        /// The call.
+        call: CallId,
+        /// Its attempt.
+        attempt: u16,
+    },
+}
+
+/// Rows of one command of [`Command::PutMany`], at most.
+pub const PUT_MANY_MAX: usize = 2_000;
+/// Rows of one part of a region table, at most.
+pub const REGION_ROWS_MAX: usize = 20_000;
+
+/// Many rows of one table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PutMany {
+    /// As in [`Put`].
+    pub request: u64,
+    /// Who edits, for the audit: one line for the whole command.
+    pub actor: String,
+    /// At most [`PUT_MANY_MAX`], all of the same table.
+    pub rows: Vec<PutRow>,
+}
+
+/// One row of many.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PutRow {
+    /// Row to change; `None` makes one.
+    pub id: Option<Id>,
+    /// Version seen; `None` overwrites.
+    pub version: Option<u32>,
+    /// 备注
+    pub memo: String,
+    /// The row.
+    pub entity: Entity,
+}
+
+/// A part of a table of mobile prefixes. Parts of one import gather aside, and the last one puts all of them in force
+/// at once; a new import drops what an unfinished one gathered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegionEdit {
+    /// As in [`Put`].
+    pub request: u64,
+    /// Who edits.
+    pub actor: String,
+    /// Random, the same for all parts of an import.
+    pub import: u64,
+    /// Counts from 0.
+    pub part: u32,
+    /// This is the last part.
+    pub last: bool,
+    /// The import replaces the whole table; otherwise its rows are added to what is there.
+    pub replace: bool,
+    /// At most [`REGION_ROWS_MAX`].
+    pub rows: Vec<RegionRow>,
+}
+
+/// 手机地区: where the mobile numbers of one prefix belong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionRow {
+    /// The first seven digits, 1,300,000 to 1,999,999.
+    pub mobile_prefix: u32,
+    /// Without the leading 0; empty removes the prefix.
+    pub area_code: String,
+    /// For people.
+    pub area_name: String,
+}
+
+/// What is wanted of a static relation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AxDeed {
+    /// AX 绑定
+    Bind,
+    /// 解除绑定: bound no more once the platform says so.
+    Unbind,
+    /// 强制解绑: unbound at once; one best-effort request still goes out.
+    ForceUnbind,
+}
+
+/// An operator's wish.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AskAx {
+    /// Which row.
+    pub ax: Id,
+    /// What.
+    pub deed: AxDeed,
+    /// The tenure that asks the platform.
+    pub owner: Epoch,
+    /// Who asked.
+    pub actor: String,
+}
+
+/// What became of a wish.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AxOutcome {
+    /// Which row.
+    pub ax: Id,
+    /// Owner's tenure.
+    pub epoch: Epoch,
+    /// The platform's answer.
+    pub result: AxResult,
+}
+
+/// The platform's answer about a static relation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum AxResult {
+    /// It stands.
+    Bound {
+        /// Named values that the unbind needs.
+        handle: BTreeMap<String, String>,
+        /// When the platform would drop it by itself.
+        expires_at: Option<Millis>,
+        /// The reply, cut to 2 KB.
+        raw: String,
+    },
+    /// It is gone.
+    Unbound {
+        /// The platform said that it had none.
+        missing: bool,
+    },
+    /// It did not work.
+    Failed {
+        /// What the platform or the network said, at most 500 bytes.
+        error: String,
+        /// Whether the platform may have done it all the same.
+        unknown: bool,
+    },
 }
 
 /// Admission of a call.
@@ -384,6 +523,8 @@ pub enum Reply {
     },
     /// To a `Pay`.
     Balance(Micros),
+    /// To a `PutMany`: the rows' ids, in its order.
+    Rows(Vec<Id>),
 }
 
 /// How far the reserved money carries a call.
@@ -418,6 +559,8 @@ pub struct Attempt {
     pub response_timeout_ms: u32,
     /// Numbers to bind first.
     pub lease: Option<Lease>,
+    /// A static relation to go out over; never together with `lease`.
+    pub ax: Option<AxLease>,
     /// Longest call by the gateways' settings, seconds; `None` is without bound.
     pub max_duration_secs: Option<u32>,
     /// First slice of credit; `None`: the call costs nothing.
@@ -437,6 +580,27 @@ pub struct Lease {
     pub x: String,
     /// B' as told to the platform.
     pub b_submitted: String,
+}
+
+/// The static relation of one AX attempt (`DOMAIN.md` §5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AxLease {
+    /// The row in the state.
+    pub ax: Id,
+    /// Whose X.
+    pub interface: Id,
+    /// A
+    pub a: String,
+    /// X
+    pub x: String,
+    /// B' as told to the platform.
+    pub b_submitted: String,
+    /// The platform's named values of the relation.
+    pub handle: BTreeMap<String, String>,
+    /// The callee must be set at the platform before the INVITE leaves.
+    pub set_callee: bool,
+    /// This call's turn on the X has come. While it is false the owner waits for [`Effect::AxTurn`].
+    pub turn: bool,
 }
 
 /// Refusals, in their order of precedence where several hold.
@@ -541,6 +705,30 @@ pub enum Effect {
     Outbox {
         /// Last number in it.
         last: u64,
+    },
+    /// A call's turn on its X has come: it may set its callee.
+    AxTurn {
+        /// The tenure that runs it.
+        owner: Epoch,
+        /// The call.
+        call: CallId,
+        /// Its attempt.
+        attempt: u16,
+    },
+    /// A static relation is to be bound or released at the platform, now by `owner`: an operator asked, it ran out, or
+    /// the node that had begun is gone.
+    AxAsked {
+        /// Owner.
+        owner: Epoch,
+        /// Which.
+        ax: Id,
+    },
+    /// An operator dropped a static relation; one best-effort request goes out.
+    AxForced {
+        /// Owner.
+        owner: Epoch,
+        /// What it was.
+        gone: Box<crate::state::AxRow>,
     },
     /// An operator changed a row; caches made from it are stale.
     Edited {

@@ -56,6 +56,47 @@ pub struct Interface {
     pub pair_rest_ms: u32,
     /// Requests a second towards the platform; `None` is without bound.
     pub rate_per_s: Option<u32>,
+    /// What its type allows. The process that proposes the row fills it from the type; people never write it.
+    pub type_rules: TypeRules,
+}
+
+/// What a platform's type allows, as far as the choice of numbers depends on it (`DOMAIN.md` §4.1, §5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeRules {
+    /// Which bindings may stand side by side.
+    pub conflict: Conflict,
+    /// It has static (A,X) relations.
+    pub ax: bool,
+    /// An outgoing AX call needs its callee set first, and an X keeps one callee only.
+    pub set_callee: bool,
+}
+
+/// Which bindings of one X exclude each other. A pair (A,X) is exclusive in every case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conflict {
+    /// Nothing more.
+    Pair,
+    /// At most one binding per (X,B'), and no number stands on an X both as A and as B'.
+    #[default]
+    XCallee,
+    /// At most one binding per X, whatever its line limit says.
+    XExclusive,
+}
+
+/// AX 绑定管理: a static relation of an A and an X.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AxBinding {
+    /// The platform that knows it.
+    pub interface: Id,
+    /// X. Outgoing calls use it only while it is in the interface's list of X numbers as well.
+    pub x_number: String,
+    /// A.
+    pub a_number: String,
+    /// 参数设置: what the type asks for beside the interface's own parameters.
+    pub params: BTreeMap<String, String>,
+    /// When the relation is to end; `None`: it stays. Told to platforms that know an end, and undone by us then.
+    pub expires_at: Option<Millis>,
 }
 
 /// X 号码管理.
@@ -343,6 +384,8 @@ pub enum Entity {
     Account(Account),
     /// A fee rate.
     FeeRate(FeeRate),
+    /// A static (A,X) relation.
+    AxBinding(AxBinding),
 }
 
 /// Names of the tables that operators edit.
@@ -365,6 +408,8 @@ pub enum Table {
     Accounts,
     /// `fee-rates`
     FeeRates,
+    /// `ax-bindings`
+    AxBindings,
 }
 
 /// A network source given as an address or `address/bits`.

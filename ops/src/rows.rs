@@ -4,7 +4,7 @@
 use crate::dto::{self, Dto, Fault, Names};
 use serde_json::{Map, Value, json};
 use tandem_billing::{Money, Time};
-use tandem_cluster::command::Refusal;
+use tandem_cluster::command::{AxDeed, Refusal};
 use tandem_cluster::entity::{Entity, Id, Micros, Millis, Row, Table};
 use tandem_cluster::state::{Audit, Binding, Call, Deed, Device, Paid, State};
 
@@ -30,6 +30,9 @@ impl Names for StateNames<'_> {
             Table::FeeRates => state
                 .fee_rate(id)
                 .map(|row| format!("{}/{}", row.entity.group, row.entity.prefix)),
+            Table::AxBindings => state
+                .ax_binding(id)
+                .map(|row| format!("{}/{}", row.entity.a_number, row.entity.x_number)),
         }
     }
 
@@ -55,6 +58,7 @@ pub fn ids<'s>(state: &'s State, table: Table) -> Box<dyn Iterator<Item = Id> + 
         Table::RoutingGateways => Box::new(state.routing_gateways().map(|row| row.id)),
         Table::Accounts => Box::new(state.accounts().map(|row| row.id)),
         Table::FeeRates => Box::new(state.fee_rates().map(|row| row.id)),
+        Table::AxBindings => Box::new(state.ax_bindings().map(|row| row.id)),
     }
 }
 
@@ -77,6 +81,7 @@ pub fn live(table: Table) -> &'static [&'static str] {
         Table::RoutingGateways => &["calls", "past_calls"],
         Table::Accounts => &["reserved", "available"],
         Table::FeeRates => &[],
+        Table::AxBindings => &["state", "bound_at", "last_error", "last_error_at"],
     }
 }
 
@@ -160,6 +165,15 @@ fn live_values(state: &State, row: &Row<Entity>) -> Vec<(&'static str, Value)> {
             ]
         }
         Entity::FeeRate(_) => Vec::new(),
+        Entity::AxBinding(_) => {
+            let live = state.ax_live(id).cloned().unwrap_or_default();
+            vec![
+                ("state", json!(live.phase)),
+                ("bound_at", optional(live.bound_at)),
+                ("last_error", json!(live.last_error)),
+                ("last_error_at", optional(live.last_error_at)),
+            ]
+        }
     }
 }
 
@@ -334,6 +348,20 @@ pub fn audit(state: &State, line: &Audit) -> Value {
         }
         Deed::AskUnbind { binding } => ("unbind", format!("bindings/{binding}")),
         Deed::ForceUnbind { binding } => ("force_unbind", format!("bindings/{binding}")),
+        Deed::PutMany { table, rows } => ("import", format!("{}/{rows} rows", dto::path(*table))),
+        Deed::Regions {
+            rows,
+            replaced: true,
+        } => ("replace", format!("regions/{rows} rows")),
+        Deed::Regions { rows, .. } => ("import", format!("regions/{rows} rows")),
+        Deed::AskAx { ax, deed } => (
+            match deed {
+                AxDeed::Bind => "bind",
+                AxDeed::Unbind => "unbind",
+                AxDeed::ForceUnbind => "force_unbind",
+            },
+            named(Table::AxBindings, *ax),
+        ),
         Deed::Device { access_name } => ("set", format!("devices/{access_name}")),
     };
     json!({

@@ -2,9 +2,9 @@
 
 use super::tables::{Tabled, name_of, slot};
 use super::valid::Valid;
-use super::{Deed, PaidAs, State};
+use super::{AxPhase, Deed, PaidAs, State};
 use crate::command::{Effect, Put, Refusal, Remove, Reply};
-use crate::entity::{ANumber, Account, Entity, FeeRate, Id, Row, Table, XNumber};
+use crate::entity::{ANumber, Account, AxBinding, Entity, FeeRate, Id, Row, Table, XNumber};
 use std::sync::Arc;
 
 /// Bytes of a memo.
@@ -24,6 +24,7 @@ impl State {
             Entity::RoutingGateway(entity) => self.put_row(put, entity, effects),
             Entity::Account(entity) => self.put_row(put, entity, effects),
             Entity::FeeRate(entity) => self.put_row(put, entity, effects),
+            Entity::AxBinding(entity) => self.put_row(put, entity, effects),
         };
         let reply = Reply::from(result);
         self.remember(put.request, &reply);
@@ -136,6 +137,7 @@ impl State {
             Table::RoutingGateways => self.remove_row::<crate::entity::RoutingGateway>(remove),
             Table::Accounts => self.remove_row::<Account>(remove),
             Table::FeeRates => self.remove_row::<FeeRate>(remove),
+            Table::AxBindings => self.remove_row::<AxBinding>(remove),
         };
         if result.is_ok() {
             effects.push(Effect::Edited {
@@ -273,6 +275,13 @@ impl State {
                     a.next().map(|a| format!("A number `{}`", a.entity.number))
                 }),
             Table::XNumbers | Table::ANumbers | Table::FeeRates => None,
+            Table::AxBindings => {
+                let phase = self.content.ax_live.get(&id).map(|live| live.phase);
+                match phase {
+                    None | Some(AxPhase::Unbound) => None,
+                    Some(phase) => Some(format!("the platform, where it is {phase:?}")),
+                }
+            }
             Table::MappingGateways => call(&|call| call.asked.gateway == id),
             Table::RoutingGateways => {
                 mapping(&|row| row.routing_gateways.contains(&id)).or_else(|| {

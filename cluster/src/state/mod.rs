@@ -33,12 +33,13 @@ mod valid;
 
 pub use index::{MappingRules, RoutingRules};
 pub use model::{
-    Audit, Binding, Blob, Call, Counts, Deed, Device, Paid, PaidAs, Phase, Tariff, Tenure, XState,
+    Audit, AxLive, AxPhase, AxRow, Binding, Blob, Call, Counts, Deed, Device, Paid, PaidAs, Phase,
+    Tariff, Tenure, XState,
 };
 
 use crate::command::{Biller, BindingId, CallId, Command, Effect, Epoch, Refusal, Reply};
 use crate::entity::{
-    AGroup, ANumber, Account, FeeRate, Id, Interface, MappingGateway, Micros, Millis,
+    AGroup, ANumber, Account, AxBinding, FeeRate, Id, Interface, MappingGateway, Micros, Millis,
     RoutingGateway, Row, XNumber,
 };
 use digits::Digits;
@@ -77,7 +78,7 @@ struct Rest {
 struct Content {
     at: Millis,
     /// Last id given, per table.
-    last_ids: [Id; 8],
+    last_ids: [Id; 9],
     last_binding: BindingId,
     last_epoch: Epoch,
     interfaces: OrdMap<Id, Arc<Row<Interface>>>,
@@ -88,6 +89,9 @@ struct Content {
     routing: OrdMap<Id, Arc<Row<RoutingGateway>>>,
     accounts: OrdMap<Id, Arc<Row<Account>>>,
     rates: OrdMap<Id, Arc<Row<FeeRate>>>,
+    ax: OrdMap<Id, Arc<Row<AxBinding>>>,
+    /// What lives on static relations; each row has one.
+    ax_live: OrdMap<Id, Arc<AxLive>>,
     /// Removed by an operator, kept until their last binding is gone.
     leaving_x: OrdSet<Id>,
     /// Removed by an operator, kept until their last call is gone.
@@ -223,6 +227,11 @@ impl State {
             Command::InterfaceError { interface, text } => {
                 self.interface_error_put(*interface, text)
             }
+            Command::PutMany(_)
+            | Command::Regions(_)
+            | Command::AskAx(_)
+            | Command::AxOutcome(_)
+            | Command::AxAccepted { .. } => Reply::Refused(Refusal::NotFound),
         }
     }
 

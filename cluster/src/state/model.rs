@@ -1,9 +1,9 @@
 //! The rows that commands make: calls, bindings, devices, tenures, and what is kept for people.
 
 use crate::command::{
-    Attempt, AxbUsage, BindingId, CallId, Credit, Epoch, Rated, Refusal, Reserve,
+    Attempt, AxDeed, AxbUsage, BindingId, CallId, Credit, Epoch, Rated, Refusal, Reserve,
 };
-use crate::entity::{Entity, FeeRate, Id, Micros, Millis, Row, Table};
+use crate::entity::{AxBinding, Entity, FeeRate, Id, Micros, Millis, Row, Table};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -64,6 +64,55 @@ pub enum Phase {
     Unbinding,
     /// The bind's outcome is unknown: X is quarantined until the platform or an operator says that it is gone.
     Orphan,
+}
+
+/// Life of a static relation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AxPhase {
+    /// Not at the platform.
+    #[default]
+    Unbound,
+    /// The bind is being sent: an intent until it is confirmed.
+    Binding,
+    /// The platform confirmed.
+    Bound,
+    /// The unbind is being sent or tried again.
+    Unbinding,
+    /// The last deed did not work; the platform may or may not hold it. Nothing is leased over it.
+    Error,
+}
+
+/// What lives on a static relation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AxLive {
+    /// Where it stands.
+    pub phase: AxPhase,
+    /// The tenure that asks the platform; `None` while nothing is being asked.
+    pub owner: Option<Epoch>,
+    /// 绑定时间
+    pub bound_at: Option<Millis>,
+    /// When the platform drops it by itself.
+    pub expires_at: Option<Millis>,
+    /// The platform's named values.
+    pub handle: BTreeMap<String, String>,
+    /// The platform's reply to the bind, cut.
+    pub raw: String,
+    /// 上次错误
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<Millis>,
+}
+
+/// A static relation, whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AxRow {
+    /// Its row.
+    pub id: Id,
+    /// What operators wrote.
+    pub entity: AxBinding,
+    /// What lives on it.
+    pub live: AxLive,
 }
 
 /// 状态 of an X number.
@@ -273,6 +322,27 @@ pub enum Deed {
     Device {
         /// Which.
         access_name: String,
+    },
+    /// Made or changed many rows.
+    PutMany {
+        /// Table.
+        table: Table,
+        /// How many.
+        rows: u32,
+    },
+    /// Loaded a region table.
+    Regions {
+        /// Prefixes in the import.
+        rows: u32,
+        /// It replaced what was there.
+        replaced: bool,
+    },
+    /// Wanted something of a static relation.
+    AskAx {
+        /// Which.
+        ax: Id,
+        /// What.
+        deed: AxDeed,
     },
 }
 

@@ -2,12 +2,13 @@
 
 use super::tables::{a_key, rate_key};
 use super::{
-    Audit, Binding, Call, Counts, Device, MappingRules, Paid, RoutingRules, State, Tenure, XState,
+    Audit, AxLive, AxRow, Binding, Call, Counts, Device, MappingRules, Paid, RoutingRules, State,
+    Tenure, XState,
 };
 use crate::command::{BindingId, CallId, Epoch};
 use crate::entity::{
-    AGroup, ANumber, Account, Entity, FeeRate, Id, Interface, MappingGateway, Micros, Millis,
-    RoutingGateway, Row, Table, XNumber,
+    AGroup, ANumber, Account, AxBinding, Entity, FeeRate, Id, Interface, MappingGateway, Micros,
+    Millis, RoutingGateway, Row, Table, XNumber,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -47,6 +48,20 @@ impl State {
         accounts, account, accounts, Account);
     table!(/// Fee rates, by id.
         fee_rates, fee_rate, rates, FeeRate);
+    table!(/// Static (A,X) relations, by id; see [`State::ax_live`].
+        ax_bindings, ax_binding, ax, AxBinding);
+
+    /// What lives on a static relation; `None` for a row that is not there or was never bound.
+    pub fn ax_live(&self, id: Id) -> Option<&AxLive> {
+        self.content.ax_live.get(&id).map(|live| &**live)
+    }
+
+    /// A static relation, whole.
+    pub fn ax_row(&self, id: Id) -> Option<AxRow> {
+        let entity = self.ax_binding(id)?.entity.clone();
+        let live = self.ax_live(id).cloned().unwrap_or_default();
+        Some(AxRow { id, entity, live })
+    }
 
     /// A row of any table with its entity in the common form.
     pub fn row(&self, table: Table, id: Id) -> Option<Row<Entity>> {
@@ -69,13 +84,14 @@ impl State {
             Table::RoutingGateways => wrap(self.routing_gateway(id), Entity::RoutingGateway),
             Table::Accounts => wrap(self.account(id), Entity::Account),
             Table::FeeRates => wrap(self.fee_rate(id), Entity::FeeRate),
+            Table::AxBindings => wrap(self.ax_binding(id), Entity::AxBinding),
         }
     }
 
     /// The row that people call `name`: an interface's, group's or gateway's name, a number, an account's number.
     ///
     /// An A number is `group/number` with the group's name, or the number alone, which finds it in the oldest group
-    /// that has it. A rate is `group/prefix`.
+    /// that has it. A rate is `group/prefix`, a static relation `A/X`.
     pub fn find(&self, table: Table, name: &str) -> Option<Id> {
         match table {
             Table::ANumbers => match name.split_once('/') {

@@ -253,6 +253,7 @@ impl State {
             send_identity: entity.send_identity,
             response_timeout_ms: entity.response_timeout_ms,
             lease,
+            ax: None,
             max_duration_secs: from.entity.max_duration_secs,
             credit: call.credit,
         }));

@@ -3,8 +3,8 @@
 use super::Content;
 use super::index::Index;
 use crate::entity::{
-    AGroup, ANumber, Account, Entity, FeeRate, Id, Interface, MappingGateway, RoutingGateway, Row,
-    Table, XNumber,
+    AGroup, ANumber, Account, AxBinding, Entity, FeeRate, Id, Interface, MappingGateway,
+    RoutingGateway, Row, Table, XNumber,
 };
 use imbl::OrdMap;
 use std::sync::Arc;
@@ -31,12 +31,17 @@ pub(super) fn a_key(group: Id, number: &str) -> String {
     format!("{group}/{number}")
 }
 
+/// The key of a static relation: the pair, which no two interfaces may share either.
+pub(super) fn ax_key(a: &str, x: &str) -> String {
+    format!("{a}/{x}")
+}
+
 /// The key of a rate: its prefix within its group. Neither may hold a slash.
 pub(super) fn rate_key(group: &str, prefix: &str) -> String {
     format!("{group}/{prefix}")
 }
 
-pub(super) const TABLES: [Table; 8] = [
+pub(super) const TABLES: [Table; 9] = [
     Table::Interfaces,
     Table::XNumbers,
     Table::AGroups,
@@ -45,6 +50,7 @@ pub(super) const TABLES: [Table; 8] = [
     Table::RoutingGateways,
     Table::Accounts,
     Table::FeeRates,
+    Table::AxBindings,
 ];
 
 /// Position of a table's counter.
@@ -95,3 +101,4 @@ tabled!(RoutingGateway, RoutingGateways, routing, self => self.name.clone(), (in
 tabled!(FeeRate, FeeRates, rates, self => rate_key(&self.group, &self.prefix), (index, row, present) => {
     index.rate(row, present)
 });
+tabled!(AxBinding, AxBindings, ax, self => ax_key(&self.a_number, &self.x_number), (index, row, present) => {});

@@ -1,14 +1,14 @@
 //! What a row must be like to be put.
 
-use super::State;
 use super::index::CallerEntry;
 use super::pay::MONEY_MAX;
 use super::tables::Tabled;
+use super::{AxPhase, State};
 use crate::command::Refusal;
 use crate::dial_rules::Rules;
 use crate::entity::{
-    AGroup, ANumber, Account, AccountKind, FeeRate, Interface, MappingGateway, PrefixList,
-    RoutingGateway, Row, XNumber, parse_source,
+    AGroup, ANumber, Account, AccountKind, AxBinding, FeeRate, Interface, MappingGateway,
+    PrefixList, RoutingGateway, Row, XNumber, parse_source,
 };
 use std::collections::BTreeMap;
 
@@ -420,5 +420,38 @@ impl Valid for FeeRate {
                 "a section lasts 1 to 86,400 seconds",
             )
         })
+    }
+}
+
+impl Valid for AxBinding {
+    const KEY_FIELD: &'static str = "a_number";
+    fn valid(&self, state: &State, old: Option<&Row<Self>>) -> Checked {
+        number("a_number", &self.a_number)?;
+        number("x_number", &self.x_number)?;
+        require(
+            self.a_number != self.x_number,
+            "x_number",
+            "is the A number itself",
+        )?;
+        texts("params", &self.params)?;
+        let interface = state.interface(self.interface);
+        exists(interface.is_some(), "interface", self.interface)?;
+        require(
+            interface.is_some_and(|row| row.entity.type_rules.ax),
+            "interface",
+            "is of a type without AX relations",
+        )?;
+        let free = old.is_none_or(|old| {
+            let same = old.entity.interface == self.interface
+                && old.entity.a_number == self.a_number
+                && old.entity.x_number == self.x_number;
+            let live = state.ax_live(old.id).map(|live| live.phase);
+            same || live.is_none_or(|phase| phase == AxPhase::Unbound)
+        });
+        require(
+            free,
+            "x_number",
+            "the pair stays as it is until the platform has released it",
+        )
     }
 }

@@ -390,6 +390,7 @@ pub fn interface(name: &str) -> Entity {
         ca_pem: None,
         pair_rest_ms: 2_000,
         rate_per_s: None,
+        type_rules: TypeRules::default(),
     })
 }
 

@@ -481,6 +481,7 @@ fn schema_name(table: Table) -> String {
         Table::RoutingGateways => dto::RoutingGateway::name(),
         Table::Accounts => dto::Account::name(),
         Table::FeeRates => dto::FeeRate::name(),
+        Table::AxBindings => dto::AxBinding::name(),
     }
     .into_owned()
 }
@@ -496,5 +497,6 @@ pub(crate) fn schema(table: Table) -> RefOr<Schema> {
         Table::RoutingGateways => dto::RoutingGateway::schema(),
         Table::Accounts => dto::Account::schema(),
         Table::FeeRates => dto::FeeRate::schema(),
+        Table::AxBindings => dto::AxBinding::schema(),
     }
 }

@@ -171,6 +171,17 @@ pub fn usual(table: Table) -> &'static [&'static str] {
             "lock_type",
             "memo",
         ],
+        Table::AxBindings => &[
+            "id",
+            "interface",
+            "x_number",
+            "a_number",
+            "state",
+            "bound_at",
+            "expires_at",
+            "last_error",
+            "memo",
+        ],
         Table::FeeRates => &[
             "id",
             "group",

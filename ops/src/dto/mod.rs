@@ -11,7 +11,7 @@ mod number;
 
 pub use account::{Account, FeeRate, Section};
 pub use gateway::{MappingGateway, PrefixList, Protocol, RoutingGateway};
-pub use number::{AGroup, ANumber, Interface, XNumber, XState};
+pub use number::{AGroup, ANumber, AxBinding, Interface, XNumber, XState};
 
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer};
@@ -52,13 +52,14 @@ impl Fault {
 
 /// All tables that operators edit, in the order in which rows may refer to each other: a row refers only to tables
 /// before its own.
-pub const TABLES: [Table; 8] = [
+pub const TABLES: [Table; 9] = [
     Table::FeeRates,
     Table::Accounts,
     Table::Interfaces,
     Table::AGroups,
     Table::XNumbers,
     Table::ANumbers,
+    Table::AxBindings,
     Table::RoutingGateways,
     Table::MappingGateways,
 ];
@@ -74,6 +75,7 @@ pub fn path(table: Table) -> &'static str {
         Table::RoutingGateways => "routing-gateways",
         Table::Accounts => "accounts",
         Table::FeeRates => "fee-rates",
+        Table::AxBindings => "ax-bindings",
     }
 }
 
@@ -88,6 +90,7 @@ pub fn noun(table: Table) -> &'static str {
         Table::RoutingGateways => "routing gateway",
         Table::Accounts => "account",
         Table::FeeRates => "fee rate",
+        Table::AxBindings => "AX binding",
     }
 }
 
@@ -100,7 +103,7 @@ pub fn table(path_: &str) -> Option<Table> {
 /// either.
 pub fn references(table: Table) -> &'static [(&'static str, Table)] {
     match table {
-        Table::XNumbers => &[("interface", Table::Interfaces)],
+        Table::XNumbers | Table::AxBindings => &[("interface", Table::Interfaces)],
         Table::ANumbers => &[("group", Table::AGroups)],
         Table::MappingGateways => &[("account", Table::Accounts)],
         Table::RoutingGateways => &[
@@ -132,6 +135,8 @@ pub enum Dto {
     Account(Account),
     /// A fee rate.
     FeeRate(FeeRate),
+    /// A static (A,X) relation.
+    AxBinding(AxBinding),
 }
 
 impl Dto {
@@ -146,6 +151,7 @@ impl Dto {
             Table::RoutingGateways => Dto::RoutingGateway(strict(fields)?),
             Table::Accounts => Dto::Account(strict(fields)?),
             Table::FeeRates => Dto::FeeRate(strict(fields)?),
+            Table::AxBindings => Dto::AxBinding(strict(fields)?),
         })
     }
 
@@ -167,6 +173,7 @@ impl Dto {
             }
             Entity::Account(row) => Dto::Account(Account::of(row, memo)),
             Entity::FeeRate(row) => Dto::FeeRate(FeeRate::of(row, memo)),
+            Entity::AxBinding(row) => Dto::AxBinding(AxBinding::of(row, memo, names)),
         }
     }
 
@@ -190,6 +197,7 @@ impl Dto {
                 _ => None,
             })?),
             Dto::FeeRate(row) => Entity::FeeRate(row.entity()),
+            Dto::AxBinding(row) => Entity::AxBinding(row.entity(names)?),
         })
     }
 
@@ -204,6 +212,7 @@ impl Dto {
             Dto::RoutingGateway(row) => &row.memo,
             Dto::Account(row) => &row.memo,
             Dto::FeeRate(row) => &row.memo,
+            Dto::AxBinding(row) => &row.memo,
         }
     }
 
@@ -218,6 +227,7 @@ impl Dto {
             Dto::RoutingGateway(_) => Table::RoutingGateways,
             Dto::Account(_) => Table::Accounts,
             Dto::FeeRate(_) => Table::FeeRates,
+            Dto::AxBinding(_) => Table::AxBindings,
         }
     }
 
@@ -232,6 +242,7 @@ impl Dto {
             Dto::RoutingGateway(row) => row.name.clone(),
             Dto::Account(row) => row.account.clone(),
             Dto::FeeRate(row) => format!("{}/{}", row.group, row.prefix),
+            Dto::AxBinding(row) => format!("{}/{}", row.a_number, row.x_number),
         }
     }
 
@@ -246,6 +257,7 @@ impl Dto {
             Dto::RoutingGateway(row) => object(row),
             Dto::Account(row) => object(row),
             Dto::FeeRate(row) => object(row),
+            Dto::AxBinding(row) => object(row),
         }
     }
 }
@@ -261,6 +273,7 @@ pub fn table_of(entity: &Entity) -> Table {
         Entity::RoutingGateway(_) => Table::RoutingGateways,
         Entity::Account(_) => Table::Accounts,
         Entity::FeeRate(_) => Table::FeeRates,
+        Entity::AxBinding(_) => Table::AxBindings,
     }
 }
 

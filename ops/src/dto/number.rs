@@ -142,6 +142,8 @@ impl Interface {
             ca_pem: self.ca_pem.clone(),
             pair_rest_ms: self.pair_rest_ms,
             rate_per_s: self.rate_per_s,
+            // Filled from the type by the process that proposes the row.
+            type_rules: entity::TypeRules::default(),
         })
     }
 }
@@ -314,5 +316,50 @@ mod tests {
         ] {
             assert_eq!(is_secret(param), secret, "{param}");
         }
+    }
+}
+
+/// AX 绑定管理: a static relation of an A and an X.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AxBinding {
+    /// Name of the interface whose platform knows it.
+    pub interface: String,
+    /// X.
+    pub x_number: String,
+    /// A.
+    pub a_number: String,
+    /// 参数设置. Numbers and booleans may be written as such.
+    #[serde(default, deserialize_with = "texts")]
+    pub params: BTreeMap<String, String>,
+    /// When the relation is to end; null: it stays.
+    #[serde(default, with = "super::moment")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<u64>,
+    /// 备注
+    #[serde(default)]
+    pub memo: String,
+}
+
+impl AxBinding {
+    pub(super) fn of(row: &entity::AxBinding, memo: &str, names: &dyn Names) -> AxBinding {
+        AxBinding {
+            interface: named(names, Table::Interfaces, row.interface),
+            x_number: row.x_number.clone(),
+            a_number: row.a_number.clone(),
+            params: row.params.clone(),
+            expires_at: row.expires_at,
+            memo: memo.into(),
+        }
+    }
+
+    pub(super) fn entity(&self, names: &dyn Names) -> Result<entity::AxBinding, Fault> {
+        Ok(entity::AxBinding {
+            interface: reference(names, Table::Interfaces, "interface", &self.interface)?,
+            x_number: self.x_number.clone(),
+            a_number: self.a_number.clone(),
+            params: self.params.clone(),
+            expires_at: self.expires_at,
+        })
     }
 }

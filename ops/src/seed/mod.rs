@@ -214,6 +214,7 @@ fn rows_of(table: Table, text: &str, item: Spanned<DeValue<'_>>) -> Result<Vec<P
         Table::RoutingGateways => entry(item).map(|row| vec![Dto::RoutingGateway(row)]),
         Table::Accounts => entry(item).map(|row| vec![Dto::Account(row)]),
         Table::FeeRates => entry(item).map(|row| vec![Dto::FeeRate(row)]),
+        Table::AxBindings => entry(item).map(|row| vec![Dto::AxBinding(row)]),
     };
     let rows = rows.map_err(|error| {
         let what = match error.message().split_once(", expected ") {

@@ -163,6 +163,7 @@ fn plain(number: u16) -> Box<Attempt> {
         send_identity: false,
         response_timeout_ms: 5_000,
         lease: None,
+        ax: None,
         max_duration_secs: None,
         credit: None,
     })
