@@ -2,6 +2,7 @@
 //! and number of requests under way. It builds nothing and reads nothing itself, and it never
 //! repeats a request: whoever holds the binding decides, and each attempt is signed anew.
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,11 +15,23 @@ use thiserror::Error;
 
 use crate::breaker::{self, Breaker};
 use crate::bucket::Bucket;
+use crate::description::Auth;
 use crate::exchange::{Attempt, Method, Op, Request, Response};
 use crate::huawei::{self, Huawei};
 use crate::interface::{Finding, Interface, Severity, Vendor};
 use crate::metrics;
-use crate::outcome::{Bind, BindOutcome, Class, Failure, Handle, QueryOutcome, UnbindOutcome};
+use crate::outcome::{
+    AxBind, Bind, BindOutcome, Class, Failure, Handle, Held, Outcome, Page, QueryOutcome,
+    SetCalleeOutcome, UnbindOutcome,
+};
+
+/// The most bindings that [`Client::held_on`] lists; Huawei allows no more on one X.
+pub const HELD_MAX: usize = 5_000;
+/// How often [`Client::held_on`] waits for our own rate limit before it gives up; each wait is at
+/// most a second.
+const RATE_WAITS_MAX: u32 = 60;
+/// The code of a failure by our own rate limit.
+const RATE_LIMIT: &str = "rate_limit";
 
 /// Why an interface cannot be used at all.
 #[derive(Debug, Error)]
@@ -118,28 +131,12 @@ impl Client {
     /// Asks the platform to join A, X and B. After a failure whose class [`Class::may_hold`], the
     /// platform may hold the binding.
     pub async fn bind(&self, bind: &Bind) -> BindOutcome {
-        let platform = &self.inner.platform;
-        let exchanged = self
-            .exchange(Op::Bind, |attempt| match platform {
-                Platform::Huawei(huawei) => huawei.bind(bind, attempt),
-            })
-            .await;
-        let (outcome, sent) = match exchanged {
-            Ok((response, sent)) => {
-                let (outcome, auth) = match platform {
-                    Platform::Huawei(_) => huawei::read_bind(&response, bind),
-                };
-                self.note(breaker::Result::Answered(auth));
-                (outcome, Some(sent))
-            }
-            Err((failure, sent)) => (BindOutcome::Failed(failure), sent),
-        };
-        let word = match &outcome {
-            BindOutcome::Bound { .. } => "bound",
-            BindOutcome::Failed(failure) => failure.class.word(),
-        };
-        self.count(Op::Bind, word, sent);
-        outcome
+        self.ask(
+            Op::Bind,
+            |Platform::Huawei(huawei), attempt| huawei.bind(bind, attempt),
+            |response| huawei::read_bind(response, bind),
+        )
+        .await
     }
 
     /// Asks the platform to release one binding. `numbers` serve vendors whose bindings have no
@@ -147,57 +144,200 @@ impl Client {
     pub async fn unbind(&self, handle: &Handle, numbers: &Bind) -> UnbindOutcome {
         // Only platforms without binding ids will read it.
         let _ = numbers;
-        let platform = &self.inner.platform;
-        let exchanged = self
-            .exchange(Op::Unbind, |attempt| match platform {
-                Platform::Huawei(huawei) => huawei.unbind(handle, attempt),
-            })
-            .await;
-        let (outcome, sent) = match exchanged {
-            Ok((response, sent)) => {
-                let (outcome, auth) = match platform {
-                    Platform::Huawei(_) => huawei::read_unbind(&response),
-                };
-                self.note(breaker::Result::Answered(auth));
-                (outcome, Some(sent))
-            }
-            Err((failure, sent)) => (UnbindOutcome::Failed(failure), sent),
-        };
-        let word = match &outcome {
-            UnbindOutcome::Released => "released",
-            UnbindOutcome::AlreadyGone => "already_gone",
-            UnbindOutcome::Failed(failure) => failure.class.word(),
-        };
-        self.count(Op::Unbind, word, sent);
-        outcome
+        self.ask(
+            Op::Unbind,
+            |Platform::Huawei(huawei), attempt| huawei.unbind(handle, attempt),
+            huawei::read_unbind,
+        )
+        .await
     }
 
-    /// Asks what the platform holds for X with A and B. An empty A or B widens the question. The
-    /// way to learn what became of a bind that was lost; after a time-out ask twice with a pause,
-    /// since the lost request may still be on its way.
+    /// Asks what the platform holds for X with A and B. An empty A or B widens the question, and
+    /// then the answer may be the first page only: all of X is [`Client::held_on`]. The way to
+    /// learn what became of a bind that was lost; after a time-out ask twice with a pause, since
+    /// the lost request may still be on its way.
     pub async fn query(&self, numbers: &Bind) -> QueryOutcome {
-        let platform = &self.inner.platform;
-        let exchanged = self
-            .exchange(Op::Query, |attempt| match platform {
-                Platform::Huawei(huawei) => huawei.query(numbers, attempt),
-            })
+        self.ask(
+            Op::Query,
+            |Platform::Huawei(huawei), attempt| huawei.query(numbers, attempt),
+            |response| huawei::read_query(response, numbers),
+        )
+        .await
+    }
+
+    /// Asks the platform to give X to A for good. That A has X already is success here: a relation
+    /// has no other key than its numbers, so it is looked up and adopted, whoever made it (a second
+    /// request, and another `timeout_ms` at most). If that fails the failure's class is
+    /// `AlreadyBound`, and [`Client::ax_query`] can be asked again.
+    ///
+    /// After a failure whose class [`Class::may_hold`] the platform may hold the relation; `x` of
+    /// the outcome may differ from the X asked for.
+    pub async fn ax_bind(&self, bind: &AxBind) -> BindOutcome {
+        let outcome: BindOutcome = self
+            .ask(
+                Op::AxBind,
+                |Platform::Huawei(huawei), attempt| huawei.ax_bind(bind, attempt),
+                |response| huawei::read_ax_bind(response, bind),
+            )
             .await;
-        let (outcome, sent) = match exchanged {
-            Ok((response, sent)) => {
-                let (outcome, auth) = match platform {
-                    Platform::Huawei(_) => huawei::read_query(&response, numbers),
-                };
-                self.note(breaker::Result::Answered(auth));
-                (outcome, Some(sent))
+        match outcome {
+            BindOutcome::Failed(failure) if failure.class == Class::AlreadyBound => {
+                self.adopt(bind, failure).await
             }
-            Err((failure, sent)) => (QueryOutcome::Failed(failure), sent),
+            outcome => outcome,
+        }
+    }
+
+    async fn adopt(&self, bind: &AxBind, refusal: Failure) -> BindOutcome {
+        match self.ax_query(bind).await {
+            QueryOutcome::Found(mut held) => {
+                let held = held.swap_remove(0);
+                BindOutcome::Bound {
+                    handle: held.handle,
+                    x: held.x,
+                    raw: format!("{refusal}, adopted"),
+                }
+            }
+            QueryOutcome::None => BindOutcome::Failed(refusal),
+            QueryOutcome::Failed(why) => {
+                let text = format!("{}; query: {why}", refusal.text);
+                BindOutcome::Failed(Failure::new(refusal.class, refusal.code, text))
+            }
+        }
+    }
+
+    /// Asks the platform to take X from A. By the handle, or by the numbers when it is empty.
+    pub async fn ax_unbind(&self, handle: &Handle, numbers: &AxBind) -> UnbindOutcome {
+        self.ask(
+            Op::AxUnbind,
+            |Platform::Huawei(huawei), attempt| huawei.ax_unbind(handle, numbers, attempt),
+            huawei::read_unbind,
+        )
+        .await
+    }
+
+    /// Names the callee of A's next call to X, for the relation of the handle, or for X when it is
+    /// empty. The platform keeps one callee per X, the last one named, for `callee_duration`
+    /// seconds; nothing takes it back. So calls on one X are serial from here until the platform
+    /// has taken the INVITE (DOMAIN §5).
+    ///
+    /// A request that was lost may still arrive: after a failure whose class [`Class::may_hold`]
+    /// leave X alone for `timeout_ms`, or the late one names the next call's callee. `NotFound`
+    /// means that the platform has no such relation.
+    pub async fn set_callee(&self, handle: &Handle, numbers: &AxBind, b: &str) -> SetCalleeOutcome {
+        self.ask(
+            Op::SetCallee,
+            |Platform::Huawei(huawei), attempt| huawei.set_callee(handle, numbers, b, attempt),
+            huawei::read_set_callee,
+        )
+        .await
+    }
+
+    /// Asks whether the platform has given X to A. An empty A asks to whom X is given, an empty X
+    /// what is given to A. `b` of what is found is empty.
+    pub async fn ax_query(&self, numbers: &AxBind) -> QueryOutcome {
+        self.ask(
+            Op::AxQuery,
+            |Platform::Huawei(huawei), attempt| huawei.ax_query(numbers, attempt),
+            |response| huawei::read_ax_query(response, numbers),
+        )
+        .await
+    }
+
+    /// Asks for every AXB binding that the platform holds on X, all pages of at most [`HELD_MAX`];
+    /// more are the failure `too_many`. Static relations are none of them: see
+    /// [`Client::ax_query`].
+    ///
+    /// One request a page, each within `timeout_ms`; a page that our own rate limit holds back
+    /// waits for it. The list is no snapshot: a binding released meanwhile may hide another one
+    /// that moves to a page already read, so confirm with [`Client::query`] that one is missing
+    /// before acting on it.
+    pub async fn held_on(&self, x: &str) -> QueryOutcome {
+        let asked = Bind {
+            a: String::new(),
+            x: x.to_owned(),
+            b: String::new(),
+            own_id: String::new(),
         };
-        let word = match &outcome {
-            QueryOutcome::Found(_) => "found",
-            QueryOutcome::None => "none",
-            QueryOutcome::Failed(failure) => failure.class.word(),
+        let mut held: Vec<Held> = Vec::new();
+        let mut seen: BTreeSet<Handle> = BTreeSet::new();
+        let mut rows = 0;
+        for number in 1.. {
+            let page = match self.page(&asked, number).await {
+                Ok(page) => page,
+                Err(failure) => return QueryOutcome::Failed(failure),
+            };
+            rows += page.rows;
+            if rows > HELD_MAX || page.total.is_some_and(|total| total > HELD_MAX) {
+                let text = format!("more than {HELD_MAX} bindings on one x");
+                return QueryOutcome::Failed(Failure::new(Class::Permanent, "too_many", text));
+            }
+            let before = held.len();
+            for one in page.held {
+                if seen.insert(one.handle.clone()) {
+                    held.push(one);
+                }
+            }
+            if page.rows > 0 && held.len() == before {
+                let text = format!("page {number} repeats earlier ones or has no ids");
+                return QueryOutcome::Failed(Failure::new(Class::Unknown, "unreadable", text));
+            }
+            let last = match page.total {
+                Some(total) => rows >= total,
+                None => page.rows < huawei::PAGE_ROWS as usize,
+            };
+            if last || page.rows == 0 {
+                break;
+            }
+        }
+        if held.is_empty() {
+            QueryOutcome::None
+        } else {
+            QueryOutcome::Found(held)
+        }
+    }
+
+    /// One page of a list, after waiting for our own rate limit where needed.
+    async fn page(&self, asked: &Bind, number: u32) -> Result<Page, Failure> {
+        let mut waits = 0;
+        loop {
+            let page: Result<Page, Failure> = self
+                .ask(
+                    Op::XQuery,
+                    |Platform::Huawei(huawei), attempt| huawei.page(&asked.x, number, attempt),
+                    |response| huawei::read_page(response, asked),
+                )
+                .await;
+            match page {
+                Err(failure) if failure.code == RATE_LIMIT && waits < RATE_WAITS_MAX => {
+                    waits += 1;
+                    let wait_ms = failure.wait_ms.unwrap_or(1).clamp(1, 1_000);
+                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                }
+                page => return page,
+            }
+        }
+    }
+
+    /// One request and its answer, or why there is none; counted either way.
+    async fn ask<T: Outcome>(
+        &self,
+        op: Op,
+        build: impl FnOnce(&Platform, &Attempt) -> Result<Request, Failure>,
+        read: impl FnOnce(&Response) -> (T, Auth),
+    ) -> T {
+        let exchanged = self
+            .exchange(op, |attempt| build(&self.inner.platform, attempt))
+            .await;
+        let (outcome, sent_for) = match exchanged {
+            Ok((response, sent_for)) => {
+                let (outcome, auth) = read(&response);
+                self.note(breaker::Result::Answered(auth));
+                (outcome, Some(sent_for))
+            }
+            Err((failure, sent_for)) => (T::failed(failure), sent_for),
         };
-        self.count(Op::Query, word, sent);
+        metrics::request(&self.inner.name, op, outcome.word(), sent_for);
         outcome
     }
 
@@ -244,7 +384,7 @@ impl Client {
             if let Some(bucket) = &mut gate.bucket
                 && let Err(wait_ms) = bucket.take(now_ms)
             {
-                let failure = Failure::new(Class::Throttled, "rate_limit", "our own rate limit");
+                let failure = Failure::new(Class::Throttled, RATE_LIMIT, "our own rate limit");
                 return Err(failure.wait(wait_ms));
             }
             if let Err((why, wait_ms)) = gate.breaker.admit(now_ms) {
@@ -318,10 +458,6 @@ impl Client {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         with(&mut gate, now_ms)
-    }
-
-    fn count(&self, op: Op, result: &'static str, sent_for: Option<Duration>) {
-        metrics::request(&self.inner.name, op, result, sent_for);
     }
 }
 

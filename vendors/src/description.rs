@@ -1,16 +1,23 @@
 //! What a vendor is, as data: its operations, its parameters and its result codes. A vendor's
 //! folder holds one [`Description`]; checking an interface and classifying an answer work on it
-//! alone and know no vendor.
+//! alone and know no vendor. [`Schema`] is the part of it that people are shown.
+
+use serde::Serialize;
 
 use crate::exchange::{Method, Op};
 use crate::interface::{Finding, Severity};
 use crate::outcome::Class;
+use crate::policy::Policy;
 
 /// One vendor's interface, as far as it is data.
 #[derive(Debug)]
 pub struct Description {
+    /// The number of the type, never used again for another one.
+    pub id: u32,
     /// The word in configuration and in the simulator's paths.
     pub name: &'static str,
+    /// The name for people.
+    pub title: &'static str,
     /// The base URL used when the interface names none.
     pub base_url: &'static str,
     /// What can be asked of it and where.
@@ -21,6 +28,38 @@ pub struct Description {
     pub codes: &'static [Code],
     /// The code that means success.
     pub success: &'static str,
+    /// What it can do and how its numbers may be combined.
+    pub policy: Policy,
+}
+
+/// What a form for an interface of one type needs: its addresses and parameters.
+#[derive(Clone, Debug, Serialize)]
+pub struct Schema {
+    /// The number of the type.
+    pub id: u32,
+    /// The word in configuration.
+    pub name: &'static str,
+    /// The name for people.
+    pub title: &'static str,
+    /// The base URL used when the interface names none.
+    pub base_url: &'static str,
+    /// The addresses that can be replaced.
+    pub urls: Vec<Url>,
+    /// The parameters, in the order in which they are best asked for.
+    pub params: &'static [Param],
+    /// What the type can do.
+    pub policy: Policy,
+}
+
+/// One address of a type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Url {
+    /// The key in `Interface::urls`.
+    pub name: &'static str,
+    /// HTTP method.
+    pub method: &'static str,
+    /// The path used when the interface names none.
+    pub path: &'static str,
 }
 
 /// Method and path of one operation.
@@ -35,7 +74,7 @@ pub struct Operation {
 }
 
 /// One parameter of an interface, with the form its text must have.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Param {
     /// Its name in `Interface::params`.
     pub name: &'static str,
@@ -52,7 +91,8 @@ pub struct Param {
 }
 
 /// The form of a parameter's text.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Form {
     /// Printable text of so many bytes at most.
     Text {
@@ -65,11 +105,23 @@ pub enum Form {
         min: u64,
         /// Largest.
         max: u64,
-        /// Below this it works, but somebody should know; with the reason.
-        warn_below: Option<(u64, &'static str)>,
+        /// Below this it works, but somebody should know.
+        warn_below: Option<WarnBelow>,
     },
     /// One of these words.
-    Choice(&'static [&'static str]),
+    Choice {
+        /// The words.
+        words: &'static [&'static str],
+    },
+}
+
+/// A number that works but is unwise.
+#[derive(Debug, Serialize)]
+pub struct WarnBelow {
+    /// The least wise one.
+    pub least: u64,
+    /// What happens below it.
+    pub why: &'static str,
 }
 
 /// One rule of the table that turns an answer into a class.
@@ -132,9 +184,33 @@ pub struct Verdict {
 }
 
 impl Description {
-    /// The operation's method and path; every description has every operation of [`Op`].
+    /// The operation's method and path; `None` when the vendor has no such operation.
     pub fn operation(&self, op: Op) -> Option<&'static Operation> {
         self.operations.iter().find(|o| o.op == op)
+    }
+
+    /// What people are shown of it.
+    pub fn schema(&self) -> Schema {
+        let mut urls: Vec<Url> = Vec::new();
+        for operation in self.operations {
+            let name = operation.op.url_key();
+            if urls.iter().all(|url| url.name != name) {
+                urls.push(Url {
+                    name,
+                    method: operation.method.word(),
+                    path: operation.path,
+                });
+            }
+        }
+        Schema {
+            id: self.id,
+            name: self.name,
+            title: self.title,
+            base_url: self.base_url,
+            urls,
+            params: self.params,
+            policy: self.policy,
+        }
     }
 
     /// The parameter's description, `None` for an unknown name.
@@ -208,7 +284,7 @@ impl Param {
                     format!("\"{shown}\" is not between {min} and {max}"),
                 )),
                 Ok(number) => match warn_below {
-                    Some((least, why)) if number < *least => Some(Finding {
+                    Some(WarnBelow { least, why }) if number < *least => Some(Finding {
                         field: field(),
                         severity: Severity::Warning,
                         text: format!("\"{shown}\" is below {least}: {why}"),
@@ -220,11 +296,11 @@ impl Param {
                     format!("\"{shown}\" is not a whole number"),
                 )),
             },
-            Form::Choice(words) if !words.contains(&value) => Some(Finding::error(
+            Form::Choice { words } if !words.contains(&value) => Some(Finding::error(
                 field(),
                 format!("\"{shown}\" is none of {}", words.join(", ")),
             )),
-            Form::Choice(_) => None,
+            Form::Choice { .. } => None,
         }
     }
 }

@@ -37,15 +37,39 @@ pub enum Op {
     Unbind,
     /// Ask what is bound for X, A and B.
     Query,
+    /// Give X to A for good.
+    AxBind,
+    /// Take X from A again.
+    AxUnbind,
+    /// Name the callee of the next call from A to X.
+    SetCallee,
+    /// Ask to whom X is given, or what A was given.
+    AxQuery,
+    /// Ask for all bindings on X, page by page.
+    XQuery,
 }
 
 impl Op {
-    /// The word for metrics, logs and the keys of `Interface::urls`.
+    /// The word for metrics and logs.
     pub fn word(self) -> &'static str {
         match self {
             Op::Bind => "bind",
             Op::Unbind => "unbind",
             Op::Query => "query",
+            Op::AxBind => "ax_bind",
+            Op::AxUnbind => "ax_unbind",
+            Op::SetCallee => "set_callee",
+            Op::AxQuery => "ax_query",
+            Op::XQuery => "x_query",
+        }
+    }
+
+    /// The key in `Interface::urls` that replaces this operation's address. A query for all of X
+    /// goes where every query goes.
+    pub fn url_key(self) -> &'static str {
+        match self {
+            Op::XQuery => Op::Query.word(),
+            op => op.word(),
         }
     }
 }

@@ -5,15 +5,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::description::Description;
+use crate::description::{Description, Schema};
 use crate::exchange::Op;
 use crate::huawei;
+use crate::policy::Policy;
 
 /// The platforms this room speaks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Vendor {
-    /// Huawei Cloud PrivateNumber, AXB mode.
+    /// Huawei Cloud PrivateNumber, AXB and AX mode.
     Huawei,
 }
 
@@ -24,6 +25,21 @@ impl Vendor {
     /// The vendor of a configuration word, such as `huawei`.
     pub fn named(word: &str) -> Option<Vendor> {
         Vendor::ALL.into_iter().find(|v| v.describe().name == word)
+    }
+
+    /// The vendor of a type's number.
+    pub fn numbered(id: u32) -> Option<Vendor> {
+        Vendor::ALL.into_iter().find(|v| v.describe().id == id)
+    }
+
+    /// What it can do and how its numbers may be combined.
+    pub fn policy(self) -> Policy {
+        self.describe().policy
+    }
+
+    /// What a form for an interface of it needs.
+    pub fn schema(self) -> Schema {
+        self.describe().schema()
     }
 
     /// Its data.
@@ -55,8 +71,9 @@ pub struct Interface {
     /// vendor's public address.
     #[serde(default)]
     pub base_url: String,
-    /// Replaces the URL of single operations (`bind`, `unbind`, `query`): a whole URL, or a path
-    /// that begins with `/` and goes below `base_url`.
+    /// Replaces the URL of single operations (`bind`, `unbind`, `query`, `ax_bind`, `ax_unbind`,
+    /// `set_callee`, `ax_query`): a whole URL, or a path that begins with `/` and goes below
+    /// `base_url`.
     #[serde(default)]
     pub urls: BTreeMap<String, String>,
     /// The vendor's parameters; [`Description::params`] names them.
@@ -234,7 +251,7 @@ impl Interface {
             "" => description.base_url,
             base => base,
         };
-        match self.urls.get(op.word()) {
+        match self.urls.get(op.url_key()) {
             Some(path) if path.starts_with('/') => format!("{base}{path}"),
             Some(whole) => whole.clone(),
             None => {
@@ -261,14 +278,15 @@ impl Interface {
             found.push(Finding::error("name", "must have 1 to 64 bytes"));
         }
         for op in self.urls.keys() {
-            if !description.operations.iter().any(|o| o.op.word() == op) {
+            if !description.operations.iter().any(|o| o.op.url_key() == op) {
                 let field = format!("urls.{op}");
                 found.push(Finding::error(field, "is no operation of this vendor"));
             }
         }
         for operation in description.operations {
-            let field = if self.urls.contains_key(operation.op.word()) {
-                format!("urls.{}", operation.op.word())
+            let key = operation.op.url_key();
+            let field = if self.urls.contains_key(key) {
+                format!("urls.{key}")
             } else {
                 "base_url".to_owned()
             };
@@ -469,6 +487,27 @@ mod tests {
             ("params.last_min_voice E", |i| {
                 i.params.insert("last_min_voice".into(), "hint.wav".into());
             }),
+            ("params.ax_last_min_voice E", |i| {
+                i.params.insert("ax_last_min_voice".into(), "x".into());
+            }),
+            ("params.ax_call_direction E", |i| {
+                i.params.insert("ax_call_direction".into(), "3".into());
+            }),
+            ("params.ax_call_direction W", |i| {
+                i.params.insert("ax_call_direction".into(), "2".into());
+            }),
+            ("params.callee_duration E", |i| {
+                i.params.insert("callee_duration".into(), "0".into());
+            }),
+            ("params.callee_duration W", |i| {
+                i.params.insert("callee_duration".into(), "9".into());
+            }),
+            ("urls.x_query E", |i| {
+                i.urls.insert("x_query".into(), "/x".into());
+            }),
+            ("urls.set_callee E", |i| {
+                i.urls.insert("set_callee".into(), "host/x".into());
+            }),
             ("urls.rebind E", |i| {
                 i.urls.insert("rebind".into(), "/x".into());
             }),
@@ -517,6 +556,16 @@ mod tests {
         );
         interface.urls.insert("query".into(), "https://h/q".into());
         assert_eq!(interface.url(Op::Query), "https://h/q");
+        assert_eq!(interface.url(Op::XQuery), "https://h/q");
+        interface.urls.insert("ax_bind".into(), "/ax".into());
+        assert_eq!(
+            interface.url(Op::AxBind),
+            "http://127.0.0.1:15080/huawei/ax"
+        );
+        assert_eq!(
+            interface.url(Op::AxUnbind),
+            "http://127.0.0.1:15080/huawei/rest/provision/caas/privatenumber/v1.0"
+        );
         interface.base_url = String::new();
         assert_eq!(
             interface.url(Op::Bind),

@@ -2,8 +2,9 @@
 //! its response comes back as bound, released, found or a classified [`Failure`]. The other half of
 //! the room is [`sim`], a simulator of those platforms for tests, demo and development.
 //!
-//! This room never chooses numbers, never retries, never remembers a binding between two requests
-//! and never decides what a failure means for a call: it names the [`Class`] and the caller decides.
+//! This room never chooses numbers, never sends a request twice, never remembers a binding between
+//! two requests and never decides what a failure means for a call: it names the [`Class`] and the
+//! caller decides.
 //! It knows no other room.
 //!
 //! Where to start reading: [`Interface`] (what is configured), [`Client`] (what is called),
@@ -20,6 +21,7 @@ pub mod interface;
 pub mod metrics;
 pub mod numbers;
 pub mod outcome;
+pub mod policy;
 pub mod sim;
 pub mod timestamp;
 
@@ -29,5 +31,7 @@ mod damage;
 pub use client::{Client, InterfaceError};
 pub use interface::{Finding, Interface, Severity, Vendor};
 pub use outcome::{
-    Bind, BindOutcome, Class, Failure, Handle, Held, QueryOutcome, Service, UnbindOutcome,
+    AxBind, Bind, BindOutcome, Class, Failure, Handle, Held, Kind, QueryOutcome, Service,
+    SetCalleeOutcome, UnbindOutcome,
 };
+pub use policy::{Conflict, Policy};

@@ -25,7 +25,18 @@ pub struct Bind {
     pub own_id: String,
 }
 
-/// What became of a bind.
+/// A wanted static relation: X is A's until it is taken away again. Numbers as in [`Bind`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AxBind {
+    /// Our outbound number.
+    pub a: String,
+    /// The platform's number that becomes A's.
+    pub x: String,
+    /// Our own id of the relation, at most 256 bytes; see [`Bind::own_id`].
+    pub own_id: String,
+}
+
+/// What became of a bind, of either kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BindOutcome {
     /// The platform holds the binding.
@@ -42,7 +53,7 @@ pub enum BindOutcome {
     Failed(Failure),
 }
 
-/// What became of an unbind.
+/// What became of an unbind, of either kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnbindOutcome {
     /// The platform released it now.
@@ -50,6 +61,17 @@ pub enum UnbindOutcome {
     /// The platform does not know it (any more): nothing is left there.
     AlreadyGone,
     /// Still bound, or not known.
+    Failed(Failure),
+}
+
+/// What became of naming the callee of A's next call to X.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetCalleeOutcome {
+    /// The platform connects A's next call to X with this callee. It overwrote whatever callee was
+    /// named for X before.
+    Set,
+    /// Not set, or not known. After a failure whose class [`Class::may_hold`] the callee may be
+    /// set all the same; it does no harm, since it ends by itself and the next one overwrites it.
     Failed(Failure),
 }
 
@@ -73,8 +95,106 @@ pub struct Held {
     pub a: String,
     /// The X number.
     pub x: String,
-    /// The B number.
+    /// The B number; empty for a static relation, which has none.
     pub b: String,
+}
+
+/// What the client needs of every outcome.
+pub(crate) trait Outcome {
+    /// The outcome of an exchange that failed.
+    fn failed(failure: Failure) -> Self;
+    /// The word of the `result` label: the success, or the failure's class.
+    fn word(&self) -> &'static str;
+}
+
+impl Outcome for BindOutcome {
+    fn failed(failure: Failure) -> BindOutcome {
+        BindOutcome::Failed(failure)
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            BindOutcome::Bound { .. } => "bound",
+            BindOutcome::Failed(failure) => failure.class.word(),
+        }
+    }
+}
+
+impl Outcome for UnbindOutcome {
+    fn failed(failure: Failure) -> UnbindOutcome {
+        UnbindOutcome::Failed(failure)
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            UnbindOutcome::Released => "released",
+            UnbindOutcome::AlreadyGone => "already_gone",
+            UnbindOutcome::Failed(failure) => failure.class.word(),
+        }
+    }
+}
+
+impl Outcome for SetCalleeOutcome {
+    fn failed(failure: Failure) -> SetCalleeOutcome {
+        SetCalleeOutcome::Failed(failure)
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            SetCalleeOutcome::Set => "set",
+            SetCalleeOutcome::Failed(failure) => failure.class.word(),
+        }
+    }
+}
+
+impl Outcome for QueryOutcome {
+    fn failed(failure: Failure) -> QueryOutcome {
+        QueryOutcome::Failed(failure)
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            QueryOutcome::Found(_) => "found",
+            QueryOutcome::None => "none",
+            QueryOutcome::Failed(failure) => failure.class.word(),
+        }
+    }
+}
+
+/// One page of an answer that has several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The rows, possibly none.
+    pub held: Vec<Held>,
+    /// How many rows the answer's list had, those without an id included.
+    pub rows: usize,
+    /// How many rows all pages have together, where the platform says it.
+    pub total: Option<usize>,
+}
+
+impl Page {
+    /// A page without rows.
+    pub fn empty() -> Page {
+        Page {
+            held: Vec::new(),
+            rows: 0,
+            total: None,
+        }
+    }
+}
+
+impl Outcome for Result<Page, Failure> {
+    fn failed(failure: Failure) -> Result<Page, Failure> {
+        Err(failure)
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Ok(page) if page.rows == 0 => "none",
+            Ok(_) => "found",
+            Err(failure) => failure.class.word(),
+        }
+    }
 }
 
 /// The bound on [`BindOutcome::Bound::raw`] and on [`Failure::text`], in bytes.
@@ -86,7 +206,8 @@ pub struct Failure {
     /// What to do about it.
     pub class: Class,
     /// The vendor's code as text (`1012010`), `http 503` when there was none, or one of our own
-    /// words: `timeout`, `connect`, `reset`, `unreadable`, `too_large`, `rate_limit`, `breaker`.
+    /// words: `timeout`, `connect`, `reset`, `unreadable`, `too_large`, `too_many`, `number`,
+    /// `handle`, `in_flight`, `rate_limit`, `breaker`.
     pub code: String,
     /// The vendor's words or ours, at most [`RAW_MAX`] bytes. May hold numbers; mask it in logs.
     pub text: String,
@@ -161,6 +282,51 @@ pub enum Class {
     Config,
     /// The platform serves nobody for now (account frozen, breaker open); surely not applied.
     VendorDown,
+    /// The platform knows no such record. For unbind and query this is an outcome of its own and
+    /// no failure; a bind answered so speaks of its X, a set callee of the relation A–X.
+    NotFound,
+}
+
+/// The words of the trade for what a platform says (DOMAIN §4.3), `ok` left out: what operators
+/// see as last error. Several classes may share a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// This very record exists already.
+    Exists,
+    /// The platform knows no such record, or no such X of ours.
+    NotFound,
+    /// A number is in use already where it may be used once.
+    NumberBusy,
+    /// The platform has no number left.
+    Exhausted,
+    /// Credentials, allow list, mode or address: a human must act.
+    Auth,
+    /// Too many requests.
+    Throttled,
+    /// Surely not applied, the platform is not there for us.
+    Unavailable,
+    /// No word that can be trusted: nobody knows whether it was applied.
+    Timeout,
+    /// Refused for its content. Beside the list of DOMAIN §4.3, which leaves these unnamed.
+    Invalid,
+}
+
+impl Kind {
+    /// The word in last errors and in the console.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Exists => "exists",
+            Kind::NotFound => "not_found",
+            Kind::NumberBusy => "number_busy",
+            Kind::Exhausted => "exhausted",
+            Kind::Auth => "auth",
+            Kind::Throttled => "throttled",
+            Kind::Unavailable => "unavailable",
+            Kind::Timeout => "timeout",
+            Kind::Invalid => "invalid",
+        }
+    }
 }
 
 /// How much of the interface a failure speaks about.
@@ -174,7 +340,7 @@ pub enum Service {
 
 impl Class {
     /// All classes, for tables and tests.
-    pub const ALL: [Class; 10] = [
+    pub const ALL: [Class; 11] = [
         Class::XConflict,
         Class::XUnusable,
         Class::PoolExhausted,
@@ -185,6 +351,7 @@ impl Class {
         Class::Permanent,
         Class::Config,
         Class::VendorDown,
+        Class::NotFound,
     ];
 
     /// Whether the platform may hold the binding after a bind failed this way, so that it must be
@@ -196,7 +363,9 @@ impl Class {
     /// Whether another X of the same interface is worth a try, or only another gateway.
     pub fn other_x(self) -> Service {
         match self {
-            Class::XConflict | Class::XUnusable | Class::AlreadyBound => Service::Number,
+            Class::XConflict | Class::XUnusable | Class::AlreadyBound | Class::NotFound => {
+                Service::Number
+            }
             Class::PoolExhausted
             | Class::Throttled
             | Class::Unknown
@@ -210,7 +379,10 @@ impl Class {
 
     /// Whether the same request will fail the same way until somebody changes something.
     pub fn lasting(self) -> bool {
-        matches!(self, Class::XUnusable | Class::Permanent | Class::Config)
+        matches!(
+            self,
+            Class::XUnusable | Class::Permanent | Class::Config | Class::NotFound
+        )
     }
 
     /// The word for logs, metrics and the console.
@@ -226,6 +398,22 @@ impl Class {
             Class::Permanent => "permanent",
             Class::Config => "config",
             Class::VendorDown => "vendor_down",
+            Class::NotFound => "not_found",
+        }
+    }
+
+    /// The trade's word for it.
+    pub fn kind(self) -> Kind {
+        match self {
+            Class::XConflict => Kind::NumberBusy,
+            Class::XUnusable | Class::NotFound => Kind::NotFound,
+            Class::PoolExhausted => Kind::Exhausted,
+            Class::AlreadyBound => Kind::Exists,
+            Class::Throttled => Kind::Throttled,
+            Class::Unknown => Kind::Timeout,
+            Class::NotSent | Class::VendorDown => Kind::Unavailable,
+            Class::Permanent => Kind::Invalid,
+            Class::Config => Kind::Auth,
         }
     }
 }

@@ -56,11 +56,11 @@ pub(super) const CODES: &[Code] = &[
     ),
     Code {
         code: CodeMatch::Gone("1012007"),
-        ..code("", Class::XUnusable, "binding or x does not exist")
+        ..code("", Class::NotFound, "binding or x does not exist")
     },
     Code {
         code: CodeMatch::Gone("1016001"),
-        ..code("", Class::XUnusable, "record does not exist")
+        ..code("", Class::NotFound, "record does not exist")
     },
     code("1016002", Class::AlreadyBound, "this record exists already"),
     code(

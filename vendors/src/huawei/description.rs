@@ -1,10 +1,17 @@
 //! Huawei as data: operations, parameters, codes.
 
 use super::codes::CODES;
-use crate::description::{Description, Form, Operation, Param};
+use crate::description::{Description, Form, Operation, Param, WarnBelow};
 use crate::exchange::{Method, Op};
+use crate::policy::{Conflict, Policy};
 
 const PATH: &str = "/rest/caas/relationnumber/partners/v1.0";
+const AX_PATH: &str = "/rest/provision/caas/privatenumber/v1.0";
+const CALLEE_PATH: &str = "/rest/caas/privatenumber/calleenumber/v1.0";
+
+const fn operation(op: Op, method: Method, path: &'static str) -> Operation {
+    Operation { op, method, path }
+}
 
 const fn text(name: &'static str, bytes_max: usize, help: &'static str) -> Param {
     Param {
@@ -25,7 +32,7 @@ const fn choice(
 ) -> Param {
     Param {
         name,
-        form: Form::Choice(words),
+        form: Form::Choice { words },
         default,
         required: false,
         secret: false,
@@ -33,26 +40,37 @@ const fn choice(
     }
 }
 
-/// Huawei Cloud PrivateNumber, AXB mode.
+/// Minutes after which the platform ends an answered call.
+const fn minutes(name: &'static str) -> Param {
+    Param {
+        name,
+        form: Form::Number {
+            min: 0,
+            max: 1440,
+            warn_below: None,
+        },
+        default: None,
+        required: false,
+        secret: false,
+        help: "minutes after which the platform ends an answered call; 0: never",
+    }
+}
+
+/// Huawei Cloud PrivateNumber, AXB and AX mode.
 pub static DESCRIPTION: Description = Description {
+    id: 1,
     name: "huawei",
+    title: "Huawei Cloud PrivateNumber",
     base_url: "https://rtcpns.cn-north-1.myhuaweicloud.com",
     operations: &[
-        Operation {
-            op: Op::Bind,
-            method: Method::Post,
-            path: PATH,
-        },
-        Operation {
-            op: Op::Unbind,
-            method: Method::Delete,
-            path: PATH,
-        },
-        Operation {
-            op: Op::Query,
-            method: Method::Get,
-            path: PATH,
-        },
+        operation(Op::Bind, Method::Post, PATH),
+        operation(Op::Unbind, Method::Delete, PATH),
+        operation(Op::Query, Method::Get, PATH),
+        operation(Op::XQuery, Method::Get, PATH),
+        operation(Op::AxBind, Method::Post, AX_PATH),
+        operation(Op::AxUnbind, Method::Delete, AX_PATH),
+        operation(Op::AxQuery, Method::Get, AX_PATH),
+        operation(Op::SetCallee, Method::Put, CALLEE_PATH),
     ],
     params: &[
         Param {
@@ -81,7 +99,10 @@ pub static DESCRIPTION: Description = Description {
             form: Form::Number {
                 min: 0,
                 max: 7_776_000,
-                warn_below: Some((7200, "longer calls lose their binding early")),
+                warn_below: Some(WarnBelow {
+                    least: 7200,
+                    why: "longer calls lose their binding early",
+                }),
             },
             default: Some("7200"),
             required: false,
@@ -100,18 +121,7 @@ pub static DESCRIPTION: Description = Description {
             128,
             "announcement that the call is recorded",
         ),
-        Param {
-            name: "max_duration",
-            form: Form::Number {
-                min: 0,
-                max: 1440,
-                warn_below: None,
-            },
-            default: None,
-            required: false,
-            secret: false,
-            help: "minutes after which the platform ends an answered call; 0: never",
-        },
+        minutes("max_duration"),
         text(
             "last_min_voice",
             128,
@@ -139,7 +149,79 @@ pub static DESCRIPTION: Description = Description {
             Some("false"),
             "send our own id as userData; the vendor must have enabled it",
         ),
+        choice(
+            "ax_callee_num_display",
+            &["0", "1"],
+            Some("0"),
+            "ax: what A is shown when somebody calls X: 0 X, 1 the real caller",
+        ),
+        choice(
+            "ax_call_direction",
+            &["0", "1", "2"],
+            None,
+            "ax: 0 both ways, 1 only A calls X, 2 only others call X; default: the platform's, which is 0",
+        ),
+        choice(
+            "ax_record_flag",
+            &["true", "false"],
+            None,
+            "ax: record calls",
+        ),
+        text(
+            "ax_record_hint_tone",
+            128,
+            "ax: announcement that the call is recorded",
+        ),
+        minutes("ax_max_duration"),
+        text(
+            "ax_last_min_voice",
+            128,
+            "ax: announcement one minute before the end",
+        ),
+        choice(
+            "ax_private_sms",
+            &["true", "false"],
+            None,
+            "ax: carry text messages too",
+        ),
+        text(
+            "ax_caller_hint_tone",
+            128,
+            "ax: announcement to A before a call to X",
+        ),
+        text(
+            "ax_callee_hint_tone",
+            128,
+            "ax: announcement to others before a call to X",
+        ),
+        Param {
+            name: "callee_duration",
+            // The vendor names no upper bound.
+            form: Form::Number {
+                min: 1,
+                max: 86_400,
+                warn_below: Some(WarnBelow {
+                    least: 10,
+                    why: "a call that is set up slowly finds its callee gone",
+                }),
+            },
+            default: Some("60"),
+            required: false,
+            secret: false,
+            help: "ax: seconds for which a named callee waits for A's call",
+        },
     ],
     codes: CODES,
     success: "0",
+    policy: Policy {
+        ax: true,
+        set_callee: true,
+        query: true,
+        // privatenumber_02_0001 and 02_0002: one X carries up to 5,000 bindings, but each user
+        // number appears once per X, as either end.
+        conflict: Conflict::XCallee,
+        // No page says how fast a released number can be bound again ("immediately", by the FAQ);
+        // the general rest of DOMAIN §4.2.
+        pair_rest_ms: 2000,
+    },
 };

@@ -11,7 +11,8 @@ use crate::description::{Auth, Verdict};
 use crate::exchange::Response;
 use crate::numbers::from_e164;
 use crate::outcome::{
-    Bind, BindOutcome, Class, Failure, Handle, Held, QueryOutcome, UnbindOutcome, bounded,
+    AxBind, Bind, BindOutcome, Class, Failure, Handle, Held, Page, QueryOutcome, SetCalleeOutcome,
+    UnbindOutcome, bounded,
 };
 
 /// Longest id that is taken as one.
@@ -26,19 +27,28 @@ struct Refusal {
 /// Reads the answer to a bind; `asked` names the X that an answer without one speaks of. The second
 /// value says what the answer tells about our credentials.
 pub fn read_bind(response: &Response, asked: &Bind) -> (BindOutcome, Auth) {
+    bound(response, "relationNum", &asked.x)
+}
+
+/// Reads the answer to giving X to A; otherwise as [`read_bind`].
+pub fn read_ax_bind(response: &Response, asked: &AxBind) -> (BindOutcome, Auth) {
+    bound(response, "privateNum", &asked.x)
+}
+
+fn bound(response: &Response, x_field: &str, asked_x: &str) -> (BindOutcome, Auth) {
     let body = match success(response) {
         Ok(body) => body,
         Err((refusal, auth)) => return (BindOutcome::Failed(refusal.failure), auth),
     };
-    let id = text(&body, SUBSCRIPTION_ID).filter(|id| !id.is_empty() && id.len() <= ID_MAX);
+    let id = text(&body, SUBSCRIPTION_ID).filter(|id| is_id(id));
     let Some(id) = id else {
         // It says bound but not under which id: only a query can find it again.
         let failure = unreadable(response, "success without a subscriptionId");
         return (BindOutcome::Failed(failure), Auth::Fine);
     };
-    let x = text(&body, "relationNum")
+    let x = text(&body, x_field)
         .filter(|x| !x.is_empty() && x.len() <= 32)
-        .map_or_else(|| from_e164(&asked.x), |x| from_e164(&x));
+        .map_or_else(|| from_e164(asked_x), |x| from_e164(&x));
     let outcome = BindOutcome::Bound {
         handle: handle(&id),
         x,
@@ -47,7 +57,7 @@ pub fn read_bind(response: &Response, asked: &Bind) -> (BindOutcome, Auth) {
     (outcome, Auth::Fine)
 }
 
-/// Reads the answer to an unbind.
+/// Reads the answer to an unbind of either kind.
 pub fn read_unbind(response: &Response) -> (UnbindOutcome, Auth) {
     match success(response) {
         Ok(_) => (UnbindOutcome::Released, Auth::Fine),
@@ -56,47 +66,110 @@ pub fn read_unbind(response: &Response) -> (UnbindOutcome, Auth) {
     }
 }
 
+/// Reads the answer to naming a callee.
+pub fn read_set_callee(response: &Response) -> (SetCalleeOutcome, Auth) {
+    match success(response) {
+        Ok(_) => (SetCalleeOutcome::Set, Auth::Fine),
+        Err((refusal, auth)) => (SetCalleeOutcome::Failed(refusal.failure), auth),
+    }
+}
+
 /// Reads the answer to a query. Records without an id are left out; a record that names no number
 /// of a kind gets the one that was asked for.
 pub fn read_query(response: &Response, asked: &Bind) -> (QueryOutcome, Auth) {
-    let body = match success(response) {
-        Ok(body) => body,
+    let (page, auth) = read_page(response, asked);
+    let outcome = match page {
+        Err(failure) => QueryOutcome::Failed(failure),
+        Ok(page) if page.rows == 0 => QueryOutcome::None,
+        Ok(page) if page.held.is_empty() => {
+            QueryOutcome::Failed(unreadable(response, "no record has a subscriptionId"))
+        }
+        Ok(page) => QueryOutcome::Found(page.held),
+    };
+    (outcome, auth)
+}
+
+/// Reads one page of the answer to a query for all of X. "No such record" is an empty page.
+pub fn read_page(response: &Response, asked: &Bind) -> (Result<Page, Failure>, Auth) {
+    let read = records(response, "relationNumList", |record, handle| Held {
+        handle,
+        a: number(record, "callerNum", &asked.a),
+        x: number(record, "relationNum", &asked.x),
+        b: number(record, "calleeNum", &asked.b),
+    });
+    match read {
+        Ok(page) => (Ok(page), Auth::Fine),
+        Err((refusal, auth)) if refusal.gone => (Ok(Page::empty()), auth),
+        Err((refusal, auth)) => (Err(refusal.failure), auth),
+    }
+}
+
+/// Reads the answer to a query for X or for A. Relations of other numbers than those asked for are
+/// none: that X is given to somebody else says the next bind.
+pub fn read_ax_query(response: &Response, asked: &AxBind) -> (QueryOutcome, Auth) {
+    let read = records(response, "privateNumList", |record, handle| Held {
+        handle,
+        a: number(record, "origNum", &asked.a),
+        x: number(record, "privateNum", &asked.x),
+        b: String::new(),
+    });
+    let page = match read {
+        Ok(page) => page,
         Err((refusal, auth)) if refusal.gone => return (QueryOutcome::None, auth),
         Err((refusal, auth)) => return (QueryOutcome::Failed(refusal.failure), auth),
     };
-    let records = match body.get("relationNumList") {
-        Some(Value::Array(records)) => records.as_slice(),
-        None | Some(Value::Null) => &[],
-        Some(_) => {
-            let failure = unreadable(response, "relationNumList is no list");
-            return (QueryOutcome::Failed(failure), Auth::Fine);
-        }
-    };
-    let held: Vec<Held> = records
-        .iter()
-        .filter_map(|record| {
-            let id =
-                text(record, SUBSCRIPTION_ID).filter(|id| !id.is_empty() && id.len() <= ID_MAX)?;
-            let number = |field, asked: &str| match text(record, field) {
-                Some(number) => from_e164(&number),
-                None => from_e164(asked),
-            };
-            Some(Held {
-                handle: handle(&id),
-                a: number("callerNum", &asked.a),
-                x: number("relationNum", &asked.x),
-                b: number("calleeNum", &asked.b),
-            })
-        })
-        .collect();
-    if held.is_empty() {
-        if records.is_empty() {
-            return (QueryOutcome::None, Auth::Fine);
-        }
+    if page.rows > 0 && page.held.is_empty() {
         let failure = unreadable(response, "no record has a subscriptionId");
         return (QueryOutcome::Failed(failure), Auth::Fine);
     }
-    (QueryOutcome::Found(held), Auth::Fine)
+    let wanted = |asked: &str, told: &str| asked.is_empty() || from_e164(asked) == told;
+    let mut held = page.held;
+    held.retain(|held| wanted(&asked.a, &held.a) && wanted(&asked.x, &held.x));
+    let outcome = if held.is_empty() {
+        QueryOutcome::None
+    } else {
+        QueryOutcome::Found(held)
+    };
+    (outcome, Auth::Fine)
+}
+
+/// The records of a list, each with its handle; those without an id are left out.
+fn records(
+    response: &Response,
+    list: &str,
+    mut held: impl FnMut(&Value, Handle) -> Held,
+) -> Result<Page, (Refusal, Auth)> {
+    let body = success(response)?;
+    let records = match body.get(list) {
+        Some(Value::Array(records)) => records.as_slice(),
+        None | Some(Value::Null) => &[],
+        Some(_) => {
+            let failure = unreadable(response, &format!("{list} is no list"));
+            let gone = false;
+            return Err((Refusal { failure, gone }, Auth::Fine));
+        }
+    };
+    let with_id = records.iter().filter_map(|record| {
+        let id = text(record, SUBSCRIPTION_ID).filter(|id| is_id(id))?;
+        Some(held(record, handle(&id)))
+    });
+    Ok(Page {
+        held: with_id.collect(),
+        rows: records.len(),
+        total: text(&body, "totalCount").and_then(|total| total.parse().ok()),
+    })
+}
+
+/// A record's number in our notation, or the one that was asked for.
+fn number(record: &Value, field: &str, asked: &str) -> String {
+    match text(record, field) {
+        Some(number) => from_e164(&number),
+        None => from_e164(asked),
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= ID_MAX
 }
 
 /// The body of a success, or the judged refusal.
@@ -221,7 +294,7 @@ mod tests {
             let BindOutcome::Failed(failure) = read_bind(&response, &asked()).0 else {
                 panic!("bound");
             };
-            assert_eq!(failure.class, Class::XUnusable);
+            assert_eq!(failure.class, Class::NotFound);
         }
     }
 
