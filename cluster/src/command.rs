@@ -235,6 +235,8 @@ pub struct AxOutcome {
     pub ax: Id,
     /// Owner's tenure.
     pub epoch: Epoch,
+    /// What it answers: [`AxLive::asked`](crate::state::AxLive::asked) of the row when the platform was asked.
+    pub asked: u32,
     /// The platform's answer.
     pub result: AxResult,
 }
@@ -716,7 +718,7 @@ pub enum Effect {
         attempt: u16,
     },
     /// A static relation is to be bound or released at the platform, now by `owner`: an operator asked, it ran out, or
-    /// the node that had begun is gone.
+    /// the node that had begun is gone. The row's phase says which of the two; one exchange a row at a time.
     AxAsked {
         /// Owner.
         owner: Epoch,

@@ -1,7 +1,7 @@
 //! An answered call: its answer is kept, its binding gets a moment of release, its credit is renewed.
 
 use super::{Blob, Call, Phase, State};
-use crate::command::{Answered, Biller, Credit, Refusal, Renew, Reply};
+use crate::command::{Answered, Biller, Credit, Effect, Refusal, Renew, Reply};
 use crate::entity::Millis;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ const DIALOGS_MAX: usize = 16 * 1024;
 pub(super) const CODEC_MAX: usize = 64;
 
 impl State {
-    pub(super) fn answered(&mut self, answered: &Answered) -> Reply {
+    pub(super) fn answered(&mut self, answered: &Answered, effects: &mut Vec<Effect>) -> Reply {
         if answered.dialogs.len() > DIALOGS_MAX {
             let text = format!(
                 "{} bytes where {DIALOGS_MAX} are kept",
@@ -60,6 +60,7 @@ impl State {
                     });
                 }
             }
+            self.leave_queue(answered.call, effects);
         }
         let unbind_at = binding
             .and_then(|id| self.content.bindings.get(&id))

@@ -7,15 +7,26 @@ use super::next::ERROR_MAX;
 use super::{Binding, Deed, Phase, RESTS_MAX, Rest, State};
 use crate::command::{BindingId, Bound, Effect, Refusal, Reply, UnbindFailed, Unbound};
 use crate::entity::{Id, Millis};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Bytes kept of the platform's reply.
-const RAW_MAX: usize = 2_048;
+pub(super) const RAW_MAX: usize = 2_048;
 /// Pairs woken by one command: more than one command can put to rest, so they never pile up.
-const WAKE_MAX: usize = 16;
+pub(super) const WAKE_MAX: usize = 16;
 /// Named values of a platform, and bytes of each.
 const HANDLE_MAX: usize = 32;
 const HANDLE_TEXT_MAX: usize = 1_024;
+
+/// A platform's named values as they are kept.
+pub(super) fn bounded_handle(handle: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let text = |text: &str| cut(text, HANDLE_TEXT_MAX).to_owned();
+    handle
+        .iter()
+        .take(HANDLE_MAX)
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
+}
 
 impl State {
     pub(super) fn bound(&mut self, bound: &Bound) -> Reply {
@@ -37,17 +48,7 @@ impl State {
             if binding.bound_at.is_none() {
                 binding.bound_at = Some(at);
             }
-            binding.handle = bound
-                .handle
-                .iter()
-                .take(HANDLE_MAX)
-                .map(|(name, value)| {
-                    (
-                        cut(name, HANDLE_TEXT_MAX).to_owned(),
-                        cut(value, HANDLE_TEXT_MAX).to_owned(),
-                    )
-                })
-                .collect();
+            binding.handle = bounded_handle(&bound.handle);
             binding.expires_at = bound.expires_at;
             binding.raw = cut(&bound.raw, RAW_MAX).to_owned();
             binding.phase = match binding.phase {
@@ -84,17 +85,16 @@ impl State {
             return false;
         };
         let x = x.clone();
-        let taken = matches!(
-            self.index.pairs.get(&(Digits::from(&*binding.a), x.id)),
-            Some(Pair::Active(_))
-        ) || self
-            .index
-            .xb
-            .contains_key(&(x.id, Digits::from(&*binding.b_submitted)));
+        let conflict = self.conflict(binding.interface);
+        let a = Digits::from(&*binding.a);
+        let b = Digits::from(&*binding.b_submitted);
         // The platform has let the pair go when it gives it again, so a rest does not count.
         if x.entity.interface != binding.interface
-            || self.x_use(x.id) >= x.entity.line_limit
-            || taken
+            || self.x_use(x.id) >= self.index.x_limit(&x.entity)
+            || self.pair_holder(&a, x.id).is_some()
+            || !self.caller_fits(conflict, x.id, &a)
+            || !self.callee_fits(conflict, &x, &b)
+            || !self.beside_ax(conflict, &x)
         {
             return false;
         }
@@ -275,10 +275,7 @@ impl State {
             let (a, x) = pair;
             self.content.rests.remove(&Rest { until, a, x });
         }
-        self.index.xb.insert(
-            (binding.x_id, Digits::from(&*binding.b_submitted)),
-            binding.id,
-        );
+        self.index.called(binding.x_id, &binding.b_submitted, true);
         self.index.x_use_of(&binding, true);
         self.index.x_refresh(&self.content, binding.x_id);
         self.content.bindings.insert(binding.id, Arc::new(binding));
@@ -290,29 +287,35 @@ impl State {
             return;
         };
         let pair = (Digits::from(&*binding.a), binding.x_id);
-        self.index
-            .xb
-            .remove(&(binding.x_id, Digits::from(&*binding.b_submitted)));
+        self.index.called(binding.x_id, &binding.b_submitted, false);
         self.index.x_use_of(&binding, false);
+        self.rest_pair(pair, rest_ms);
+        self.x_settle(binding.x_id);
+    }
+
+    /// A pair that was taken is free, from now on or after a rest.
+    pub(super) fn rest_pair(&mut self, pair: (Digits, Id), rest_ms: u32) {
         if rest_ms == 0 {
             self.index.pairs.remove(&pair);
-        } else {
-            let until = self.content.at.saturating_add(Millis::from(rest_ms));
-            self.content.rests.insert(Rest {
-                until,
-                a: pair.0.clone(),
-                x: pair.1,
-            });
-            self.index.pairs.insert(pair, Pair::Resting(until));
-            while self.content.rests.len() > RESTS_MAX {
-                self.wake_first();
-            }
+            return;
         }
-        if self.content.leaving_x.contains(&binding.x_id) && self.x_use(binding.x_id) == 0 {
-            self.content.leaving_x.remove(&binding.x_id);
-            self.unlink::<crate::entity::XNumber>(binding.x_id);
-        } else {
-            self.index.x_refresh(&self.content, binding.x_id);
+        let until = self.content.at.saturating_add(Millis::from(rest_ms));
+        self.content.rests.insert(Rest {
+            until,
+            a: pair.0.clone(),
+            x: pair.1,
+        });
+        self.index.pairs.insert(pair, Pair::Resting(until));
+        while self.content.rests.len() > RESTS_MAX {
+            self.wake_first();
+        }
+    }
+
+    /// How long a pair still rests.
+    pub(super) fn rest_left(&self, pair: (Digits, Id)) -> Option<Millis> {
+        match self.index.pairs.get(&pair) {
+            Some(Pair::Resting(until)) => until.checked_sub(self.content.at).filter(|ms| *ms > 0),
+            _ => None,
         }
     }
 

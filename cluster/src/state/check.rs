@@ -1,7 +1,8 @@
 //! The invariants, stated from scratch.
 
 use super::index::Index;
-use super::{Phase, State};
+use super::{AxPhase, Phase, State};
+use crate::entity::Conflict;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl State {
@@ -9,6 +10,8 @@ impl State {
     pub fn check(&self) -> Result<(), String> {
         let content = &self.content;
         self.check_numbers()?;
+        self.check_callees()?;
+        self.check_ax()?;
         self.check_calls()?;
         self.check_outbox()?;
         let rebuilt = Index::build(content);
@@ -42,19 +45,15 @@ impl State {
         }
         let mut x_use = BTreeMap::new();
         let mut pairs = BTreeSet::new();
-        let mut called = BTreeSet::new();
+        for hold in self.calls().filter_map(|call| call.ax.as_ref()) {
+            *x_use.entry(hold.x_id).or_insert(0u32) += 1;
+        }
         for binding in self.bindings() {
             *x_use.entry(binding.x_id).or_insert(0u32) += 1;
             if !pairs.insert((&binding.a, binding.x_id)) {
                 return Err(format!(
                     "I3: pair ({}, {}) is bound twice",
                     binding.a, binding.x
-                ));
-            }
-            if !called.insert((binding.x_id, &binding.b_submitted)) {
-                return Err(format!(
-                    "I4: ({}, {}) is bound twice",
-                    binding.x, binding.b_submitted
                 ));
             }
             if binding.a == binding.b_submitted {
@@ -96,6 +95,110 @@ impl State {
         for id in content.leaving_a.iter() {
             if self.a_use(*id) == 0 {
                 return Err(format!("A row {id} is leaving with no call on it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// I4 and what else a type says of numbers on one X.
+    fn check_callees(&self) -> Result<(), String> {
+        let mut called = BTreeSet::new();
+        let mut callers = BTreeSet::new();
+        let strict = |interface| self.conflict(interface) == Conflict::XCallee;
+        let bound = self
+            .bindings()
+            .filter(|binding| strict(binding.interface))
+            .map(|binding| (&*binding.x, &*binding.b_submitted));
+        let ax = self
+            .calls()
+            .filter(|call| call.ax.is_some())
+            .filter_map(|call| call.attempt.as_ref()?.ax.as_ref())
+            .filter(|lease| strict(lease.interface))
+            .map(|lease| (&*lease.x, &*lease.b_submitted));
+        for (x, b) in bound.chain(ax) {
+            if !called.insert((x, b)) {
+                return Err(format!("I4: ({x}, {b}) is bound twice"));
+            }
+        }
+        for binding in self.bindings().filter(|binding| strict(binding.interface)) {
+            callers.insert((&*binding.x, &*binding.a));
+        }
+        for row in self.ax_bindings() {
+            let held = self.ax_live(row.id).is_some_and(|live| live.takes_pair());
+            if held && strict(row.entity.interface) {
+                callers.insert((&*row.entity.x_number, &*row.entity.a_number));
+            }
+        }
+        match callers.intersection(&called).next() {
+            Some((x, number)) => Err(format!("I4: `{number}` is A and B' of X `{x}`")),
+            None => Ok(()),
+        }
+    }
+
+    /// Static relations and the calls over them.
+    fn check_ax(&self) -> Result<(), String> {
+        let content = &self.content;
+        let bindings: BTreeSet<_> = self.bindings().map(|row| (&*row.a, &*row.x)).collect();
+        // A number that has changed its interface under a binding is that binding's until the release.
+        let mut bound_x: BTreeSet<_> = BTreeSet::new();
+        for row in self.bindings() {
+            let exclusive = self.conflict(row.interface) == Conflict::XExclusive;
+            if !bound_x.insert((&*row.x, row.interface)) && exclusive {
+                return Err(format!("I2: X `{}` is bound twice", row.x));
+            }
+        }
+        let mut single = BTreeSet::new();
+        for (id, live) in content.ax_live.iter() {
+            let Some(row) = self.ax_binding(*id) else {
+                return Err(format!("relation {id} lives and is gone"));
+            };
+            let (a, x) = (&*row.entity.a_number, &*row.entity.x_number);
+            let asked = matches!(live.phase, AxPhase::Binding | AxPhase::Unbinding);
+            let owned = live
+                .owner
+                .is_some_and(|owner| content.tenures.contains_key(&owner));
+            if asked && !owned && !content.tenures.is_empty() {
+                return Err(format!("I6: nobody asks for relation {a}/{x}"));
+            }
+            if !asked && live.owner.is_some() {
+                return Err(format!("relation {a}/{x} has an owner and no task"));
+            }
+            if !live.takes_pair() {
+                continue;
+            }
+            if bindings.contains(&(a, x)) {
+                return Err(format!("I3: pair ({a}, {x}) is bound and a relation"));
+            }
+            let interface = row.entity.interface;
+            if self.conflict(interface) == Conflict::XExclusive
+                && (!single.insert(x) || bound_x.contains(&(x, interface)))
+            {
+                return Err(format!("I3: relation {a}/{x} shares its X"));
+            }
+        }
+        for call in self.calls() {
+            let id = call.id();
+            let lease = call
+                .attempt
+                .as_ref()
+                .and_then(|attempt| attempt.ax.as_ref());
+            let Some(hold) = &call.ax else { continue };
+            let Some(lease) = lease else {
+                return Err(format!("call {id} holds an X without a relation"));
+            };
+            if lease.a == lease.b_submitted {
+                return Err(format!("I5: call {id} calls its own A"));
+            }
+            if !call.routed || call.a_id.is_none() || call.binding.is_some() {
+                return Err(format!("call {id} holds an X and no line"));
+            }
+            let first = self.index.ax.queued(hold.x_id).next();
+            let turn = hold.place.is_none() || first == hold.place.map(|place| (place, id));
+            if turn != lease.turn {
+                return Err(format!("call {id} is mistaken about its turn"));
+            }
+            if hold.place.is_some() && (call.answered_at.is_some() || !lease.set_callee) {
+                return Err(format!("call {id} waits for nothing"));
             }
         }
         Ok(())
@@ -196,7 +299,7 @@ impl Index {
             };
         }
         compare!(names sources source_bits mapping_rules routing_rules routes rates x_pools a_pools x_use x_orphans a_use
-            mapping_use routing_use reserved reserved_total answered let_go pairs xb ended requests);
+            mapping_use routing_use reserved reserved_total answered let_go pairs xb ax exclusive ended requests);
         "index differs".to_owned()
     }
 }

@@ -183,7 +183,7 @@ impl State {
         let ended = !calls.is_empty();
         for call in calls {
             match fate(&call) {
-                Fate::End => self.finish(&lost(&call, tenure.renewed_at), biller),
+                Fate::End => self.finish(&lost(&call, tenure.renewed_at), biller, effects),
             }
         }
         self.content.tenures.remove(&epoch);
@@ -200,8 +200,8 @@ impl State {
         }
     }
 
-    /// Spreads bindings without a live owner over the live tenures, in the order of both. With no tenure left they
-    /// wait for the next claim.
+    /// Spreads bindings and static relations without a live owner over the live tenures, in the order of both. With no
+    /// tenure left they wait for the next claim.
     fn adopt(&mut self, effects: &mut Vec<Effect>) {
         let owners: Vec<Epoch> = self.content.tenures.keys().copied().collect();
         if owners.is_empty() {
@@ -212,9 +212,13 @@ impl State {
             .filter(|binding| !self.content.tenures.contains_key(&binding.owner))
             .map(|binding| binding.id)
             .collect();
-        for (binding, &owner) in waiting.into_iter().zip(owners.iter().cycle()) {
+        let mut next = owners.iter().copied().cycle();
+        for (binding, owner) in waiting.into_iter().zip(&mut next) {
             self.change_binding(binding, |binding| binding.owner = owner);
             effects.push(Effect::Adopted { owner, binding });
+        }
+        for (ax, owner) in self.ax_orphans().into_iter().zip(&mut next) {
+            self.adopt_ax(ax, owner, effects);
         }
     }
 

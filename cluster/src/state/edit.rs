@@ -92,11 +92,24 @@ impl State {
             version: old.as_ref().map_or(1, |old| old.version.saturating_add(1)),
             entity: entity.kept(old.as_deref()),
         });
+        let exclusive = self.index.exclusive.contains(&id);
         if let Some(old) = &old {
             T::link(&mut self.index, old, false);
         }
         T::rows_mut(&mut self.content).insert(id, row.clone());
         T::link(&mut self.index, &row, true);
+        let renamed = old.as_ref().is_some_and(|old| name_of(&old.entity) != name);
+        match T::TABLE {
+            // Its limit of one binding per X has come or gone.
+            Table::Interfaces if exclusive != self.index.exclusive.contains(&id) => {
+                self.refresh_x_of(id);
+            }
+            // Another pair: what was said of the former one is not true of it.
+            Table::AxBindings if renamed => {
+                self.content.ax_live.remove(&id);
+            }
+            _ => {}
+        }
         self.refresh(T::TABLE, id);
         if let (None, Entity::Account(account)) = (&old, &put.entity) {
             self.content.money.insert(id, account.money);
@@ -198,6 +211,10 @@ impl State {
             Table::RoutingGateways => {
                 self.content.past.remove(&id);
             }
+            Table::AxBindings => {
+                self.content.ax_live.remove(&id);
+                self.index.ax.refresh(&self.content, id);
+            }
             _ => {}
         }
         let before = Some(row.entity.clone().wrap());
@@ -224,7 +241,16 @@ impl State {
         match table {
             Table::XNumbers => self.index.x_refresh(&self.content, id),
             Table::ANumbers => self.index.a_refresh(&self.content, id),
+            Table::AxBindings => self.index.ax.refresh(&self.content, id),
             _ => {}
+        }
+    }
+
+    fn refresh_x_of(&mut self, interface: Id) {
+        let of = |x: &&Row<XNumber>| x.entity.interface == interface;
+        let ids: Vec<Id> = self.x_numbers().filter(of).map(|x| x.id).collect();
+        for id in ids {
+            self.index.x_refresh(&self.content, id);
         }
     }
 
@@ -268,6 +294,15 @@ impl State {
                             .next()
                             .map(|binding| format!("binding {}", binding.id))
                     })
+                    .or_else(|| {
+                        let mut rows = self.ax_bindings().filter(|ax| ax.entity.interface == id);
+                        rows.next().map(|ax| {
+                            let AxBinding {
+                                a_number, x_number, ..
+                            } = &ax.entity;
+                            format!("AX binding `{a_number}/{x_number}`")
+                        })
+                    })
             }
             Table::AGroups => routing(&|row| row.axb.as_ref().is_some_and(|axb| axb.a_group == id))
                 .or_else(|| {
@@ -276,11 +311,11 @@ impl State {
                 }),
             Table::XNumbers | Table::ANumbers | Table::FeeRates => None,
             Table::AxBindings => {
-                let phase = self.content.ax_live.get(&id).map(|live| live.phase);
-                match phase {
-                    None | Some(AxPhase::Unbound) => None,
-                    Some(phase) => Some(format!("the platform, where it is {phase:?}")),
-                }
+                let live = self.ax_live(id).filter(|live| live.takes_pair())?;
+                Some(match live.phase {
+                    AxPhase::Error => "the platform, which may have it: unbind it first".to_owned(),
+                    _ => "the platform, which has it: unbind it first".to_owned(),
+                })
             }
             Table::MappingGateways => call(&|call| call.asked.gateway == id),
             Table::RoutingGateways => {

@@ -18,7 +18,7 @@ impl State {
         if !self.content.calls.contains_key(&end.call) {
             return self.live(end.call.epoch()).map(|()| Reply::Done).into();
         }
-        self.finish(end, biller);
+        self.finish(end, biller, effects);
         effects.push(Effect::Outbox {
             last: self.content.outbox_last,
         });
@@ -26,13 +26,17 @@ impl State {
     }
 
     /// Ends an open call.
-    pub(super) fn finish(&mut self, end: &End, biller: &dyn Biller) {
+    pub(super) fn finish(&mut self, end: &End, biller: &dyn Biller, effects: &mut Vec<Effect>) {
         let Some(call) = self.content.calls.remove(&end.call) else {
             return;
         };
         self.index.call(&call, false);
         if let Some(a) = call.a_id {
             self.a_settle(a);
+        }
+        if let Some(hold) = &call.ax {
+            self.x_settle(hold.x_id);
+            self.turn_ax(hold.x_id, effects);
         }
         if let Some(binding) = call.binding {
             self.release_binding(binding);

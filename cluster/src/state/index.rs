@@ -4,15 +4,16 @@
 //! the content keeps it as `build` would make it; `State::check` compares the two. All parts are shared between clones.
 
 use super::Content;
+use super::ax_index::AxIndex;
 use super::bits::Ids;
 use super::digits::Digits;
-use super::model::{Binding, Call, Phase};
+use super::model::{AxHold, Binding, Call, Phase};
 use super::tables::Tabled;
 use crate::command::{BindingId, CallId, Reply};
 use crate::dial_rules::Rules;
 use crate::entity::{
-    AGroup, ANumber, Account, FeeRate, Id, Interface, MappingGateway, Micros, Millis,
-    RoutingGateway, Row, Table, XNumber, parse_source,
+    AGroup, ANumber, Account, AxBinding, Conflict, FeeRate, Id, Interface, MappingGateway, Micros,
+    Millis, RoutingGateway, Row, Table, XNumber, parse_source,
 };
 use imbl::{OrdMap, OrdSet};
 use std::net::IpAddr;
@@ -118,7 +119,11 @@ pub(super) struct Index {
     pub(super) answered: u64,
     pub(super) let_go: u64,
     pub(super) pairs: OrdMap<(Digits, Id), Pair>,
-    pub(super) xb: OrdMap<(Id, Digits), BindingId>,
+    /// Numbers that are called over an X: how many bindings and AX calls name them as their B'.
+    pub(super) xb: OrdMap<(Id, Digits), u32>,
+    pub(super) ax: AxIndex,
+    /// Interfaces whose X numbers carry one binding each, whatever their line limit.
+    pub(super) exclusive: OrdSet<Id>,
     pub(super) ended: OrdSet<CallId>,
     pub(super) requests: OrdMap<u64, Reply>,
 }
@@ -179,6 +184,7 @@ impl Index {
         index.table::<FeeRate>(content);
         index.table::<MappingGateway>(content);
         index.table::<RoutingGateway>(content);
+        index.table::<AxBinding>(content);
         for id in content.ended.iter() {
             index.ended.insert(*id);
         }
@@ -196,10 +202,10 @@ impl Index {
                 (Digits::from(&*binding.a), binding.x_id),
                 Pair::Active(binding.id),
             );
-            index.xb.insert(
-                (binding.x_id, Digits::from(&*binding.b_submitted)),
-                binding.id,
-            );
+            index.called(binding.x_id, &binding.b_submitted, true);
+        }
+        for id in content.ax.keys() {
+            index.ax.refresh(content, *id);
         }
         for call in content.calls.values() {
             index.call(call, true);
@@ -370,8 +376,25 @@ impl Index {
         let free = !row.entity.disabled
             && !content.leaving_x.contains(&id)
             && !self.x_orphans.contains_key(&id)
-            && self.x_use.get(&id).copied().unwrap_or(0) < row.entity.line_limit;
+            && self.x_use.get(&id).copied().unwrap_or(0) < self.x_limit(&row.entity);
         self.x_free(row, free);
+    }
+
+    /// How many bindings an X may carry.
+    pub(super) fn x_limit(&self, x: &XNumber) -> u32 {
+        if self.exclusive.contains(&x.interface) {
+            x.line_limit.min(1)
+        } else {
+            x.line_limit
+        }
+    }
+
+    pub(super) fn interface(&mut self, row: &Row<Interface>, present: bool) {
+        if present && row.entity.type_rules.conflict == Conflict::XExclusive {
+            self.exclusive.insert(row.id);
+        } else {
+            self.exclusive.remove(&row.id);
+        }
     }
 
     fn x_free(&mut self, row: &Row<XNumber>, free: bool) {
@@ -432,6 +455,29 @@ impl Index {
         }
     }
 
+    /// Counts a number that is called over an X.
+    pub(super) fn called(&mut self, x: Id, b_submitted: &str, up: bool) {
+        let key = (x, Digits::from(b_submitted));
+        let calls = self.xb.get(&key).copied().unwrap_or(0);
+        match if up {
+            calls + 1
+        } else {
+            calls.saturating_sub(1)
+        } {
+            0 => self.xb.remove(&key),
+            calls => self.xb.insert(key, calls),
+        };
+    }
+
+    /// Counts what an outgoing AX call holds of its X.
+    pub(super) fn ax_hold(&mut self, call: CallId, hold: &AxHold, b_submitted: &str, up: bool) {
+        count(&mut self.x_use, hold.x_id, up);
+        self.called(hold.x_id, b_submitted, up);
+        if let Some(place) = hold.place {
+            self.ax.queue(hold.x_id, place, call, up);
+        }
+    }
+
     pub(super) fn a_use_of(&mut self, id: Id, up: bool) {
         count(&mut self.a_use, id, up);
     }
@@ -446,6 +492,13 @@ impl Index {
         }
         if let Some(a) = call.a_id {
             self.a_use_of(a, up);
+        }
+        let ax = call
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.ax.as_ref());
+        if let (Some(hold), Some(lease)) = (&call.ax, ax) {
+            self.ax_hold(call.id(), hold, &lease.b_submitted, up);
         }
         self.reserve(
             call.customer.as_ref().map(|customer| customer.account),
@@ -486,16 +539,6 @@ impl Index {
             Some(Pair::Active(_)) => false,
             Some(Pair::Resting(until)) => *until <= at,
         }
-    }
-
-    /// X rows that may not be paired with `a` now.
-    pub(super) fn blocked<'a>(&'a self, a: &Digits, at: Millis) -> impl Iterator<Item = Id> + 'a {
-        self.pairs
-            .range((a.clone(), 0)..=(a.clone(), Id::MAX))
-            .filter_map(move |((_, x), pair)| match pair {
-                Pair::Resting(until) if *until <= at => None,
-                _ => Some(*x),
-            })
     }
 
     /// The entry of `map` with the longest key that is a head of `number`.

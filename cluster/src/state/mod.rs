@@ -9,10 +9,15 @@
 
 mod answer;
 mod audit;
+mod ax;
+mod ax_choice;
+mod ax_index;
+mod ax_turn;
 mod binding;
 mod bits;
 mod check;
 mod claim;
+mod conflict;
 mod digits;
 mod edit;
 mod end;
@@ -33,8 +38,8 @@ mod valid;
 
 pub use index::{MappingRules, RoutingRules};
 pub use model::{
-    Audit, AxLive, AxPhase, AxRow, Binding, Blob, Call, Counts, Deed, Device, Paid, PaidAs, Phase,
-    Tariff, Tenure, XState,
+    Audit, AxHold, AxLive, AxPhase, AxRow, Binding, Blob, Call, Counts, Deed, Device, Paid, PaidAs,
+    Phase, Tariff, Tenure, XState,
 };
 
 use crate::command::{Biller, BindingId, CallId, Command, Effect, Epoch, Refusal, Reply};
@@ -90,7 +95,7 @@ struct Content {
     accounts: OrdMap<Id, Arc<Row<Account>>>,
     rates: OrdMap<Id, Arc<Row<FeeRate>>>,
     ax: OrdMap<Id, Arc<Row<AxBinding>>>,
-    /// What lives on static relations; each row has one.
+    /// What lives on static relations; a row that was never asked for has none.
     ax_live: OrdMap<Id, Arc<AxLive>>,
     /// Removed by an operator, kept until their last binding is gone.
     leaving_x: OrdSet<Id>,
@@ -120,6 +125,8 @@ struct Content {
     payment_last: u64,
     audit: Vector<Arc<Audit>>,
     audit_last: u64,
+    /// Last place given in a queue of outgoing AX calls.
+    ax_places: u64,
 }
 
 /// Everything the nodes agree on.
@@ -176,6 +183,7 @@ impl State {
         self.content.at = self.content.at.max(at);
         self.wake_pairs();
         let mut effects = Vec::new();
+        self.wake_ax(&mut effects);
         let reply = self.decide(seed, command, biller, &mut effects);
         if cfg!(debug_assertions) {
             self.check_now_and_then();
@@ -194,9 +202,9 @@ impl State {
             Command::Reserve(reserve) => {
                 self.reserve(reserve, &mut Rng::new(seed, reserve.call.0), biller)
             }
-            Command::Next(next) => self.next(next, &mut Rng::new(seed, next.call.0)),
+            Command::Next(next) => self.next(next, &mut Rng::new(seed, next.call.0), effects),
             Command::Bound(bound) => self.bound(bound),
-            Command::Answered(answered) => self.answered(answered),
+            Command::Answered(answered) => self.answered(answered, effects),
             Command::Renew(renew) => self.renew(renew, biller),
             Command::Unbound(unbound) => self.unbound(unbound),
             Command::UnbindFailed(failed) => self.unbind_failed(failed),
@@ -227,11 +235,10 @@ impl State {
             Command::InterfaceError { interface, text } => {
                 self.interface_error_put(*interface, text)
             }
-            Command::PutMany(_)
-            | Command::Regions(_)
-            | Command::AskAx(_)
-            | Command::AxOutcome(_)
-            | Command::AxAccepted { .. } => Reply::Refused(Refusal::NotFound),
+            Command::AskAx(ask) => self.ask_ax(ask, effects),
+            Command::AxOutcome(outcome) => self.ax_outcome(outcome, effects),
+            Command::AxAccepted { call, attempt } => self.ax_accepted(*call, *attempt, effects),
+            Command::PutMany(_) | Command::Regions(_) => Reply::Refused(Refusal::NotFound),
         }
     }
 

@@ -79,7 +79,8 @@ pub enum AxPhase {
     Bound,
     /// The unbind is being sent or tried again.
     Unbinding,
-    /// The last deed did not work; the platform may or may not hold it. Nothing is leased over it.
+    /// The bind did not work; whether the platform holds it all the same says [`AxLive::maybe_held`]. Nothing is
+    /// leased over it.
     Error,
 }
 
@@ -88,6 +89,10 @@ pub enum AxPhase {
 pub struct AxLive {
     /// Where it stands.
     pub phase: AxPhase,
+    /// Counts what was asked of the platform; an outcome says which of them it answers.
+    pub asked: u32,
+    /// A bind has failed in such a way that the platform may have done it all the same. Cleared by what is sure.
+    pub maybe_held: bool,
     /// The tenure that asks the platform; `None` while nothing is being asked.
     pub owner: Option<Epoch>,
     /// 绑定时间
@@ -136,6 +141,18 @@ pub struct Tariff {
     pub rate: Arc<Row<FeeRate>>,
 }
 
+/// What an outgoing AX call holds of its X, until it ends or goes another way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AxHold {
+    /// The static relation; its row may be gone already.
+    pub ax: Id,
+    /// X row, of which it holds a slot.
+    pub x_id: Id,
+    /// Its place in the X's queue while the platform has not accepted it: the lowest has its turn. `None` once it has,
+    /// and where the type sets no callees.
+    pub place: Option<u64>,
+}
+
 /// A call from admission to its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Call {
@@ -155,6 +172,8 @@ pub struct Call {
     pub routed: bool,
     /// The A row whose line it holds.
     pub a_id: Option<Id>,
+    /// What an outgoing AX attempt holds beside its A.
+    pub ax: Option<AxHold>,
     /// Binding of the attempt under way; its row may be gone already (early release).
     pub binding: Option<BindingId>,
     /// Numbers of the last AXB attempt.

@@ -4,7 +4,7 @@ use super::reserve::stored;
 use super::rng::Rng;
 use super::route::{Chosen, LOCKED};
 use super::{ATTEMPTS_MAX, Call, Phase, State};
-use crate::command::{BindingId, Failure, Next, Refusal, Reply};
+use crate::command::{BindingId, Effect, Failure, Next, Refusal, Reply};
 use crate::entity::{MappingGateway, RoutingGateway, Row};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const FURTHER_X_MAX: u8 = 2;
 pub(super) const ERROR_MAX: usize = 500;
 
 impl State {
-    pub(super) fn next(&mut self, next: &Next, rng: &mut Rng) -> Reply {
+    pub(super) fn next(&mut self, next: &Next, rng: &mut Rng, effects: &mut Vec<Effect>) -> Reply {
         let Some(call) = self.content.calls.get(&next.call) else {
             return Reply::Refused(
                 self.live(next.call.epoch())
@@ -33,7 +33,11 @@ impl State {
             return stored(call);
         }
         let mut call = Call::clone(call);
-        self.close_attempt(&mut call);
+        // A callee that could not be set leaves nothing behind on the platform: the next one overwrites it.
+        if let (Failure::NumberRefused { .. }, Some(hold)) = (&next.failure, &call.ax) {
+            call.refused_x.push(hold.x_id);
+        }
+        self.close_attempt(&mut call, effects);
         if let Some(binding) = call.binding.take() {
             self.fail_binding(&mut call, binding, &next.failure);
         }

@@ -10,7 +10,7 @@ use super::bits::Ids;
 use super::digits::Digits;
 use super::index::{CallerEntry, Index, XPool};
 use super::rng::Rng;
-use crate::entity::{ANumber, Id, Row, XNumber, XSelect};
+use crate::entity::{ANumber, Conflict, Id, Row, XNumber, XSelect};
 use std::sync::Arc;
 
 /// Throws for an A before the fitting ones are listed.
@@ -102,6 +102,7 @@ impl Tier<'_> {
 struct Search<'a> {
     state: &'a State,
     want: &'a Want<'a>,
+    conflict: Conflict,
     b: Digits,
     area: Option<String>,
     tiers: Vec<Tier<'a>>,
@@ -126,6 +127,7 @@ impl State {
         let mut search = Search {
             state: self,
             want,
+            conflict: self.conflict(want.interface),
             b: Digits::from(want.b_submitted),
             area,
             tiers,
@@ -205,19 +207,29 @@ impl Search<'_> {
     /// Whether this call may use X, drawn from a source of this rank, with some A. A number that lies in several
     /// sources of a tier counts in one of them only, or it would be drawn too often.
     fn usable(&self, tier: &Tier<'_>, x: Id, rank: Rank) -> bool {
-        if self.want.refused_x.contains(&x)
-            || self.state.index.xb.contains_key(&(x, self.b.clone()))
-        {
+        if self.want.refused_x.contains(&x) {
             return false;
         }
         let Some(row) = self.state.content.x_numbers.get(&x) else {
             return false;
         };
+        if !self.state.callee_fits(self.conflict, row, &self.b)
+            || !self.state.beside_ax(self.conflict, row)
+        {
+            return false;
+        }
         match rank {
             Rank::Other => true,
             _ if tier.alike && row.entity.allow_other_callers => false,
             rank => Rank::of(&row.entity, self.want.caller, self.area.as_deref()) == Some(rank),
         }
+    }
+
+    /// Whether A and X may be bound to each other now.
+    fn pair_fits(&self, pair: &(Digits, Id)) -> bool {
+        let state = self.state;
+        state.index.pair_is_free(pair, state.content.at)
+            && state.caller_fits(self.conflict, pair.1, &pair.0)
     }
 
     fn list(&mut self) -> &[Vec<Id>] {
@@ -247,7 +259,6 @@ impl Search<'_> {
         if a.entity.number == self.want.b_submitted {
             return None;
         }
-        let (state, at) = (self.state, self.state.content.at);
         let mut pair = (Digits::from(&*a.entity.number), 0);
         if self.listed.is_none() {
             let mut missed = false;
@@ -256,7 +267,7 @@ impl Search<'_> {
                 for _ in 0..if len == 0 { 0 } else { X_THROWS } {
                     let (x, rank) = tier.nth(rng.below(len))?;
                     pair.1 = x;
-                    if self.usable(tier, x, rank) && state.index.pair_is_free(&pair, at) {
+                    if self.usable(tier, x, rank) && self.pair_fits(&pair) {
                         return Some(x);
                     }
                 }
@@ -280,15 +291,17 @@ impl Search<'_> {
         {
             for _ in 0..X_THROWS {
                 pair.1 = ids[rng.below(ids.len() as u32) as usize];
-                if state.index.pair_is_free(&pair, at) {
+                if self.pair_fits(&pair) {
                     return Some(pair.1);
                 }
             }
-            let blocked: Vec<Id> = state.index.blocked(&pair.0, at).collect();
             let free: Vec<Id> = ids
                 .iter()
                 .copied()
-                .filter(|x| blocked.binary_search(x).is_err())
+                .filter(|x| {
+                    pair.1 = *x;
+                    self.pair_fits(&pair)
+                })
                 .collect();
             if !free.is_empty() {
                 return free.get(rng.below(free.len() as u32) as usize).copied();
@@ -308,10 +321,12 @@ impl Search<'_> {
                 let Some(a) = state.content.a_numbers.get(id) else {
                     return false;
                 };
-                let number = Digits::from(&*a.entity.number);
-                let blocked = state.index.blocked(&number, state.content.at);
+                let mut pair = (Digits::from(&*a.entity.number), 0);
                 a.entity.number != b
-                    && blocked.filter(|x| all.binary_search(x).is_ok()).count() < all.len()
+                    && all.iter().any(|x| {
+                        pair.1 = *x;
+                        self.pair_fits(&pair)
+                    })
             })
             .collect()
     }

@@ -63,6 +63,21 @@ impl State {
         Some(AxRow { id, entity, live })
     }
 
+    /// AX 绑定 of an interface: its rows, and how many of them are bound.
+    pub fn ax_count(&self, interface: Id) -> (u32, u32) {
+        self.index.ax.count(interface)
+    }
+
+    /// Static relations that take a pair of this X.
+    pub fn ax_on(&self, x_number: &str) -> u32 {
+        self.index.ax.relations(x_number)
+    }
+
+    /// Outgoing AX calls on an X row that are about to set their callee, the one whose turn it is included.
+    pub fn ax_queue(&self, x: Id) -> impl Iterator<Item = CallId> + '_ {
+        self.index.ax.queued(x).map(|(_, call)| call)
+    }
+
     /// A row of any table with its entity in the common form.
     pub fn row(&self, table: Table, id: Id) -> Option<Row<Entity>> {
         fn wrap<T: Clone>(row: Option<&Row<T>>, into: fn(T) -> Entity) -> Option<Row<Entity>> {
@@ -140,7 +155,7 @@ impl State {
         self.index.a_use.get(&id).copied().unwrap_or(0)
     }
 
-    /// Bindings on this X row: its live 并发.
+    /// Bindings and outgoing AX calls on this X row: its live 并发.
     pub fn x_use(&self, id: Id) -> u32 {
         self.index.x_use.get(&id).copied().unwrap_or(0)
     }

@@ -2,10 +2,10 @@
 
 use super::model::cut;
 use super::rng::Rng;
-use super::route::{Chosen, LOCKED};
+use super::route::{Chosen, LOCKED, Numbers};
 use super::{Binding, Blob, Call, Phase, State, Tariff};
-use crate::command::{Attempt, AxbUsage, Biller, Credit, Lease, Refusal, Reply, Reserve};
-use crate::entity::{FeeRate, Id, MappingGateway, Micros, PrefixList, Row};
+use crate::command::{Attempt, AxbUsage, Biller, Credit, Effect, Lease, Refusal, Reply, Reserve};
+use crate::entity::{AxbRoute, FeeRate, Id, MappingGateway, Micros, PrefixList, Row};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,6 +37,7 @@ impl State {
             attempt: None,
             routed: false,
             a_id: None,
+            ax: None,
             binding: None,
             axb: None,
             customer: None,
@@ -146,7 +147,8 @@ impl State {
         money.saturating_add(limit).saturating_sub(reserved)
     }
 
-    /// Takes what was chosen: the gateway's line and, for AXB, A and X with a new binding.
+    /// Takes what was chosen: the gateway's line and, on an AXB gateway, A and X with a new binding or over a static
+    /// relation.
     pub(super) fn open_attempt(
         &mut self,
         call: &mut Call,
@@ -178,49 +180,21 @@ impl State {
             .clearing_account
             .and_then(|account| self.tariff(account, landed));
         call.axb_settlement = None;
-        let mut lease = None;
+        let (mut lease, mut ax) = (None, None);
+        call.binding = None;
+        call.a_id = None;
         if let (Some(numbers), Some(axb)) = (&numbers, &entity.axb) {
-            let (a, x) = (&numbers.a, &numbers.x);
             let rated = if axb.rate_on_submitted {
                 &numbers.b_submitted
             } else {
                 &call.asked.callee
             };
             call.axb_settlement = axb.account.and_then(|account| self.tariff(account, rated));
-            self.content.last_binding += 1;
-            let binding = Binding {
-                id: self.content.last_binding,
-                call: call.id(),
-                owner: call.owner,
-                interface: axb.interface,
-                a_group: axb.a_group,
-                a_id: a.id,
-                x_id: x.id,
-                a: a.entity.number.clone(),
-                x: x.entity.number.clone(),
+            call.axb = Some(Arc::new(AxbUsage {
+                a: numbers.a.entity.number.clone(),
+                x: numbers.x.entity.number.clone(),
                 b: call.asked.callee.clone(),
                 b_submitted: numbers.b_submitted.clone(),
-                created_at: self.content.at,
-                bound_at: None,
-                expires_at: None,
-                unbind_at: None,
-                phase: Phase::Binding,
-                handle: BTreeMap::new(),
-                raw: String::new(),
-                last_error: None,
-            };
-            lease = Some(Lease {
-                binding: binding.id,
-                interface: binding.interface,
-                a: binding.a.clone(),
-                x: binding.x.clone(),
-                b_submitted: binding.b_submitted.clone(),
-            });
-            call.axb = Some(Arc::new(AxbUsage {
-                a: binding.a.clone(),
-                x: binding.x.clone(),
-                b: binding.b.clone(),
-                b_submitted: binding.b_submitted.clone(),
                 interface: self
                     .interface(axb.interface)
                     .map(|row| row.entity.name.clone())
@@ -230,14 +204,13 @@ impl State {
                     .map(|row| row.entity.name.clone())
                     .unwrap_or_default(),
             }));
-            call.binding = Some(binding.id);
-            call.a_id = Some(a.id);
-            self.index.a_use_of(a.id, true);
-            self.index.a_refresh(&self.content, a.id);
-            self.hold_binding(binding);
-        } else {
-            call.binding = None;
-            call.a_id = None;
+            call.a_id = Some(numbers.a.id);
+            self.index.a_use_of(numbers.a.id, true);
+            self.index.a_refresh(&self.content, numbers.a.id);
+            match numbers.ax {
+                None => lease = Some(self.take_pair(call, axb, numbers)),
+                Some(relation) => ax = Some(self.take_ax(call, relation, axb.interface, numbers)),
+            }
         }
         call.attempt = Some(Arc::new(Attempt {
             number: call
@@ -253,7 +226,7 @@ impl State {
             send_identity: entity.send_identity,
             response_timeout_ms: entity.response_timeout_ms,
             lease,
-            ax: None,
+            ax,
             max_duration_secs: from.entity.max_duration_secs,
             credit: call.credit,
         }));
@@ -262,12 +235,49 @@ impl State {
         *self.content.past.entry(gateway.id).or_insert(0) += 1;
     }
 
-    /// Gives back the line and the A of the attempt; its binding is another matter.
-    pub(super) fn close_attempt(&mut self, call: &mut Call) {
+    /// A new binding of the two, from now on under way.
+    fn take_pair(&mut self, call: &mut Call, axb: &AxbRoute, numbers: &Numbers) -> Lease {
+        self.content.last_binding += 1;
+        let binding = Binding {
+            id: self.content.last_binding,
+            call: call.id(),
+            owner: call.owner,
+            interface: axb.interface,
+            a_group: axb.a_group,
+            a_id: numbers.a.id,
+            x_id: numbers.x.id,
+            a: numbers.a.entity.number.clone(),
+            x: numbers.x.entity.number.clone(),
+            b: call.asked.callee.clone(),
+            b_submitted: numbers.b_submitted.clone(),
+            created_at: self.content.at,
+            bound_at: None,
+            expires_at: None,
+            unbind_at: None,
+            phase: Phase::Binding,
+            handle: BTreeMap::new(),
+            raw: String::new(),
+            last_error: None,
+        };
+        let lease = Lease {
+            binding: binding.id,
+            interface: binding.interface,
+            a: binding.a.clone(),
+            x: binding.x.clone(),
+            b_submitted: binding.b_submitted.clone(),
+        };
+        call.binding = Some(binding.id);
+        self.hold_binding(binding);
+        lease
+    }
+
+    /// Gives back the line, the A and the AX slot of the attempt; its binding is another matter.
+    pub(super) fn close_attempt(&mut self, call: &mut Call, effects: &mut Vec<Effect>) {
         if let (true, Some(attempt)) = (call.routed, &call.attempt) {
             self.index.route_use(attempt.gateway, false);
             call.routed = false;
         }
+        self.free_ax(call, effects);
         if let Some(a) = call.a_id.take() {
             self.index.a_use_of(a, false);
             self.a_settle(a);

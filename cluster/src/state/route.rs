@@ -23,6 +23,8 @@ pub(super) struct Numbers {
     pub(super) a: Arc<Row<ANumber>>,
     pub(super) x: Arc<Row<XNumber>>,
     pub(super) b_submitted: String,
+    /// The static relation that the call goes out over; `None`: a binding is made for it.
+    pub(super) ax: Option<Id>,
 }
 
 /// Why nothing was found.
@@ -84,7 +86,8 @@ impl State {
                 .collect();
             candidates.sort_by(|one, other| self.compare(one, other));
             for gateway in candidates {
-                if gateway.entity.axb.is_some() && !from.entity.allow_axb {
+                let allowed = from.entity.allow_axb || from.entity.allow_ax;
+                if gateway.entity.axb.is_some() && !allowed {
                     continue;
                 }
                 seen.usable = true;
@@ -116,7 +119,7 @@ impl State {
         Err(seen.refusal())
     }
 
-    /// A pair on an AXB gateway.
+    /// Numbers on an AXB gateway: a pair to bind, or else a static relation, as far as the customer may use them.
     pub(super) fn numbers_for(
         &self,
         call: &Call,
@@ -137,8 +140,21 @@ impl State {
             mode: from.entity.x_select_mode,
             refused_x: &call.refused_x,
         };
-        let (a, x) = self.pick_pair(&want, rng)?;
-        Some(Numbers { a, x, b_submitted })
+        let (allow_axb, allow_ax) = (from.entity.allow_axb, from.entity.allow_ax);
+        let pair = allow_axb.then(|| self.pick_pair(&want, rng)).flatten();
+        let (a, x, ax) = match pair {
+            Some((a, x)) => (a, x, None),
+            None => {
+                let picked = allow_ax.then(|| self.pick_ax(&want, rng)).flatten()?;
+                (picked.a, picked.x, Some(picked.ax))
+            }
+        };
+        Some(Numbers {
+            a,
+            x,
+            b_submitted,
+            ax,
+        })
     }
 
     /// Priority, then load, then past calls, then name.

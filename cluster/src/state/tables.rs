@@ -85,7 +85,9 @@ macro_rules! tabled {
     };
 }
 
-tabled!(Interface, Interfaces, interfaces, self => self.name.clone(), (index, row, present) => {});
+tabled!(Interface, Interfaces, interfaces, self => self.name.clone(), (index, row, present) => {
+    index.interface(row, present)
+});
 tabled!(AGroup, AGroups, a_groups, self => self.name.clone(), (index, row, present) => {});
 tabled!(Account, Accounts, accounts, self => self.account.clone(), (index, row, present) => {});
 tabled!(XNumber, XNumbers, x_numbers, self => self.number.clone(), (index, row, present) => index.x_row(row, present));

@@ -3,11 +3,11 @@
 use super::index::CallerEntry;
 use super::pay::MONEY_MAX;
 use super::tables::Tabled;
-use super::{AxPhase, State};
-use crate::command::Refusal;
+use super::{AxLive, State};
+use crate::command::{AxLease, Refusal};
 use crate::dial_rules::Rules;
 use crate::entity::{
-    AGroup, ANumber, Account, AccountKind, AxBinding, FeeRate, Interface, MappingGateway,
+    AGroup, ANumber, Account, AccountKind, AxBinding, Conflict, FeeRate, Interface, MappingGateway,
     PrefixList, RoutingGateway, Row, XNumber, parse_source,
 };
 use std::collections::BTreeMap;
@@ -139,9 +139,12 @@ fn exists(there: bool, field: &str, id: u32) -> Checked {
 
 impl Valid for Interface {
     const KEY_FIELD: &'static str = "name";
-    fn valid(&self, _state: &State, _old: Option<&Row<Self>>) -> Checked {
+    fn valid(&self, state: &State, old: Option<&Row<Self>>) -> Checked {
         name("name", &self.name)?;
         name("kind", &self.kind)?;
+        if let Some(old) = old {
+            self.kept_to_type(state, old)?;
+        }
         texts("params", &self.params)?;
         texts("urls", &self.urls)?;
         require(
@@ -169,6 +172,36 @@ impl Valid for Interface {
             "ca_pem",
             "must not be beyond 64 KB",
         )
+    }
+}
+
+impl Interface {
+    /// What stands on it was made by the rules of its type and can be released by them alone. Rules that forbid less
+    /// may come at any time.
+    fn kept_to_type(&self, state: &State, old: &Row<Self>) -> Checked {
+        let (new, known) = (self.type_rules.conflict, old.entity.type_rules.conflict);
+        let tighter = new != known && new != Conflict::Pair;
+        if self.kind == old.entity.kind && !tighter {
+            return Ok(());
+        }
+        let binding = state.bindings().any(|row| row.interface == old.id);
+        let relation = state.ax_bindings().any(|row| {
+            row.entity.interface == old.id && state.ax_live(row.id).is_some_and(AxLive::takes_pair)
+        });
+        let on_it = |lease: &AxLease| lease.interface == old.id;
+        let call = state.calls().any(|call| {
+            let lease = call
+                .attempt
+                .as_ref()
+                .and_then(|attempt| attempt.ax.as_ref());
+            call.ax.is_some() && lease.is_some_and(on_it)
+        });
+        if binding || relation || call {
+            return Err(Refusal::InUse {
+                by: "a live binding, so the type cannot change".to_owned(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -445,8 +478,7 @@ impl Valid for AxBinding {
             let same = old.entity.interface == self.interface
                 && old.entity.a_number == self.a_number
                 && old.entity.x_number == self.x_number;
-            let live = state.ax_live(old.id).map(|live| live.phase);
-            same || live.is_none_or(|phase| phase == AxPhase::Unbound)
+            same || !state.ax_live(old.id).is_some_and(AxLive::takes_pair)
         });
         require(
             free,

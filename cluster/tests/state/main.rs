@@ -1,6 +1,7 @@
 //! The replicated state, seen through its commands.
 
 mod admission;
+mod ax;
 mod bindings;
 mod claims;
 mod edits;

@@ -398,8 +398,10 @@ fn allowed(
             })
             .filter(|x| {
                 !w.state.bindings().any(|binding| {
+                    let numbers = [&binding.a, &binding.b_submitted];
                     binding.x_id == x.id
-                        && (binding.b_submitted == b || binding.a == a.entity.number)
+                        && (numbers.contains(&&a.entity.number)
+                            || numbers.iter().any(|number| **number == b))
                 })
             })
             .filter_map(|x| rank(&x.entity).map(|rank| (rank, x.entity.number.clone())))

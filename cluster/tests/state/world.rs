@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tandem_cluster::command::*;
 use tandem_cluster::entity::*;
 use tandem_cluster::state::testing::PerPeriod;
-use tandem_cluster::state::{Binding, State};
+use tandem_cluster::state::{AxPhase, Binding, State};
 
 pub const UNIT: Micros = 1_000_000;
 
@@ -322,6 +322,71 @@ impl World {
         }))
     }
 
+    /// A static relation, not bound yet.
+    pub fn relation(&mut self, interface: Id, a: &str, x: &str) -> Id {
+        self.put(relation(interface, a, x))
+    }
+
+    pub fn ask_ax(&mut self, ax: Id, deed: AxDeed) -> Reply {
+        let ask = AskAx {
+            ax,
+            deed,
+            owner: self.epoch,
+            actor: "op".into(),
+        };
+        self.apply(Command::AskAx(ask))
+    }
+
+    /// The platform's answer to what was asked last.
+    pub fn ax_result(&mut self, ax: Id, result: AxResult) -> Reply {
+        let live = self.state.ax_live(ax).cloned().unwrap_or_default();
+        self.apply(Command::AxOutcome(AxOutcome {
+            ax,
+            epoch: live.owner.unwrap_or(self.epoch),
+            asked: live.asked,
+            result,
+        }))
+    }
+
+    pub fn ax_bound(&mut self, ax: Id) -> Reply {
+        let result = AxResult::Bound {
+            handle: BTreeMap::from([("id".into(), format!("s{ax}"))]),
+            expires_at: None,
+            raw: "{}".into(),
+        };
+        self.ax_result(ax, result)
+    }
+
+    pub fn ax_failed(&mut self, ax: Id, unknown: bool) -> Reply {
+        let error = "no".into();
+        self.ax_result(ax, AxResult::Failed { error, unknown })
+    }
+
+    /// A static relation that the platform has.
+    pub fn bound_relation(&mut self, interface: Id, a: &str, x: &str) -> Id {
+        let ax = self.relation(interface, a, x);
+        assert_eq!(self.ask_ax(ax, AxDeed::Bind), Reply::Done);
+        assert_eq!(self.ax_bound(ax), Reply::Done);
+        ax
+    }
+
+    pub fn ax_phase(&self, ax: Id) -> AxPhase {
+        self.state.ax_live(ax).map_or(AxPhase::Unbound, |l| l.phase)
+    }
+
+    pub fn accepted(&mut self, call: CallId, attempt: u16) -> Reply {
+        self.apply(Command::AxAccepted { call, attempt })
+    }
+
+    /// Calls whose turn the last command brought.
+    pub fn turns(&self) -> Vec<CallId> {
+        let turn = |effect: &Effect| match effect {
+            Effect::AxTurn { call, .. } => Some(*call),
+            _ => None,
+        };
+        self.effects.iter().filter_map(turn).collect()
+    }
+
     pub fn binding(&self, id: BindingId) -> &Binding {
         self.state.binding(id).expect("binding")
     }
@@ -411,6 +476,16 @@ pub fn x_number(interface: Id, number: &str) -> Entity {
         allow_other_callers: true,
         param: String::new(),
         disabled: false,
+    })
+}
+
+pub fn relation(interface: Id, a: &str, x: &str) -> Entity {
+    Entity::AxBinding(AxBinding {
+        interface,
+        x_number: x.into(),
+        a_number: a.into(),
+        params: BTreeMap::new(),
+        expires_at: None,
     })
 }
 

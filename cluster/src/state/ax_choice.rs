@@ -1,0 +1,180 @@
+//! The choice of (A,X) for an outgoing AX call (`DOMAIN.md` §5).
+//!
+//! As in §4.1, A is drawn uniformly among the A numbers of the group that have a free line and at least one X that this
+//! call may use with them; then X uniformly among the best rank that is left for that A. Of X numbers of equal rank
+//! those come first on which no call is about to set its callee, then those with the shortest queue: a call that can
+//! go at once does not wait.
+
+use super::State;
+use super::bits::Ids;
+use super::digits::Digits;
+use super::numbers::{Rank, Want};
+use super::rng::Rng;
+use crate::entity::{ANumber, Conflict, Id, Row, Table, XNumber, XSelect};
+use std::sync::Arc;
+
+/// Throws for an A before the fitting ones are listed.
+const A_THROWS: u32 = 32;
+/// Bound relations of an interface that are listed at once instead of thrown for.
+const LIST_AT_ONCE: u32 = 8;
+
+/// A, X and the relation of both.
+pub(super) struct PickedAx {
+    pub(super) a: Arc<Row<ANumber>>,
+    pub(super) x: Arc<Row<XNumber>>,
+    pub(super) ax: Id,
+}
+
+struct Search<'a> {
+    state: &'a State,
+    want: &'a Want<'a>,
+    conflict: Conflict,
+    b: Digits,
+    area: Option<String>,
+    free_a: &'a Ids,
+    free_x: &'a Ids,
+}
+
+impl State {
+    /// A relation for this call with a line of its A and a slot of its X, or none.
+    pub(super) fn pick_ax(&self, want: &Want<'_>, rng: &mut Rng) -> Option<PickedAx> {
+        let (_, bound) = self.index.ax.count(want.interface);
+        if bound == 0 {
+            return None;
+        }
+        let free_a = &*self.index.a_pools.get(&want.group)?.free;
+        let pool = self.index.x_pools.get(&want.interface)?;
+        if free_a.is_empty() || pool.free.is_empty() {
+            return None;
+        }
+        let search = Search {
+            state: self,
+            want,
+            conflict: self.conflict(want.interface),
+            b: Digits::from(want.b_submitted),
+            area: self.area_of(want.caller),
+            free_a,
+            free_x: &pool.free,
+        };
+        let id = search.draw_a(bound, rng)?;
+        let a = self.content.a_numbers.get(&id)?;
+        let best = search.best_for(a);
+        let (x, ax) = *best.get(rng.below(best.len() as u32) as usize)?;
+        Some(PickedAx {
+            a: a.clone(),
+            x: self.content.x_numbers.get(&x)?.clone(),
+            ax,
+        })
+    }
+}
+
+impl Search<'_> {
+    fn draw_a(&self, bound: u32, rng: &mut Rng) -> Option<Id> {
+        if bound > LIST_AT_ONCE {
+            for _ in 0..A_THROWS {
+                let id = self.free_a.nth(rng.below(self.free_a.len()))?;
+                if self.fits(id) {
+                    return Some(id);
+                }
+            }
+        }
+        let fitting = self.fitting_a(bound);
+        fitting
+            .get(rng.below(fitting.len() as u32) as usize)
+            .copied()
+    }
+
+    fn fits(&self, a: Id) -> bool {
+        self.state
+            .content
+            .a_numbers
+            .get(&a)
+            .is_some_and(|row| !self.best_for(row).is_empty())
+    }
+
+    /// All A numbers that this call may use, found from whichever is fewest: free A, relations, free X.
+    fn fitting_a(&self, bound: u32) -> Vec<Id> {
+        let (state, interface) = (self.state, self.want.interface);
+        let a_of = |ax: Id| {
+            let row = state.content.ax.get(&ax)?;
+            let a = state.find_a(self.want.group, &row.entity.a_number)?;
+            self.free_a.contains(a).then_some(a)
+        };
+        let least = bound.min(self.free_a.len()).min(self.free_x.len());
+        let mut all: Vec<Id> = if least == self.free_a.len() {
+            self.free_a.iter().collect()
+        } else if least == bound {
+            state
+                .index
+                .ax
+                .of_interface(interface)
+                .filter_map(a_of)
+                .collect()
+        } else {
+            self.free_x
+                .iter()
+                .filter_map(|x| state.x(x))
+                .flat_map(|x| {
+                    let number = Digits::from(&*x.entity.number);
+                    state.index.ax.of_x(interface, &number).collect::<Vec<Id>>()
+                })
+                .filter_map(a_of)
+                .collect()
+        };
+        all.sort_unstable();
+        all.dedup();
+        all.retain(|a| self.fits(*a));
+        all
+    }
+
+    /// X numbers of the best rank and the shortest queue for `a`, each with its relation.
+    fn best_for(&self, a: &Row<ANumber>) -> Vec<(Id, Id)> {
+        if a.entity.number == self.want.b_submitted {
+            return Vec::new();
+        }
+        let number = Digits::from(&*a.entity.number);
+        let mut best = Vec::new();
+        let mut best_key = None;
+        for ax in self.state.index.ax.of_a(self.want.interface, &number) {
+            let Some((x, key)) = self.usable(ax, &number) else {
+                continue;
+            };
+            if best_key.is_none_or(|known| key < known) {
+                best_key = Some(key);
+                best.clear();
+            }
+            if best_key == Some(key) {
+                best.push((x, ax));
+            }
+        }
+        best
+    }
+
+    /// The X of a relation with what it is preferred by, if this call may use it.
+    fn usable(&self, ax: Id, a: &Digits) -> Option<(Id, (Rank, usize))> {
+        let state = self.state;
+        let entity = &state.content.ax.get(&ax)?.entity;
+        // One whose end has come and that nobody has noticed yet.
+        let live = state.content.ax_live.get(&ax)?;
+        if super::ax_index::ends(entity, live).is_some_and(|end| end <= state.content.at) {
+            return None;
+        }
+        let id = state.named(Table::XNumbers, &entity.x_number)?;
+        if !self.free_x.contains(id) || self.want.refused_x.contains(&id) {
+            return None;
+        }
+        let x = state.x(id)?;
+        if !state.callee_fits(self.conflict, x, &self.b)
+            || (self.conflict == Conflict::XCallee && state.stands_as_b(id, a))
+        {
+            return None;
+        }
+        let rank = Rank::of(&x.entity, self.want.caller, self.area.as_deref())?;
+        let rank = match self.want.mode {
+            XSelect::None => Rank::Other,
+            XSelect::Restrict if rank == Rank::Other => return None,
+            XSelect::Restrict | XSelect::Prefer => rank,
+        };
+        Some((id, (rank, state.index.ax.queued(id).count())))
+    }
+}
