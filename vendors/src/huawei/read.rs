@@ -268,7 +268,8 @@ mod tests {
         let bound: &[u8] = b"{\"resultcode\":\"0\",\"resultdesc\":\"Success\",\"subscriptionId\":\"s-1\",\"relationNum\":\"+8617000000000\"}";
         let list: &[u8] = b"{\"resultcode\":0,\"totalCount\":\"1\",\"relationNumList\":[{\"subscriptionId\":1,\"callerNum\":\"+862100000000\"}]}";
         let refusal: &[u8] = b"{\"resultcode\":\"1012007\",\"resultdesc\":\"gone\"}";
-        damaged(&[bound, list, refusal], 20_000, |body| {
+        let relations: &[u8] = b"{\"resultcode\":\"0\",\"privateNumList\":[{\"subscriptionId\":\"s\",\"origNum\":\"+862100000000\",\"privateNum\":\"+8617000000000\"}]}";
+        damaged(&[bound, list, refusal, relations], 20_000, |body| {
             for status in [200, 403, 500] {
                 let response = response(status, body);
                 if let (BindOutcome::Bound { handle, raw, x }, _) = read_bind(&response, &asked()) {
@@ -277,6 +278,17 @@ mod tests {
                     assert!(raw.len() <= crate::outcome::RAW_MAX && !x.is_empty());
                 }
                 let _ = read_unbind(&response);
+                let relation = AxBind {
+                    a: String::new(),
+                    x: asked().x,
+                    own_id: String::new(),
+                };
+                let _ = read_ax_bind(&response, &relation);
+                let _ = read_set_callee(&response);
+                let _ = read_page(&response, &asked());
+                if let (QueryOutcome::Found(held), _) = read_ax_query(&response, &relation) {
+                    assert!(!held.is_empty());
+                }
                 if let (QueryOutcome::Found(held), _) = read_query(&response, &asked()) {
                     assert!(!held.is_empty());
                 }
@@ -295,6 +307,76 @@ mod tests {
                 panic!("bound");
             };
             assert_eq!(failure.class, Class::NotFound);
+        }
+    }
+
+    #[test]
+    fn pages_tell_how_many_rows_there_are() {
+        let row = r#"{"subscriptionId":"s","callerNum":"+862100000000"}"#;
+        for (body, held, rows, total) in [
+            ("{\"resultcode\":\"1012007\"}".to_owned(), 0, 0, None),
+            ("{\"resultcode\":\"0\"}".to_owned(), 0, 0, None),
+            (
+                format!(
+                    "{{\"resultcode\":\"0\",\"totalCount\":7,\"relationNumList\":[{row},{{}}]}}"
+                ),
+                1,
+                2,
+                Some(7),
+            ),
+            (
+                format!(
+                    "{{\"resultcode\":\"0\",\"totalCount\":\"7\",\"relationNumList\":[{row}]}}"
+                ),
+                1,
+                1,
+                Some(7),
+            ),
+            (
+                format!("{{\"resultcode\":\"0\",\"totalCount\":-1,\"relationNumList\":[{row}]}}"),
+                1,
+                1,
+                None,
+            ),
+        ] {
+            let page = read_page(&response(200, body.as_bytes()), &asked())
+                .0
+                .unwrap();
+            assert_eq!(
+                (page.held.len(), page.rows, page.total),
+                (held, rows, total),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn relations_of_other_numbers_are_not_what_was_asked_for() {
+        let body = b"{\"resultcode\":\"0\",\"privateNumList\":[{\"subscriptionId\":\"s\",\"origNum\":\"+862100000000\",\"privateNum\":\"+8617000000000\"}]}";
+        for (a, x, found) in [
+            ("02100000000", "17000000000", true),
+            ("+862100000000", "", true),
+            ("", "17000000000", true),
+            ("02100000001", "17000000000", false),
+            ("02100000000", "17000000001", false),
+        ] {
+            let asked = AxBind {
+                a: a.into(),
+                x: x.into(),
+                own_id: String::new(),
+            };
+            let (outcome, _) = read_ax_query(&response(200, body), &asked);
+            match outcome {
+                QueryOutcome::Found(held) => {
+                    assert!(found, "{a} {x}");
+                    assert_eq!(held[0].a, "02100000000");
+                    assert_eq!(
+                        (held[0].x.as_str(), held[0].b.as_str()),
+                        ("17000000000", "")
+                    );
+                }
+                other => assert!(!found && other == QueryOutcome::None, "{a} {x}: {other:?}"),
+            }
         }
     }
 

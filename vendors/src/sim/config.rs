@@ -1,6 +1,6 @@
 //! What a simulator is started with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -16,6 +16,9 @@ pub struct Config {
     pub sip: SocketAddr,
     /// Where calls to B are sent, over UDP.
     pub callee_phone: SocketAddr,
+    /// Where calls to the A of a relation are sent, over UDP; absent: to `callee_phone`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ax_incoming: Option<SocketAddr>,
     /// One JSON line per request is appended here; absent: nowhere.
     #[serde(default)]
     pub log: Option<PathBuf>,
@@ -38,6 +41,16 @@ fn calls_max() -> usize {
     100_000
 }
 
+/// A way in which a vendor joins numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A, X and B for a while.
+    Axb,
+    /// A and X for good.
+    Ax,
+}
+
 /// One application at one vendor, and how strict the vendor is with it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +65,10 @@ pub struct Credentials {
     /// Every X that begins so, in our notation, is owned too.
     #[serde(default)]
     pub x_prefix: String,
+    /// What it may ask for; default: `axb` and `ax`. Anything else is answered as the vendor
+    /// answers an application of another mode.
+    #[serde(default = "modes")]
+    pub modes: BTreeSet<Mode>,
     /// Tolerated difference between the clocks, in seconds.
     #[serde(default = "skew_s")]
     pub skew_s: u64,
@@ -61,6 +78,10 @@ pub struct Credentials {
     /// For how long, in seconds.
     #[serde(default = "block_s")]
     pub block_s: u64,
+}
+
+fn modes() -> BTreeSet<Mode> {
+    BTreeSet::from([Mode::Axb, Mode::Ax])
 }
 
 fn skew_s() -> u64 {
@@ -83,6 +104,7 @@ impl Credentials {
             app_secret: app_secret.to_owned(),
             x_numbers: Vec::new(),
             x_prefix: String::new(),
+            modes: modes(),
             skew_s: skew_s(),
             auth_failures_max: auth_failures_max(),
             block_s: block_s(),
@@ -113,6 +135,7 @@ impl Config {
             http,
             sip,
             callee_phone,
+            ax_incoming: None,
             log: None,
             workers: workers(),
             calls_max: calls_max(),
@@ -139,7 +162,21 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.vendors["huawei"].skew_s, 300);
-        assert_eq!(config.workers, 1);
+        assert_eq!(config.vendors["huawei"].modes.len(), 2);
+        assert_eq!((config.workers, config.ax_incoming), (1, None));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let any = "127.0.0.1:1".parse().unwrap();
+        let mut credentials = Credentials::new("k", "s");
+        credentials.modes = BTreeSet::from([Mode::Ax]);
+        let mut config = Config::huawei(any, any, any, credentials);
+        for ax_incoming in [None, Some(any)] {
+            config.ax_incoming = ax_incoming;
+            let text = toml::to_string(&config).unwrap();
+            assert_eq!(toml::from_str::<Config>(&text).unwrap(), config, "{text}");
+        }
     }
 
     #[test]

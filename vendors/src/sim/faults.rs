@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::log::OPS;
+use crate::numbers::to_e164;
+
 /// The faults of one vendor; all off by default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -19,6 +22,11 @@ pub struct Faults {
     pub throttle_per_s: u32,
     /// Every connection is closed at once, without effect or answer.
     pub down: bool,
+    /// What is bound, in either mode, is bound on this X of any notation and answered so, whatever
+    /// X was asked for; empty: off. Whose X it is does not matter.
+    pub other_x: String,
+    /// The words of the log for which all of the above holds; empty: every one.
+    pub ops: Vec<String>,
 }
 
 impl Faults {
@@ -33,10 +41,29 @@ impl Faults {
             Some("latency_ms is above 600000")
         } else if self.error_code.len() > 64 {
             Some("error_code is longer than 64 bytes")
+        } else if !self.other_x.is_empty() && !is_number(&to_e164(&self.other_x)) {
+            Some("other_x is no number")
+        } else if !self.ops.iter().all(|op| OPS.contains(&op.as_str())) {
+            Some("ops names no operation of the log")
         } else {
             None
         }
     }
+
+    /// Whether they hold for an operation.
+    pub(super) fn hold_for(&self, op: &str) -> bool {
+        self.ops.is_empty() || self.ops.iter().any(|named| named == op)
+    }
+
+    /// The X to bind instead, in E.164.
+    pub(super) fn instead_of_x(&self) -> Option<String> {
+        (!self.other_x.is_empty()).then(|| to_e164(&self.other_x))
+    }
+}
+
+fn is_number(e164: &str) -> bool {
+    let digits = e164.strip_prefix('+').unwrap_or("");
+    (5..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// The faults with the little they remember.
@@ -107,6 +134,29 @@ mod tests {
             ..Faults::default()
         });
         assert_eq!(gate.fate(0, [0.0, 0.999]), Fate::Serve { cut: true });
+    }
+
+    #[test]
+    fn faults_that_make_no_sense_are_named() {
+        let json = |text: &str| serde_json::from_str::<Faults>(text).unwrap();
+        for (text, mistake) in [
+            ("{}", None),
+            (
+                r#"{"other_x":"17000000000","ops":["bind","ax_bind"]}"#,
+                None,
+            ),
+            (r#"{"other_x":"+8617000000000"}"#, None),
+            (r#"{"other_x":"x"}"#, Some("other_x is no number")),
+            (
+                r#"{"ops":["rebind"]}"#,
+                Some("ops names no operation of the log"),
+            ),
+        ] {
+            assert_eq!(json(text).mistake(), mistake, "{text}");
+        }
+        let only = json(r#"{"down":true,"ops":["set_callee"]}"#);
+        assert!(only.hold_for("set_callee") && !only.hold_for("bind"));
+        assert!(Faults::default().hold_for("bind"));
     }
 
     #[test]

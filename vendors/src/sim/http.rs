@@ -192,17 +192,27 @@ async fn vendor(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> Http
 fn decide(platform: &mut Platform, call: &Call, now_ms: u64, rolls: [f64; 2]) -> Option<Next> {
     let huawei = platform.huawei.as_mut()?;
     let gate = &mut platform.huawei_faults;
-    let after_ms = gate.faults.latency_ms.min(600_000);
-    let (answer, answered) = if gate.faults.down {
+    let faulty = gate.faults.hold_for(call.op());
+    let down = faulty && gate.faults.down;
+    let after_ms = if faulty && !down {
+        gate.faults.latency_ms.min(600_000)
+    } else {
+        0
+    };
+    let (answer, answered) = if down {
         let mut answer = huawei.refused_by_fault(call, Some(""));
         (answer.status, answer.code) = (0, String::new());
         (answer, false)
     } else {
         match huawei.admit(call, now_ms) {
             Err(answer) => (answer, true),
+            Ok(()) if !faulty => (huawei.serve(call, now_ms, None), true),
             Ok(()) => match gate.fate(now_ms, rolls) {
                 Fate::Refuse(code) => (huawei.refused_by_fault(call, code.as_deref()), true),
-                Fate::Serve { cut } => (huawei.serve(call, now_ms), !cut),
+                Fate::Serve { cut } => {
+                    let other_x = gate.faults.instead_of_x();
+                    (huawei.serve(call, now_ms, other_x.as_deref()), !cut)
+                }
             },
         }
     };
@@ -223,8 +233,6 @@ fn decide(platform: &mut Platform, call: &Call, now_ms: u64, rolls: [f64; 2]) ->
     }
     Some(if answered {
         Next::Answer { answer, after_ms }
-    } else if platform.huawei_faults.faults.down {
-        Next::Cut { after_ms: 0 }
     } else {
         Next::Cut { after_ms }
     })

@@ -8,6 +8,18 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+/// Every word that can stand in [`Line::op`].
+pub(super) const OPS: [&str; 8] = [
+    "bind",
+    "unbind",
+    "modify",
+    "ax_bind",
+    "ax_unbind",
+    "set_callee",
+    "query",
+    "other",
+];
+
 /// One line. A, X and B are in our notation ([`crate::numbers`]), empty where the request named
 /// none and no binding was found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,7 +28,8 @@ pub struct Line {
     pub t: f64,
     /// The vendor's word.
     pub vendor: String,
-    /// `bind`, `unbind`, `modify`, `query`, or `other` for what is none of them.
+    /// `bind`, `unbind`, `modify`, `ax_bind`, `ax_unbind`, `set_callee`, `query` (of either kind), or
+    /// `other` for what is none of them.
     pub op: String,
     /// A.
     #[serde(rename = "A")]

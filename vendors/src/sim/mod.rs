@@ -8,10 +8,12 @@
 //! stack. Only the notation of numbers ([`crate::numbers`]) is common.
 //!
 //! ```text
-//! http.rs ──▶ auth.rs ──▶ faults.rs ──▶ huawei.rs ──▶ table.rs ◀── sip/driver.rs ◀── sip/proxy.rs
-//! (actix)                                    └──▶ log.rs            (a thread)
+//! http.rs ──▶ auth.rs ──▶ faults.rs ──▶ huawei ──▶ table.rs, relations.rs ◀── sip/driver.rs ◀── sip/proxy.rs
+//! (actix)                                 └──▶ log.rs                         (a thread)
 //! ```
-//! HTTP: `/huawei/rest/caas/relationnumber/partners/v1.0` with POST, DELETE, PUT and GET.
+//! HTTP: `/huawei/rest/caas/relationnumber/partners/v1.0` with POST, DELETE, PUT and GET (AXB),
+//! `/huawei/rest/provision/caas/privatenumber/v1.0` with POST, DELETE and GET (AX), and
+//! `/huawei/rest/caas/privatenumber/calleenumber/v1.0` with PUT (the callee of A's next call).
 //! Control, for callers on the loopback interface only: `GET /_sim/bindings`, `GET /_sim/calls`,
 //! `GET`, `PUT` and `DELETE /_sim/faults`. A PUT replaces all faults of its vendor (fields left out
 //! are off); without `vendor` it speaks of every vendor. DELETE ends all faults and lifts the
@@ -26,6 +28,7 @@ mod faults;
 mod http;
 pub mod huawei;
 mod log;
+pub mod relations;
 pub mod sip;
 pub mod table;
 
@@ -36,14 +39,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
-pub use config::{Config, Credentials};
+pub use config::{Config, Credentials, Mode};
 pub use faults::Faults;
 pub use log::Line;
 pub use sip::Calls;
 
 use crate::interface::Vendor;
 use huawei::Huawei;
-use sip::Counters;
+use sip::{Counters, Phones, Route};
 
 /// Why the simulator does not start.
 #[derive(Debug, Error)]
@@ -109,11 +112,13 @@ impl Shared {
     }
 }
 
-/// A live binding as the simulator holds it; numbers in our notation.
+/// A live binding or relation as the simulator holds it; numbers in our notation.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Binding {
     /// The vendor's word.
     pub vendor: String,
+    /// Whether it is a binding of A, X and B or a relation of A and X.
+    pub mode: Mode,
     /// The vendor's id.
     pub bind_id: String,
     /// A.
@@ -122,13 +127,16 @@ pub struct Binding {
     /// X.
     #[serde(rename = "X")]
     pub x: String,
-    /// B.
+    /// B; of a relation the callee named for it, empty when there is none now.
     #[serde(rename = "B")]
     pub b: String,
     /// Unix seconds with milliseconds when it was made.
     pub since: f64,
     /// Unix seconds with milliseconds when it ends by itself.
     pub expires: Option<f64>,
+    /// Unix seconds with milliseconds when the callee of a relation is forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callee_until: Option<f64>,
 }
 
 /// Starts a simulator on threads of its own; works with and without any async runtime around it.
@@ -163,10 +171,13 @@ pub fn spawn(config: &Config) -> Result<Sim, SimError> {
         let shared = shared.clone();
         sip::Driver::spawn(
             config.sip,
-            config.callee_phone,
+            Phones {
+                callee: config.callee_phone,
+                a: config.ax_incoming.unwrap_or(config.callee_phone),
+            },
             config.calls_max,
             calls,
-            move |a, x| callee(&shared, a, x),
+            move |from, x| route(&shared, from, x),
         )?
     };
     let server = http::Server::spawn(config.http, config.workers, shared.clone())?;
@@ -190,11 +201,11 @@ pub async fn start(config: Config) -> Result<Sim, SimError> {
     spawn(&config)
 }
 
-/// The B in our notation that a call from A to X goes to.
-fn callee(shared: &Shared, a: &str, x: &str) -> Option<String> {
+/// Where a call to X goes.
+fn route(shared: &Shared, from: &str, x: &str) -> Option<Route> {
     let now_ms = now_ms();
     let mut platform = shared.platform();
-    platform.huawei.as_mut()?.callee(a, x, now_ms)
+    platform.huawei.as_mut()?.route(from, x, now_ms)
 }
 
 impl Sim {
@@ -213,7 +224,7 @@ impl Sim {
         format!("http://{}/{vendor}", self.http)
     }
 
-    /// The live bindings of all vendors, oldest first.
+    /// The live bindings and relations of all vendors, oldest first.
     pub fn bindings(&self) -> Vec<Binding> {
         bindings(&self.shared)
     }

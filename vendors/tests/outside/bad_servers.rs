@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tandem_vendors::{
-    Bind, BindOutcome, Class, Client, Failure, Handle, Interface, QueryOutcome, UnbindOutcome,
-    Vendor,
+    AxBind, Bind, BindOutcome, Class, Client, Failure, Handle, Interface, QueryOutcome,
+    SetCalleeOutcome, UnbindOutcome, Vendor,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -357,4 +357,107 @@ async fn queries_and_unbinds_fail_as_honestly() {
         bad_list.query(&numbers()).await,
         QueryOutcome::Failed(_)
     ));
+}
+
+fn relation() -> AxBind {
+    AxBind {
+        a: "02100000000".into(),
+        x: "17000000000".into(),
+        own_id: "1".into(),
+    }
+}
+
+#[tokio::test]
+async fn operations_of_ax_fail_as_honestly() {
+    let handle = Handle::new();
+    for (answer, class) in [
+        (json("200 OK", "no"), Class::Unknown),
+        (json("200 OK", "{\"resultcode\":\"7\"}"), Class::Permanent),
+        (
+            json("500 E", "{\"resultcode\":\"1010001\"}"),
+            Class::Unknown,
+        ),
+        (
+            json("403 F", "{\"resultcode\":\"1010010\"}"),
+            Class::Throttled,
+        ),
+        (json("403 F", "{\"resultcode\":\"1010040\"}"), Class::Config),
+    ] {
+        let client = client(saying(answer.clone()).await);
+        let SetCalleeOutcome::Failed(failure) =
+            client.set_callee(&handle, &relation(), "139").await
+        else {
+            panic!("set");
+        };
+        assert_eq!(failure.class, class, "{answer}");
+        let BindOutcome::Failed(failure) = client.ax_bind(&relation()).await else {
+            panic!("bound");
+        };
+        assert_eq!(failure.class, class);
+        let UnbindOutcome::Failed(failure) = client.ax_unbind(&handle, &relation()).await else {
+            panic!("released");
+        };
+        assert_eq!(failure.class, class);
+        let QueryOutcome::Failed(failure) = client.ax_query(&relation()).await else {
+            panic!("found");
+        };
+        assert_eq!(failure.class, class);
+    }
+}
+
+#[tokio::test]
+async fn a_relation_that_exists_but_is_not_found_stays_an_honest_failure() {
+    let exists = json(
+        "403 F",
+        "{\"resultcode\":\"1016002\",\"resultdesc\":\"exists\"}",
+    );
+    let BindOutcome::Failed(failure) = client(saying(exists).await).ax_bind(&relation()).await
+    else {
+        panic!("bound");
+    };
+    assert_eq!(
+        (failure.class, failure.code.as_str()),
+        (Class::AlreadyBound, "1016002")
+    );
+    // The look-up failed, and both reasons are told.
+    assert!(failure.text.starts_with("exists; query: "), "{failure}");
+}
+
+#[tokio::test]
+async fn lists_that_never_end_or_lie_about_their_length_are_left() {
+    let rows = |from: usize, count: usize| {
+        let rows: Vec<_> = (from..from + count)
+            .map(|n| format!("{{\"subscriptionId\":\"{n}\"}}"))
+            .collect();
+        rows.join(",")
+    };
+    for (total, count, class, code) in [
+        ("\"totalCount\":5001,", 100, Class::Permanent, "too_many"),
+        // The same page again and again.
+        ("\"totalCount\":300,", 100, Class::Unknown, "unreadable"),
+        ("", 100, Class::Unknown, "unreadable"),
+        ("", 2_000, Class::Unknown, "unreadable"),
+    ] {
+        let list = rows(0, count);
+        let body = format!("{{\"resultcode\":\"0\",{total}\"relationNumList\":[{list}]}}");
+        let client = client(saying(json("200 OK", &body)).await);
+        let QueryOutcome::Failed(failure) = client.held_on("17000000000").await else {
+            panic!("found");
+        };
+        assert_eq!((failure.class, failure.code.as_str()), (class, code));
+    }
+    // Ever new rows, without a total.
+    let served = Arc::new(AtomicUsize::new(0));
+    let address = server(move |mut stream| {
+        let list = rows(served.fetch_add(100, Ordering::Relaxed), 100);
+        async move {
+            let body = format!("{{\"resultcode\":\"0\",\"relationNumList\":[{list}]}}");
+            let _ = stream.write_all(json("200 OK", &body).as_bytes()).await;
+        }
+    })
+    .await;
+    let QueryOutcome::Failed(failure) = client(address).held_on("17000000000").await else {
+        panic!("found");
+    };
+    assert_eq!(failure.code, "too_many");
 }

@@ -3,79 +3,12 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tandem_vendors::sim::{self, Config, Credentials, Faults, Line, Sim};
+use tandem_vendors::sim::{self, Config, Credentials, Faults};
 use tandem_vendors::{
-    Bind, BindOutcome, Class, Client, Failure, Handle, Held, Interface, QueryOutcome,
-    UnbindOutcome, Vendor,
+    Bind, BindOutcome, Class, Client, Held, Interface, QueryOutcome, UnbindOutcome, Vendor,
 };
-use tempfile::TempDir;
 
-struct World {
-    sim: Sim,
-    dir: TempDir,
-}
-
-impl World {
-    fn new() -> World {
-        World::with(Credentials::new("dev-key", "dev-secret"))
-    }
-
-    fn with(credentials: Credentials) -> World {
-        let dir = TempDir::new().unwrap();
-        let any = "127.0.0.1:0".parse().unwrap();
-        let mut config = Config::huawei(any, any, "127.0.0.1:9".parse().unwrap(), credentials);
-        config.log = Some(dir.path().join("vendor-sim.jsonl"));
-        let sim = sim::spawn(&config).unwrap();
-        World { sim, dir }
-    }
-
-    fn interface(&self) -> Interface {
-        Interface::new(1, "sim", Vendor::Huawei, &self.sim.base_url(Vendor::Huawei))
-            .with("app_key", "dev-key")
-            .with("app_secret", "dev-secret")
-    }
-
-    fn client(&self) -> Client {
-        Client::new(&self.interface()).unwrap()
-    }
-
-    fn faults(&self, faults: Faults) {
-        self.sim.set_faults(Vendor::Huawei, faults);
-    }
-
-    fn log(&self) -> Vec<Line> {
-        let text = std::fs::read_to_string(self.dir.path().join("vendor-sim.jsonl")).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-}
-
-fn numbers(n: u32) -> Bind {
-    Bind {
-        a: format!("0210000{n:04}"),
-        x: "17000000000".into(),
-        b: format!("1390000{n:04}"),
-        own_id: format!("call-{n}"),
-    }
-}
-
-async fn bound(client: &Client, bind: &Bind) -> Handle {
-    match client.bind(bind).await {
-        BindOutcome::Bound { handle, x, .. } => {
-            assert_eq!(x, bind.x);
-            handle
-        }
-        other => panic!("not bound: {other:?}"),
-    }
-}
-
-async fn refused(client: &Client, bind: &Bind) -> Failure {
-    match client.bind(bind).await {
-        BindOutcome::Failed(failure) => failure,
-        other => panic!("not refused: {other:?}"),
-    }
-}
+use crate::world::{World, bound, control, numbers, refused};
 
 #[tokio::test]
 async fn a_binding_is_made_found_released_and_then_gone() {
@@ -226,6 +159,94 @@ async fn each_vendor_code_comes_out_as_its_class() {
         assert_eq!(failure.code, code);
     }
     assert_eq!(world.sim.bindings(), []);
+}
+
+#[tokio::test]
+async fn all_of_an_x_is_listed_over_as_many_pages_as_it_takes() {
+    let world = World::new();
+    let client = world.client();
+    let x = numbers(0).x;
+    assert_eq!(client.held_on(&x).await, QueryOutcome::None);
+    for count in [1, 100, 101, 250] {
+        for n in 0..count {
+            let _ = client.bind(&numbers(n)).await;
+        }
+        let other = Bind {
+            x: "17000000001".into(),
+            ..numbers(count)
+        };
+        let _ = client.bind(&other).await;
+        let QueryOutcome::Found(held) = client.held_on(&x).await else {
+            panic!("nothing held");
+        };
+        assert!(held.iter().all(|held| held.x == x));
+        let mut callers: Vec<_> = held.iter().map(|held| held.a.clone()).collect();
+        callers.sort();
+        let expected: Vec<_> = (0..count).map(|n| numbers(n).a).collect();
+        assert_eq!(callers, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_long_list_waits_for_our_own_rate_limit_but_a_refusing_platform_ends_it() {
+    let world = World::new();
+    let binder = world.client();
+    for n in 0..250 {
+        bound(&binder, &numbers(n)).await;
+    }
+    let mut interface = world.interface();
+    interface.rate_per_s = Some(2);
+    let client = Client::new(&interface).unwrap();
+    let started = Instant::now();
+    let QueryOutcome::Found(held) = client.held_on(&numbers(0).x).await else {
+        panic!("nothing held");
+    };
+    assert_eq!(held.len(), 250);
+    assert!(started.elapsed() > Duration::from_millis(300));
+    world.faults(Faults {
+        throttle_per_s: 1,
+        ..Faults::default()
+    });
+    let QueryOutcome::Failed(failure) = binder.held_on(&numbers(0).x).await else {
+        panic!("not throttled");
+    };
+    assert_eq!(failure.class, Class::Throttled);
+}
+
+#[tokio::test]
+async fn the_x_that_the_platform_took_instead_is_told_and_bound() {
+    let world = World::new();
+    let client = world.client();
+    let put = r#"{"vendor":"huawei","other_x":"17000000077"}"#;
+    let (status, _) = control(&world, reqwest::Method::PUT, "/_sim/faults", put).await;
+    assert_eq!(status, 204);
+    let BindOutcome::Bound { x, handle, .. } = client.bind(&numbers(1)).await else {
+        panic!("not bound");
+    };
+    assert_eq!(x, "17000000077");
+    assert_eq!(world.sim.bindings()[0].x, "17000000077");
+    let line = world.log().pop().unwrap();
+    assert_eq!((line.op.as_str(), line.x.as_str()), ("bind", "17000000077"));
+    assert_eq!(client.query(&numbers(1)).await, QueryOutcome::None);
+    assert_eq!(
+        client.unbind(&handle, &numbers(1)).await,
+        UnbindOutcome::Released
+    );
+}
+
+#[tokio::test]
+async fn faults_may_be_of_some_operations_only() {
+    let world = World::new();
+    let client = world.client();
+    let put = r#"{"error_rate":1,"error_code":"1010010","ops":["unbind","query"]}"#;
+    let (status, _) = control(&world, reqwest::Method::PUT, "/_sim/faults", put).await;
+    assert_eq!(status, 204);
+    let handle = bound(&client, &numbers(1)).await;
+    let UnbindOutcome::Failed(failure) = client.unbind(&handle, &numbers(1)).await else {
+        panic!("released");
+    };
+    assert_eq!(failure.class, Class::Throttled);
+    assert_eq!(world.sim.bindings().len(), 1);
 }
 
 #[tokio::test]
@@ -401,27 +422,6 @@ async fn many_binds_at_once_share_the_pool_and_all_come_through() {
     assert_eq!(world.log().len(), 200);
 }
 
-/// The control endpoints, with a client of their own.
-async fn control(world: &World, method: reqwest::Method, path: &str, body: &str) -> (u16, Value) {
-    let url = format!("http://{}{path}", world.sim.http_addr());
-    // Making the client has installed what http needs.
-    let _ = world.client();
-    let http = reqwest::Client::builder()
-        .tls_certs_only([])
-        .no_proxy()
-        .build()
-        .unwrap();
-    let response = http
-        .request(method, url)
-        .body(body.to_owned())
-        .send()
-        .await
-        .unwrap();
-    let status = response.status().as_u16();
-    let text = response.text().await.unwrap();
-    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
-}
-
 #[tokio::test]
 async fn faults_are_set_replaced_and_ended_over_http() {
     let world = World::new();
@@ -443,6 +443,8 @@ async fn faults_are_set_replaced_and_ended_over_http() {
         r#"{"vendor":1}"#,
         r#"{"error_rate":1.5}"#,
         r#"{"latencyms":1}"#,
+        r#"{"other_x":"here"}"#,
+        r#"{"ops":["ring"]}"#,
         r#"[]"#,
         "",
     ] {
@@ -463,6 +465,7 @@ async fn bindings_and_calls_are_listed_over_http() {
     let (_, list) = control(&world, reqwest::Method::GET, "/_sim/bindings", "").await;
     let binding = &list[0];
     assert_eq!(binding["vendor"], "huawei");
+    assert_eq!(binding["mode"], "axb");
     assert_eq!(binding["A"], "02100000007");
     assert_eq!(binding["X"], "17000000000");
     assert_eq!(binding["B"], "13900000007");

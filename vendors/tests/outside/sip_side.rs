@@ -7,20 +7,22 @@ use std::time::Duration;
 use tandem_vendors::sim::{self, Config, Credentials, Sim};
 use tandem_vendors::{Bind, BindOutcome, Client, Handle, Interface, UnbindOutcome, Vendor};
 
-const A: &str = "02100000000";
-const X: &str = "17000000000";
-const B: &str = "13900000001";
+pub(crate) const A: &str = "02100000000";
+pub(crate) const X: &str = "17000000000";
+pub(crate) const B: &str = "13900000001";
 
-struct World {
-    sim: Sim,
-    client: Client,
-    switch: UdpSocket,
-    phone: UdpSocket,
+pub(crate) struct World {
+    pub(crate) sim: Sim,
+    pub(crate) client: Client,
+    pub(crate) switch: UdpSocket,
+    pub(crate) phone: UdpSocket,
+    /// Where calls to the A of a relation arrive.
+    pub(crate) desk: UdpSocket,
     handle: Option<Handle>,
 }
 
 impl World {
-    fn new() -> World {
+    pub(crate) fn new() -> World {
         let socket = || {
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
             socket
@@ -28,10 +30,11 @@ impl World {
                 .unwrap();
             socket
         };
-        let (switch, phone) = (socket(), socket());
+        let (switch, phone, desk) = (socket(), socket(), socket());
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let credentials = Credentials::new("k", "s");
-        let config = Config::huawei(any, any, phone.local_addr().unwrap(), credentials);
+        let mut config = Config::huawei(any, any, phone.local_addr().unwrap(), credentials);
+        config.ax_incoming = Some(desk.local_addr().unwrap());
         let sim = sim::spawn(&config).unwrap();
         let url = sim.base_url(Vendor::Huawei);
         let interface = Interface::new(1, "sim", Vendor::Huawei, &url)
@@ -42,17 +45,18 @@ impl World {
             sim,
             switch,
             phone,
+            desk,
             handle: None,
         }
     }
 
-    fn bound() -> World {
+    pub(crate) fn bound() -> World {
         let mut world = World::new();
         world.bind();
         world
     }
 
-    fn numbers() -> Bind {
+    pub(crate) fn numbers() -> Bind {
         Bind {
             a: A.into(),
             x: X.into(),
@@ -61,41 +65,41 @@ impl World {
         }
     }
 
-    fn runtime() -> tokio::runtime::Runtime {
+    pub(crate) fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap()
     }
 
-    fn bind(&mut self) {
+    pub(crate) fn bind(&mut self) {
         match World::runtime().block_on(self.client.bind(&World::numbers())) {
             BindOutcome::Bound { handle, .. } => self.handle = Some(handle),
             other => panic!("{other:?}"),
         }
     }
 
-    fn unbind(&mut self) {
+    pub(crate) fn unbind(&mut self) {
         let handle = self.handle.take().unwrap();
         let numbers = World::numbers();
         let unbind = self.client.unbind(&handle, &numbers);
         assert_eq!(World::runtime().block_on(unbind), UnbindOutcome::Released);
     }
 
-    fn here(&self) -> SocketAddr {
+    pub(crate) fn here(&self) -> SocketAddr {
         self.switch.local_addr().unwrap()
     }
 
-    fn there(&self) -> SocketAddr {
+    pub(crate) fn there(&self) -> SocketAddr {
         self.phone.local_addr().unwrap()
     }
 
-    fn platform(&self) -> SocketAddr {
+    pub(crate) fn platform(&self) -> SocketAddr {
         self.sim.sip_addr()
     }
 
     /// The INVITE of a switch; A stands wherever a switch may put it.
-    fn invite(&self, branch: &str, body_user: &str) -> String {
+    pub(crate) fn invite(&self, branch: &str, body_user: &str) -> String {
         let here = self.here();
         let sdp = format!(
             "v=0\r\no={body_user} 1 1 IN IP4 127.0.0.1\r\ns=call of {A}\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8 0 101\r\n"
@@ -121,20 +125,20 @@ impl World {
         )
     }
 
-    fn switch_sends(&self, text: &str) {
+    pub(crate) fn switch_sends(&self, text: &str) {
         self.switch
             .send_to(text.as_bytes(), self.platform())
             .unwrap();
     }
 
-    fn phone_sends(&self, text: &str) {
+    pub(crate) fn phone_sends(&self, text: &str) {
         self.phone
             .send_to(text.as_bytes(), self.platform())
             .unwrap();
     }
 
     /// What the phone receives; A is nowhere in it.
-    fn phone_hears(&self) -> Heard {
+    pub(crate) fn phone_hears(&self) -> Heard {
         let heard = Heard::from(&self.phone);
         for number in [A, "2100000000"] {
             assert!(
@@ -146,12 +150,12 @@ impl World {
         heard
     }
 
-    fn switch_hears(&self) -> Heard {
+    pub(crate) fn switch_hears(&self) -> Heard {
         Heard::from(&self.switch)
     }
 
     /// Goes up to an answered call; what the phone heard and what the switch was answered.
-    fn answered(&self) -> (Heard, Heard) {
+    pub(crate) fn answered(&self) -> (Heard, Heard) {
         self.switch_sends(&self.invite("z9hG4bKone", A));
         let invite = self.phone_hears();
         self.phone_sends(&invite.answer("200 OK", self.there()));
@@ -163,10 +167,10 @@ impl World {
     }
 }
 
-struct Heard(String);
+pub(crate) struct Heard(pub(crate) String);
 
 impl Heard {
-    fn from(socket: &UdpSocket) -> Heard {
+    pub(crate) fn from(socket: &UdpSocket) -> Heard {
         let mut buffer = [0; 65_536];
         let (length, _) = socket
             .recv_from(&mut buffer)
@@ -174,28 +178,28 @@ impl Heard {
         Heard(String::from_utf8(buffer[..length].to_vec()).unwrap())
     }
 
-    fn start(&self) -> &str {
+    pub(crate) fn start(&self) -> &str {
         self.0.split("\r\n").next().unwrap()
     }
 
-    fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         let head = self.0.split("\r\n\r\n").next().unwrap();
         let lines = head.split("\r\n").filter_map(|line| line.split_once(": "));
         lines.filter(|(n, _)| *n == name).map(|(_, v)| v).collect()
     }
 
-    fn one(&self, name: &str) -> &str {
+    pub(crate) fn one(&self, name: &str) -> &str {
         let all = self.all(name);
         assert_eq!(all.len(), 1, "{name} in {}", self.0);
         all[0]
     }
 
-    fn body(&self) -> &str {
+    pub(crate) fn body(&self) -> &str {
         self.0.split_once("\r\n\r\n").unwrap().1
     }
 
     /// A response to this request with every Via and Record-Route, as a phone makes it.
-    fn answer(&self, status: &str, contact: SocketAddr) -> String {
+    pub(crate) fn answer(&self, status: &str, contact: SocketAddr) -> String {
         let mut text = format!("SIP/2.0 {status}\r\n");
         for name in ["Via", "Record-Route"] {
             for value in self.all(name) {
@@ -218,7 +222,13 @@ impl Heard {
 }
 
 /// A request of the switch within the dialog of an answer it got.
-fn in_dialog(ok: &Heard, method: &str, branch: &str, number: u32, here: SocketAddr) -> String {
+pub(crate) fn in_dialog(
+    ok: &Heard,
+    method: &str,
+    branch: &str,
+    number: u32,
+    here: SocketAddr,
+) -> String {
     let contact = ok.one("Contact").trim_matches(['<', '>']);
     format!(
         "{method} {contact} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch={branch}\r\nRoute: {}\r\nMax-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {number} {method}\r\nContact: <sip:{A}@{here}>\r\nContent-Length: 0\r\n\r\n",

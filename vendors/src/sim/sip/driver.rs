@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::Counters;
 use super::proxy::Proxy;
+use super::{Counters, Phones, Route};
 use crate::sim::SimError;
 
 /// Asked of the kernel for both directions; it gives what it allows.
@@ -28,16 +28,16 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Listens and relays. `callee` names the B that a call from A to X goes to.
+    /// Listens and relays. `route` says where a call from one number to another goes.
     ///
     /// # Errors
     /// When the address cannot be listened on.
     pub fn spawn(
         address: SocketAddr,
-        callee_phone: SocketAddr,
+        phones: Phones,
         calls_max: usize,
         counters: Arc<Counters>,
-        callee: impl Fn(&str, &str) -> Option<String> + Send + 'static,
+        route: impl Fn(&str, &str) -> Option<Route> + Send + 'static,
     ) -> Result<Driver, SimError> {
         let listen = |source| SimError::Listen {
             what: "sip",
@@ -58,10 +58,10 @@ impl Driver {
         }
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = stopping.clone();
-        let mut proxy = Proxy::new(me, callee_phone, calls_max, counters);
+        let mut proxy = Proxy::new(me, phones, calls_max, counters);
         let thread = std::thread::Builder::new()
             .name("sim-sip".into())
-            .spawn(move || relay(&socket, &mut proxy, &callee, &stop))
+            .spawn(move || relay(&socket, &mut proxy, &route, &stop))
             .map_err(SimError::Thread)?;
         Ok(Driver {
             address,
@@ -89,7 +89,7 @@ impl Driver {
 fn relay(
     socket: &UdpSocket,
     proxy: &mut Proxy,
-    callee: &dyn Fn(&str, &str) -> Option<String>,
+    route: &dyn Fn(&str, &str) -> Option<Route>,
     stop: &AtomicBool,
 ) {
     let born = Instant::now();
@@ -99,7 +99,7 @@ fn relay(
         let now_ms = u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX);
         match received {
             Ok((length, from)) => {
-                if let Some(out) = proxy.on(&datagram[..length], from, now_ms, callee)
+                if let Some(out) = proxy.on(&datagram[..length], from, now_ms, route)
                     && let Err(error) = socket.send_to(&out.bytes, out.to)
                 {
                     // Lost like any datagram; the ends will send again.

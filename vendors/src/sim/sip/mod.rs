@@ -1,6 +1,8 @@
 //! The SIP side over UDP: an INVITE from A to X with a live binding goes on to B's phone as an
-//! INVITE from X to B; without one it is answered 404. The binding is looked up once, when the call
-//! is set up, so an unbind during a call does not end it.
+//! INVITE from X to B. Where X is A's by a static relation, A's calls go on to the callee named for
+//! it in the same way, and anybody else's to A, whom X or the caller is shown as the relation says.
+//! Else the answer is 404. All this is looked up once, when the call is set up, so an unbind during
+//! a call does not end it.
 //!
 //! It is a record-routing proxy that rewrites numbers, not a back-to-back agent and not the
 //! switch's own stack: it keeps no transactions, sends nothing twice by itself and waits for
@@ -14,11 +16,35 @@ mod driver;
 pub mod message;
 pub mod proxy;
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 pub use driver::Driver;
+
+/// Where calls are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phones {
+    /// For every B.
+    pub callee: SocketAddr,
+    /// For the A of a relation.
+    pub a: SocketAddr,
+}
+
+/// Where a call to X goes; numbers in our notation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// On to this B, who sees X.
+    Out(String),
+    /// On to the A who has X.
+    In {
+        /// A.
+        a: String,
+        /// Whether A sees the caller, and not X.
+        caller_shown: bool,
+    },
+}
 
 /// What the SIP side has carried; also the body of `GET /_sim/calls`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,9 +55,12 @@ pub struct Calls {
     pub total: u64,
     /// Answered since the start.
     pub answered: u64,
+    /// Those of `total` that went to the A of a relation.
+    #[serde(default)]
+    pub incoming: u64,
     /// Without binding since the start.
     pub not_found: u64,
-    /// Calls that came with a number that is neither A nor X in Contact, an identity header or
+    /// Calls of A that came with a number that is neither A nor X in Contact, an identity header or
     /// the SDP origin: the switch gave away a number it should have kept.
     pub foreign_identity: u64,
     /// Retransmissions of a call's first INVITE since the start.
@@ -49,6 +78,8 @@ pub struct Counters {
     pub total: AtomicU64,
     /// See [`Calls::answered`].
     pub answered: AtomicU64,
+    /// See [`Calls::incoming`].
+    pub incoming: AtomicU64,
     /// See [`Calls::not_found`].
     pub not_found: AtomicU64,
     /// See [`Calls::foreign_identity`].
@@ -67,6 +98,7 @@ impl Counters {
             live: get(&self.live),
             total: get(&self.total),
             answered: get(&self.answered),
+            incoming: get(&self.incoming),
             not_found: get(&self.not_found),
             foreign_identity: get(&self.foreign_identity),
             retransmissions: get(&self.retransmissions),

@@ -3,6 +3,9 @@
 //! Towards B every place where the caller's number may stand says X: From, To, Contact, identity
 //! headers, free text, the SDP origin. Headers that tell a call's history are dropped. Back towards
 //! A, From and To are put back as A wrote them; tags are never touched, so both ends see one dialog.
+//!
+//! Of a call that comes in for the A of a relation, "A" below is the caller and "B" is the one who
+//! has X: the same holds, except that the caller may be shown.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -16,7 +19,7 @@ use super::message::{
     Header, Kind, Message, first_value, host_port, param, params, tag, uri, user, via, via_target,
     with_user,
 };
-use super::{Counters, add};
+use super::{Counters, Phones, Route, add};
 use crate::numbers::from_e164;
 
 /// How long an ended call is remembered, for late retransmissions: twice 64·T1.
@@ -38,14 +41,14 @@ pub struct Out {
     pub bytes: Vec<u8>,
 }
 
-/// Asks for the B of A and X.
-pub type Callee<'a> = &'a dyn Fn(&str, &str) -> Option<String>;
+/// Asks where a call from one number to another goes.
+pub type Routes<'a> = &'a dyn Fn(&str, &str) -> Option<Route>;
 
 /// The table of calls and what is needed to relay them.
 #[derive(Debug)]
 pub struct Proxy {
     me: SocketAddr,
-    phone: SocketAddr,
+    phones: Phones,
     calls_max: usize,
     calls: HashMap<String, Call>,
     due: BinaryHeap<Reverse<(u64, String)>>,
@@ -58,7 +61,11 @@ struct Call {
     /// A and X as the switch wrote them, and the same in our notation.
     a: [String; 2],
     x: [String; 2],
+    /// What B sees instead of A, in the same two notations: X, or A itself.
+    shown: [String; 2],
     b: String,
+    /// Where B is.
+    phone: SocketAddr,
     a_tag: String,
     /// From and To without parameters, as each side writes them.
     a_from: String,
@@ -92,15 +99,10 @@ enum Towards {
 
 impl Proxy {
     /// An idle proxy. `me` is written into Via and Record-Route.
-    pub fn new(
-        me: SocketAddr,
-        phone: SocketAddr,
-        calls_max: usize,
-        counters: Arc<Counters>,
-    ) -> Proxy {
+    pub fn new(me: SocketAddr, phones: Phones, calls_max: usize, counters: Arc<Counters>) -> Proxy {
         Proxy {
             me,
-            phone,
+            phones,
             calls_max,
             calls: HashMap::new(),
             due: BinaryHeap::new(),
@@ -142,7 +144,7 @@ impl Proxy {
         datagram: &[u8],
         from: SocketAddr,
         now_ms: u64,
-        callee: Callee,
+        routes: Routes,
     ) -> Option<Out> {
         self.tick(now_ms);
         if datagram.iter().all(u8::is_ascii_whitespace) {
@@ -165,7 +167,7 @@ impl Proxy {
         if message.status().is_some() {
             self.on_response(message, now_ms)
         } else if message.request().is_some() {
-            self.on_request(message, from, now_ms, callee)
+            self.on_request(message, from, now_ms, routes)
         } else {
             add(&self.counters.malformed);
             None
@@ -177,7 +179,7 @@ impl Proxy {
         mut message: Message,
         from: SocketAddr,
         now_ms: u64,
-        callee: Callee,
+        routes: Routes,
     ) -> Option<Out> {
         stamp(&mut message, from)?;
         let (method, _) = message.request()?;
@@ -198,7 +200,7 @@ impl Proxy {
             if known.is_some_and(|call| call.invite == (branch.clone(), number)) {
                 add(&self.counters.retransmissions);
             } else {
-                return self.set_up(message, from, now_ms, callee, branch);
+                return self.set_up(message, from, now_ms, routes, branch);
             }
         }
         let Some(call) = self.calls.get_mut(&id) else {
@@ -226,13 +228,13 @@ impl Proxy {
         self.forward(message, &id)
     }
 
-    /// A new INVITE: looks for the binding and opens a call.
+    /// A new INVITE: asks where it goes and opens a call.
     fn set_up(
         &mut self,
         message: Message,
         from: SocketAddr,
         now_ms: u64,
-        callee: Callee,
+        routes: Routes,
         branch: String,
     ) -> Option<Out> {
         let id = message.first(Kind::CallId)?.to_owned();
@@ -243,7 +245,7 @@ impl Proxy {
         };
         let a = user(uri(from_value)).unwrap_or_default();
         let x = user(target).unwrap_or_default();
-        let found = callee(a, x);
+        let found = routes(a, x);
         if !self.calls.contains_key(&id) && self.calls.len() >= self.calls_max {
             return reply(&message, from, "503 Service Unavailable");
         }
@@ -251,28 +253,40 @@ impl Proxy {
         self.end(&id, now_ms);
         let without_params = |value: &str| value[..value.len() - params(value).len()].to_owned();
         let number = message.cseq()?.0;
-        let b = found.clone().unwrap_or_default();
+        let Phones {
+            callee,
+            a: phone_of_a,
+        } = self.phones;
+        let (state, b, phone, incoming, caller_shown) = match found {
+            Some(Route::Out(b)) => (State::Trying, b, callee, false, false),
+            Some(Route::In { a: b, caller_shown }) => {
+                (State::Trying, b, phone_of_a, true, caller_shown)
+            }
+            None => (State::Rejected, String::new(), callee, false, false),
+        };
+        // A caller without a number cannot be shown.
+        let caller_shown = caller_shown && !a.is_empty();
+        let shown = if caller_shown { a } else { x };
         let call = Call {
             a: [a.to_owned(), from_e164(a)],
             x: [x.to_owned(), from_e164(x)],
+            shown: [shown.to_owned(), from_e164(shown)],
             a_tag: a_tag.to_owned(),
             a_from: without_params(from_value),
             a_to: without_params(to_value),
-            b_from: format!("<sip:{x}@{}>", self.me),
-            b_to: format!("<sip:{b}@{}>", self.phone),
+            b_from: format!("<sip:{shown}@{}>", self.me),
+            b_to: format!("<sip:{b}@{phone}>"),
             b,
+            phone,
             a_addr: from,
             a_contact_user: None,
             invite: (branch, number),
-            state: match found {
-                Some(_) => State::Trying,
-                None => State::Rejected,
-            },
+            state,
             last_ms: now_ms,
             due_ms: 0,
         };
         let rejected = call.state == State::Rejected;
-        if !rejected && gives_away(&message, &call) {
+        if !rejected && !incoming && gives_away(&message, &call) {
             add(&self.counters.foreign_identity);
         }
         self.calls.insert(id.clone(), call);
@@ -283,14 +297,17 @@ impl Proxy {
         }
         self.forget_after(&id, now_ms + SETUP_MS);
         add(&self.counters.total);
+        if incoming {
+            add(&self.counters.incoming);
+        }
         self.forward(message, &id)
     }
 
     /// Relays a request of a known call.
     fn forward(&mut self, mut message: Message, id: &str) -> Option<Out> {
         let me = self.me;
-        let phone = self.phone;
         let call = self.calls.get_mut(id)?;
+        let phone = call.phone;
         let (method, target) = message.request()?;
         let (method, mut target) = (method.to_owned(), target.to_owned());
         let from_a = tag(message.first(Kind::From)?) == Some(call.a_tag.as_str());
@@ -503,12 +520,12 @@ fn rewrite(message: &mut Message, call: &Call, towards: Towards, request: bool) 
     message
         .headers
         .retain(|header| header.kind != Kind::History);
-    let x = &call.x[0];
+    let shown = &call.shown[0];
     for header in &mut message.headers {
         match header.kind {
             Kind::Contact => {
                 // A display name is the caller's too.
-                let value = with_user(&header.value, x);
+                let value = with_user(&header.value, shown);
                 let address = format!("<{}>{}", uri(&value), params(&value));
                 header.value = Cow::Owned(address);
             }
@@ -526,12 +543,12 @@ fn rewrite(message: &mut Message, call: &Call, towards: Towards, request: bool) 
     }
 }
 
-/// Text in which A, in either notation, says X.
+/// Text in which A, in either notation, says what B is shown.
 fn hide<'t>(text: &'t str, call: &Call) -> Cow<'t, str> {
     let mut text = Cow::Borrowed(text);
-    for (a, x) in call.a.iter().zip(&call.x) {
-        if a.len() >= 3 && text.contains(a.as_str()) {
-            text = Cow::Owned(text.replace(a.as_str(), x));
+    for (a, shown) in call.a.iter().zip(&call.shown) {
+        if a != shown && a.len() >= 3 && text.contains(a.as_str()) {
+            text = Cow::Owned(text.replace(a.as_str(), shown));
         }
     }
     text

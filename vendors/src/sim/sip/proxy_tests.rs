@@ -5,16 +5,21 @@ fn at(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
+const PHONES: Phones = Phones {
+    callee: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5040),
+    a: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5041),
+};
+
 fn proxy(calls_max: usize) -> (Proxy, Arc<Counters>) {
     let counters = Arc::new(Counters::default());
     (
-        Proxy::new(at(5060), at(5040), calls_max, counters.clone()),
+        Proxy::new(at(5060), PHONES, calls_max, counters.clone()),
         counters,
     )
 }
 
-fn callee(_: &str, _: &str) -> Option<String> {
-    Some("13900000001".into())
+fn callee(_: &str, _: &str) -> Option<Route> {
+    Some(Route::Out("13900000001".into()))
 }
 
 fn request(method: &str, id: &str, number: u32, to_tag: &str) -> String {

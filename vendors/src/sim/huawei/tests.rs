@@ -9,6 +9,14 @@ fn huawei() -> Huawei {
     Huawei::new(credentials)
 }
 
+/// The B of a call from A to X.
+fn callee(huawei: &mut Huawei, a: &str, x: &str, now_ms: u64) -> Option<String> {
+    match huawei.route(a, x, now_ms)? {
+        Route::Out(b) => Some(b),
+        Route::In { a, .. } => panic!("rings {a}"),
+    }
+}
+
 /// Serves an authenticated request; answers code and body.
 fn serve(huawei: &mut Huawei, method: &str, query: &str, body: &str, now_ms: u64) -> Answer {
     let call = Call {
@@ -19,7 +27,7 @@ fn serve(huawei: &mut Huawei, method: &str, query: &str, body: &str, now_ms: u64
         body: body.as_bytes(),
         peer: IpAddr::from([127, 0, 0, 1]),
     };
-    huawei.serve(&call, now_ms)
+    huawei.serve(&call, now_ms, None)
 }
 
 fn bind_body(a: &str, x: &str, b: &str) -> Value {
@@ -49,16 +57,14 @@ fn a_bind_answers_with_id_and_x_and_is_logged_in_our_notation() {
     );
     assert!(entry.applied);
     assert_eq!(
-        huawei
-            .callee("02100000000", "17000000000", NOW_MS)
-            .as_deref(),
+        callee(&mut huawei, "02100000000", "17000000000", NOW_MS).as_deref(),
         Some("13900000001")
     );
     assert_eq!(
-        huawei.callee("+862100000000", X, NOW_MS).as_deref(),
+        callee(&mut huawei, "+862100000000", X, NOW_MS).as_deref(),
         Some("13900000001")
     );
-    assert_eq!(huawei.callee("13900000001", X, NOW_MS), None);
+    assert_eq!(callee(&mut huawei, "13900000001", X, NOW_MS), None);
 }
 
 #[test]
@@ -120,7 +126,7 @@ fn a_body_that_is_not_declared_as_json_is_refused() {
             body: body.as_bytes(),
             peer: IpAddr::from([127, 0, 0, 1]),
         };
-        assert_eq!(huawei().serve(&call, NOW_MS).code, "1010002");
+        assert_eq!(huawei().serve(&call, NOW_MS, None).code, "1010002");
     }
 }
 
@@ -253,9 +259,7 @@ fn a_modified_binding_keeps_its_id_and_starts_its_lifetime_again() {
     let answer = serve(&mut huawei, "PUT", "", &body.to_string(), later_ms);
     assert_eq!(answer.code, "0", "{}", answer.body);
     assert_eq!(
-        huawei
-            .callee("02100000000", "17000000000", later_ms)
-            .as_deref(),
+        callee(&mut huawei, "02100000000", "17000000000", later_ms).as_deref(),
         Some("13900000002")
     );
     assert_eq!(huawei.bindings(later_ms + 59_999).len(), 1);
@@ -314,13 +318,18 @@ fn damaged_requests_are_answered_without_panic() {
     let mut huawei = huawei();
     let body = bind_body(A, X, B).to_string();
     let query = "relationNum=%2B8617000000000&callerNum=%2B862100000000&pageSize=10";
-    let samples = [body.as_bytes(), query.as_bytes()];
+    let ax_body =
+        json!({"origNum": A, "privateNum": X, "calleeNum": B, "duration": 60}).to_string();
+    let samples = [body.as_bytes(), query.as_bytes(), ax_body.as_bytes()];
     crate::damage::damaged(&samples, 10_000, |bytes| {
         let text = String::from_utf8_lossy(bytes);
-        for method in ["POST", "DELETE", "PUT", "GET"] {
+        for (method, path) in [AXB_PATH, AX_PATH, CALLEE_PATH]
+            .into_iter()
+            .flat_map(|path| ["POST", "DELETE", "PUT", "GET"].map(|method| (method, path)))
+        {
             let call = Call {
                 method,
-                path: AXB_PATH,
+                path,
                 query: &text,
                 headers: &[
                     ("content-type", "application/json;charset=UTF-8"),
@@ -331,7 +340,7 @@ fn damaged_requests_are_answered_without_panic() {
                 peer: IpAddr::from([127, 0, 0, 1]),
             };
             let _ = huawei.admit(&call, NOW_MS);
-            assert!(!huawei.serve(&call, NOW_MS).entries.is_empty());
+            assert!(!huawei.serve(&call, NOW_MS, None).entries.is_empty());
         }
     });
 }
