@@ -11,8 +11,9 @@ use actix::prelude::*;
 use tandem_cluster::command::{
     BindingId, CallId, Claim, Command, Effect, End, EndedBy, Epoch, Refusal, Reply,
 };
-use tandem_cluster::entity::Millis;
+use tandem_cluster::entity::{Id, Millis, Table};
 use tandem_cluster::handle::{Role, Status};
+use tandem_cluster::state::Phase;
 
 use crate::binding::actor::{BindingActor, Order};
 use crate::call::actor::HangUp;
@@ -288,6 +289,22 @@ impl DeviceActor {
         }
     }
 
+    /// An interface was edited, perhaps mended: what it could not release is tried now instead of after a pause.
+    fn ask_again(&self, interface: Id) {
+        let Some(own) = self.core.epoch() else {
+            return;
+        };
+        let state = self.core.cluster.state();
+        let stuck = state.bindings_of(own).filter(|row| {
+            row.interface == interface && matches!(row.phase, Phase::Unbinding | Phase::Orphan)
+        });
+        for row in stuck {
+            if let Some(actor) = self.core.bindings.get(row.id) {
+                actor.do_send(Order::Release);
+            }
+        }
+    }
+
     fn apply(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         let own = self.core.epoch();
         match effect {
@@ -307,6 +324,10 @@ impl DeviceActor {
                     None => drop(BindingActor::farewell(Arc::clone(&self.core), owner, &gone)),
                 }
             }
+            Effect::Edited {
+                table: Table::Interfaces,
+                id,
+            } => self.ask_again(id),
             Effect::Fenced { epoch } => self.fence(epoch, ctx),
             // Another node's, or looked up where it is needed.
             _ => {}

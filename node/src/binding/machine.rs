@@ -102,10 +102,14 @@ enum Phase {
     Recovering {
         asked: usize,
         failed: u32,
+        /// The timer is armed, no request is under way.
+        waiting: bool,
     },
     Releasing {
         handle: Handle,
         tries: u32,
+        /// As above.
+        waiting: bool,
     },
     Refused,
     Farewell,
@@ -231,13 +235,22 @@ impl Machine {
                 self.gone(true)
             }
             (
-                Phase::Releasing { handle, tries },
+                Phase::Releasing { handle, tries, .. },
                 Event::UnbindDone(UnbindOutcome::Failed(failure)),
             ) => self.unbind_again_later(handle, tries, &failure, now),
-            (Phase::Releasing { handle, tries }, Event::Timer) => {
+            // An operator who asks need not wait for the pause to pass.
+            (
+                Phase::Releasing {
+                    handle,
+                    tries,
+                    waiting: true,
+                },
+                Event::Timer | Event::Release,
+            ) => {
                 self.phase = Phase::Releasing {
                     handle: handle.clone(),
                     tries,
+                    waiting: false,
                 };
                 vec![Action::Unbind(handle)]
             }
@@ -252,20 +265,33 @@ impl Machine {
                 self.ask_again_later(asked, now)
             }
             (
-                Phase::Recovering { asked, failed },
+                Phase::Recovering { asked, failed, .. },
                 Event::QueryDone(QueryOutcome::Failed(failure)),
             ) => {
                 self.phase = Phase::Recovering {
                     asked,
                     failed: failed + 1,
+                    waiting: true,
                 };
                 vec![
                     Action::NoteUnbindFailed(failure.to_string()),
                     Action::Arm(now.mono + pause_after(failed, &failure)),
                 ]
             }
-            (phase @ Phase::Recovering { .. }, Event::Timer) => {
-                self.phase = phase;
+            // Asking sooner after "nothing is there" would only make a slow bind be missed: that wait is kept.
+            (
+                Phase::Recovering {
+                    asked,
+                    failed,
+                    waiting: true,
+                },
+                event @ (Event::Timer | Event::Release),
+            ) if matches!(event, Event::Timer) || failed > 0 => {
+                self.phase = Phase::Recovering {
+                    asked,
+                    failed,
+                    waiting: false,
+                };
                 vec![Action::Query]
             }
 
@@ -371,6 +397,7 @@ impl Machine {
         self.phase = Phase::Recovering {
             asked: 0,
             failed: 0,
+            waiting: false,
         };
         vec![Action::Query]
     }
@@ -381,6 +408,7 @@ impl Machine {
                 self.phase = Phase::Recovering {
                     asked: asked + 1,
                     failed: 0,
+                    waiting: true,
                 };
                 vec![Action::Arm(now.mono + pause)]
             }
@@ -399,6 +427,7 @@ impl Machine {
         self.phase = Phase::Releasing {
             handle: handle.clone(),
             tries: 0,
+            waiting: false,
         };
         vec![Action::Unbind(handle)]
     }
@@ -413,6 +442,7 @@ impl Machine {
         self.phase = Phase::Releasing {
             handle,
             tries: tries + 1,
+            waiting: true,
         };
         vec![
             Action::NoteUnbindFailed(failure.to_string()),
@@ -587,6 +617,32 @@ mod tests {
             assert_eq!(actions.last(), Some(&Action::Arm(NOW.mono + pause)));
             assert_eq!(machine.on(Event::Timer, NOW), [Action::Unbind(handle())]);
         }
+    }
+
+    #[test]
+    fn an_unbind_asked_for_during_a_pause_goes_out_at_once_and_only_once() {
+        let mut machine = asked();
+        machine.on(bound("170"), NOW);
+        machine.on(Event::Release, NOW);
+        assert_eq!(machine.on(Event::Release, NOW), [], "one is under way");
+        let failure = || failed(Class::VendorDown);
+        machine.on(
+            Event::UnbindDone(UnbindOutcome::Failed(failure().wait(60_000))),
+            NOW,
+        );
+        assert_eq!(machine.on(Event::Release, NOW), [Action::Unbind(handle())]);
+        assert_eq!(machine.on(Event::Timer, NOW), [], "the pause's timer");
+
+        let mut machine = asked();
+        machine.on(
+            Event::BindDone(BindOutcome::Failed(failed(Class::Unknown))),
+            NOW,
+        );
+        machine.on(Event::QueryDone(QueryOutcome::Failed(failure())), NOW);
+        assert_eq!(machine.on(Event::Release, NOW), [Action::Query]);
+        machine.on(Event::QueryDone(QueryOutcome::None), NOW);
+        assert_eq!(machine.on(Event::Release, NOW), [], "a slow bind may come");
+        assert_eq!(machine.on(Event::Timer, NOW), [Action::Query]);
     }
 
     #[test]
