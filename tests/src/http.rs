@@ -21,6 +21,22 @@ pub fn request(
     token: Option<&str>,
     body: Option<&str>,
 ) -> Result<Response, String> {
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let headers: Vec<(&str, &str)> = bearer
+        .iter()
+        .map(|bearer| ("Authorization", bearer.as_str()))
+        .collect();
+    send(to, method, path, &headers, body)
+}
+
+/// As [`request`], with headers of the caller's choice.
+pub fn send(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+) -> Result<Response, String> {
     let fault = |what: &str, e: std::io::Error| format!("{method} {to}{path}: {what}: {e}");
     let limit = Some(Duration::from_secs(10));
     let mut stream =
@@ -32,12 +48,12 @@ pub fn request(
     let mut text = format!(
         "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nAccept: application/json, text/plain\r\n"
     );
-    if let Some(token) = token {
-        text.push_str(&format!("Authorization: Bearer {token}\r\n"));
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
     }
     if let Some(body) = body {
         text.push_str(&format!(
-            "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "Content-Type: application/json;charset=UTF-8\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         ));
     } else {

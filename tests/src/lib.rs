@@ -12,17 +12,22 @@
 
 pub mod api;
 pub mod checks;
+pub mod foreign;
 pub mod http;
 pub mod platform;
 pub mod process;
 pub mod records;
 pub mod rerate;
+pub mod seed;
 pub mod sipp;
 pub mod switch;
+pub mod talk;
 pub mod wait;
 pub mod wire;
 
 pub use api::Api;
+pub use seed::Seed;
 pub use sipp::{Finished, Sipp};
 pub use switch::Switch;
+pub use talk::{Outcome, Talk};
 pub use wait::eventually;

@@ -6,7 +6,7 @@
 use crate::process::{self, Guarded};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 pub struct Sipp {
     scenario: String,
+    ip: Ipv4Addr,
     port: u16,
     remote: Option<SocketAddr>,
     transport: &'static str,
@@ -30,6 +31,7 @@ impl Sipp {
     pub fn phone(scenario: &str, port: u16) -> Sipp {
         Sipp {
             scenario: scenario.to_owned(),
+            ip: Ipv4Addr::LOCALHOST,
             port,
             remote: None,
             transport: "u1",
@@ -73,6 +75,11 @@ impl Sipp {
         }
     }
 
+    /// Calls come from another loopback address, by which the switch knows another customer.
+    pub fn from_ip(self, ip: Ipv4Addr) -> Sipp {
+        Sipp { ip, ..self }
+    }
+
     /// All calls over one TCP connection.
     pub fn tcp(self) -> Sipp {
         Sipp {
@@ -109,7 +116,7 @@ impl Sipp {
         sipp.arg("-sf").arg(&scenario);
         sipp.args([
             "-i",
-            "127.0.0.1",
+            &self.ip.to_string(),
             "-bind_local",
             "-nostdin",
             "-t",
@@ -265,8 +272,13 @@ impl Running {
     }
 
     fn output(&self) -> String {
-        let text = std::fs::read(self.place.join("output")).unwrap_or_default();
-        String::from_utf8_lossy(&text[text.len().saturating_sub(2000)..]).into_owned()
+        let mut all = String::new();
+        for file in ["output", "errors", "messages"] {
+            let text = std::fs::read(self.place.join(file)).unwrap_or_default();
+            let end = &text[text.len().saturating_sub(4_000)..];
+            all.push_str(&String::from_utf8_lossy(end));
+        }
+        all
     }
 }
 

@@ -5,6 +5,7 @@ use crate::http;
 use crate::platform::{Log, Platform};
 use crate::process;
 use crate::records::{self, Record};
+use crate::seed::Seed;
 use crate::wait::eventually;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -45,22 +46,39 @@ impl Switch {
     /// Three fresh nodes with the sample configuration, ready to take calls.
     #[track_caller]
     pub fn start() -> Switch {
+        Switch::begin(None)
+    }
+
+    /// Three fresh nodes with a configuration of the test's own, ready to take calls.
+    #[track_caller]
+    pub fn seeded(seed: &Seed) -> Switch {
+        Switch::begin(Some(seed))
+    }
+
+    #[track_caller]
+    fn begin(seed: Option<&Seed>) -> Switch {
         let dir = tempfile::tempdir().expect("a directory for the cluster");
         let base = free_base();
         let log = File::create(dir.path().join("dev.log")).expect("a file for the output");
         let errors = log.try_clone().expect("a second handle");
         let data = dir.path().join("data");
-        let dev = Command::new(binary())
-            .args([
-                "dev",
-                "--nodes",
-                &NODES.to_string(),
-                "--base-port",
-                &base.to_string(),
-                "--fresh",
-                "--data-dir",
-            ])
-            .arg(&data)
+        let mut dev = Command::new(binary());
+        dev.args([
+            "dev",
+            "--nodes",
+            &NODES.to_string(),
+            "--base-port",
+            &base.to_string(),
+            "--fresh",
+            "--data-dir",
+        ])
+        .arg(&data);
+        if let Some(seed) = seed {
+            let path = dir.path().join("seed.toml");
+            std::fs::write(&path, seed.text(base)).expect("the seed can be written");
+            dev.arg("--config").arg(path);
+        }
+        let dev = dev
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
@@ -88,7 +106,7 @@ impl Switch {
             http::request(switch.platform().at, "GET", "/_sim/bindings", None, None).map(drop)
         });
         // `dev` says where everything is once it has loaded the configuration, and every node must have heard of it.
-        eventually("the sample configuration", Duration::from_secs(30), || {
+        eventually("the configuration", Duration::from_secs(30), || {
             switch.dev_runs()?;
             let told =
                 std::fs::read_to_string(switch.dir.path().join("dev.log")).unwrap_or_default();
@@ -102,7 +120,7 @@ impl Switch {
                 let here = switch
                     .api(node)
                     .try_call("GET", "mapping-gateways?limit=10", None)?;
-                if here.body != last.body || !here.body.contains("customer") {
+                if here.body != last.body || !here.body.contains("\"name\"") {
                     return Err(here.body);
                 }
             }
@@ -151,12 +169,22 @@ impl Switch {
 
     /// A port of this test's own for a customer.
     pub fn own_port(&self) -> u16 {
-        let port = self.next_port.fetch_add(1, Ordering::Relaxed);
-        assert!(
-            port < self.base + 40,
-            "a test uses at most 39 ports of its own"
-        );
-        port
+        loop {
+            let next = self.next_port.fetch_add(1, Ordering::Relaxed);
+            // Below the phone's port, then beyond the nodes' ports.
+            let port = if next < self.base + 40 {
+                next
+            } else {
+                next + 360
+            };
+            assert!(
+                next < self.base + 200,
+                "a test uses at most 199 ports of its own"
+            );
+            if is_free(port) {
+                return port;
+            }
+        }
     }
 
     /// The admin API of node n.
@@ -332,6 +360,19 @@ impl Switch {
             .expect("the binary is there")
     }
 
+    /// Runs a client command that must succeed, and answers what it printed.
+    #[track_caller]
+    pub fn cli(&self, node: u8, args: &[&str]) -> String {
+        let output = self.client(node, args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "tandem {args:?}: {} {errors}",
+            output.status
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// CDRs as node n exports them.
     #[track_caller]
     pub fn cdrs(&self, node: u8) -> Vec<Record> {
@@ -357,14 +398,7 @@ impl Switch {
         ];
         let mut args = vec![what, "export"];
         args.extend(span);
-        let output = self.client(node, &args);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "tandem {args:?}: {} {errors}",
-            output.status
-        );
-        String::from_utf8(output.stdout).expect("an export is text")
+        self.cli(node, &args)
     }
 
     /// Gives every A and X number these limits, and takes away the bounds that a load does not want to meet: gateway

@@ -168,6 +168,38 @@ fn both_ends_hear_what_the_other_says() {
 }
 
 #[test]
+fn both_ends_change_the_codec_and_collide_in_mid_call() {
+    let switch = Switch::start();
+    for (callee, way) in [(PLAIN, "plain"), (AXB, "AXB")] {
+        for (node, customer, phone, seen) in [
+            (1, "customer_recodes", "phone_recoded", "RECODED"),
+            (2, "customer_recoded", "phone_recodes", "RECODED"),
+            // Who asks while the other side's change is under way is refused for now (RFC 3261 §14.1).
+            (3, "customer_holds", "phone_glares", "HELD"),
+            (1, "customer_glares", "phone_holds", "HELD"),
+        ] {
+            println!("{way}: {customer} and {phone}");
+            let (customer, phone) = pair(&switch, node, callee, customer, phone, 100, false);
+            assert_eq!((customer.logged(seen), phone.logged(seen)), (CALLS, CALLS));
+            let collided = customer.logged("GLARE") + phone.logged("GLARE");
+            let wanted = if seen == "HELD" { CALLS } else { 0 };
+            assert_eq!(collided, wanted);
+        }
+    }
+    let rows = switch.cdrs(1);
+    assert_eq!(rows.len(), 8 * CALLS);
+    for row in rows {
+        let (reason, codec) = (row.text("end_reason"), row.text("codec"));
+        assert_eq!(
+            (reason, codec),
+            ("normal", "PCMA"),
+            "the first codec: {}",
+            row.0
+        );
+    }
+}
+
+#[test]
 fn the_phone_sees_x_and_nowhere_a_or_c() {
     let switch = Switch::start();
     let (customer, phone) = pair(&switch, 1, AXB, "customer", "phone", 200, false);
