@@ -10,11 +10,13 @@
 //! bounded table of calls by Call-ID, so that From, To and the other places where a number stands
 //! are changed alike in every message of a call, in both directions.
 //!
-//! [`message`] reads and writes, [`proxy`] decides (both pure), [`Driver`] has the socket.
+//! [`message`] reads and writes, [`proxy`] decides with [`rewrite`] (all pure), [`Driver`] has the
+//! socket.
 
 mod driver;
 pub mod message;
 pub mod proxy;
+mod rewrite;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -19,6 +19,7 @@ use super::message::{
     Header, Kind, Message, first_value, host_port, param, params, tag, uri, user, via, via_target,
     with_user,
 };
+use super::rewrite::{Names, Towards, gives_away, rewrite};
 use super::{Counters, Phones, Route, add};
 use crate::numbers::from_e164;
 
@@ -58,23 +59,16 @@ pub struct Proxy {
 /// One call by its Call-ID.
 #[derive(Debug)]
 struct Call {
-    /// A and X as the switch wrote them, and the same in our notation.
-    a: [String; 2],
-    x: [String; 2],
-    /// What B sees instead of A, in the same two notations: X, or A itself.
-    shown: [String; 2],
+    names: Names,
     b: String,
     /// Where B is.
     phone: SocketAddr,
     a_tag: String,
-    /// From and To without parameters, as each side writes them.
-    a_from: String,
-    a_to: String,
-    b_from: String,
-    b_to: String,
     a_addr: SocketAddr,
     /// The user that A's Contact had, to be put back into requests from B.
     a_contact_user: Option<String>,
+    /// The user that B's Contact had, where A was told X instead.
+    b_contact_user: Option<String>,
     /// The INVITE's branch and number, to tell a retransmission from another try.
     invite: (String, u32),
     state: State,
@@ -91,10 +85,19 @@ enum State {
     Ended,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Towards {
-    A,
-    B,
+impl Call {
+    /// Remembers the user of a Contact that the other side will not see.
+    fn note_contact(&mut self, message: &Message, from_a: bool) {
+        let Some(contact) = message.first(Kind::Contact) else {
+            return;
+        };
+        let contact_user = user(uri(contact)).map(str::to_owned);
+        if from_a {
+            self.a_contact_user = contact_user;
+        } else if self.names.b_hidden {
+            self.b_contact_user = contact_user;
+        }
+    }
 }
 
 impl Proxy {
@@ -268,25 +271,29 @@ impl Proxy {
         let caller_shown = caller_shown && !a.is_empty();
         let shown = if caller_shown { a } else { x };
         let call = Call {
-            a: [a.to_owned(), from_e164(a)],
-            x: [x.to_owned(), from_e164(x)],
-            shown: [shown.to_owned(), from_e164(shown)],
+            names: Names {
+                a: [a.to_owned(), from_e164(a)],
+                x: [x.to_owned(), from_e164(x)],
+                shown: [shown.to_owned(), from_e164(shown)],
+                b_hidden: incoming,
+                a_from: without_params(from_value),
+                a_to: without_params(to_value),
+                b_from: format!("<sip:{shown}@{}>", self.me),
+                b_to: format!("<sip:{b}@{phone}>"),
+            },
             a_tag: a_tag.to_owned(),
-            a_from: without_params(from_value),
-            a_to: without_params(to_value),
-            b_from: format!("<sip:{shown}@{}>", self.me),
-            b_to: format!("<sip:{b}@{phone}>"),
             b,
             phone,
             a_addr: from,
             a_contact_user: None,
+            b_contact_user: None,
             invite: (branch, number),
             state,
             last_ms: now_ms,
             due_ms: 0,
         };
         let rejected = call.state == State::Rejected;
-        if !rejected && !incoming && gives_away(&message, &call) {
+        if !rejected && !incoming && gives_away(&message, &call.names) {
             add(&self.counters.foreign_identity);
         }
         self.calls.insert(id.clone(), call);
@@ -326,6 +333,8 @@ impl Proxy {
             target = format!("sip:{}@{phone}", call.b);
         } else if !from_a && let Some(contact_user) = &call.a_contact_user {
             target = with_user(&target, contact_user);
+        } else if from_a && let Some(contact_user) = &call.b_contact_user {
+            target = with_user(&target, contact_user);
         }
         let fallback = if from_a { phone } else { call.a_addr };
         let to = routed
@@ -334,10 +343,8 @@ impl Proxy {
             .unwrap_or(fallback);
         message.start = Cow::Owned(format!("{method} {target} SIP/2.0"));
         let towards = if from_a { Towards::B } else { Towards::A };
-        if from_a && let Some(contact) = message.first(Kind::Contact) {
-            call.a_contact_user = user(uri(contact)).map(str::to_owned);
-        }
-        rewrite(&mut message, call, towards, true);
+        call.note_contact(&message, from_a);
+        rewrite(&mut message, &call.names, towards, true);
         let mut hops = false;
         for header in &mut message.headers {
             if header.kind == Kind::MaxForwards {
@@ -382,7 +389,10 @@ impl Proxy {
         call.last_ms = now_ms;
         let to_a = tag(message.first(Kind::From)?) == Some(call.a_tag.as_str());
         let towards = if to_a { Towards::A } else { Towards::B };
-        rewrite(&mut message, call, towards, false);
+        if to_a {
+            call.note_contact(&message, false);
+        }
+        rewrite(&mut message, &call.names, towards, false);
         if to_a && invite && call.invite.1 == number && call.state == State::Trying {
             if (200..300).contains(&status) {
                 call.state = State::Answered;
@@ -495,101 +505,6 @@ fn drop_own_via(message: &mut Message, me: SocketAddr) -> Option<()> {
         }
     }
     Some(())
-}
-
-/// Puts numbers as the receiving side knows them.
-fn rewrite(message: &mut Message, call: &Call, towards: Towards, request: bool) {
-    // In a request the sender is From, in a response the receiver is.
-    let (from, to) = match (towards, request) {
-        (Towards::B, true) => (&call.b_from, &call.b_to),
-        (Towards::A, false) => (&call.a_from, &call.a_to),
-        (Towards::A, true) => (&call.a_to, &call.a_from),
-        (Towards::B, false) => (&call.b_to, &call.b_from),
-    };
-    for header in &mut message.headers {
-        let prefix = match header.kind {
-            Kind::From => from,
-            Kind::To => to,
-            _ => continue,
-        };
-        header.value = Cow::Owned(format!("{prefix}{}", params(&header.value)));
-    }
-    if towards == Towards::A {
-        return;
-    }
-    message
-        .headers
-        .retain(|header| header.kind != Kind::History);
-    let shown = &call.shown[0];
-    for header in &mut message.headers {
-        match header.kind {
-            Kind::Contact => {
-                // A display name is the caller's too.
-                let value = with_user(&header.value, shown);
-                let address = format!("<{}>{}", uri(&value), params(&value));
-                header.value = Cow::Owned(address);
-            }
-            Kind::Identity => header.value = Cow::Owned(call.b_from.clone()),
-            Kind::Other => {
-                if let Cow::Owned(hidden) = hide(&header.value, call) {
-                    header.value = Cow::Owned(hidden);
-                }
-            }
-            _ => {}
-        }
-    }
-    if let Some(body) = hide_origin(&message.body, call) {
-        message.body = Cow::Owned(body);
-    }
-}
-
-/// Text in which A, in either notation, says what B is shown.
-fn hide<'t>(text: &'t str, call: &Call) -> Cow<'t, str> {
-    let mut text = Cow::Borrowed(text);
-    for (a, shown) in call.a.iter().zip(&call.shown) {
-        if a != shown && a.len() >= 3 && text.contains(a.as_str()) {
-            text = Cow::Owned(text.replace(a.as_str(), shown));
-        }
-    }
-    text
-}
-
-/// A body whose SDP origin and session name do not say A.
-fn hide_origin(body: &[u8], call: &Call) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(body).ok()?;
-    let mut changed = false;
-    let mut out = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        if line.starts_with("o=") || line.starts_with("s=") {
-            let hidden = hide(line, call);
-            changed |= matches!(hidden, Cow::Owned(_));
-            out.push_str(&hidden);
-        } else {
-            out.push_str(line);
-        }
-    }
-    changed.then(|| out.into_bytes())
-}
-
-/// Whether an INVITE carries a number that is neither A nor X where the caller is spoken of.
-fn gives_away(message: &Message, call: &Call) -> bool {
-    let foreign = |number: &str| {
-        let digits = number.strip_prefix('+').unwrap_or(number);
-        digits.len() >= 5
-            && digits.bytes().all(|b| b.is_ascii_digit())
-            && !call.a.iter().chain(&call.x).any(|known| known == number)
-            && from_e164(number) != call.a[1]
-            && from_e164(number) != call.x[1]
-    };
-    let in_headers = message.headers.iter().any(|header| {
-        matches!(header.kind, Kind::Contact | Kind::Identity | Kind::History)
-            && user(uri(&header.value)).is_some_and(foreign)
-    });
-    let origin = std::str::from_utf8(&message.body).ok().and_then(|body| {
-        let line = body.lines().find_map(|line| line.strip_prefix("o="))?;
-        line.split(' ').next()
-    });
-    in_headers || origin.is_some_and(foreign)
 }
 
 /// A response of our own to where the request came from.
