@@ -148,14 +148,17 @@ pub const PUT_MANY_MAX: usize = 2_000;
 /// Rows of one part of a region table, at most.
 pub const REGION_ROWS_MAX: usize = 20_000;
 
-/// Many rows of one table.
+/// Many rows of one table, as if put one after another, save that no row may come twice.
+///
+/// The whole command must stay below the 1 MiB that one command may have: 2,000 A or X numbers take some 100 KB, while
+/// rows with long lists or parameters fit by the hundred. Who imports cuts by bytes as well as by rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PutMany {
     /// As in [`Put`].
     pub request: u64,
     /// Who edits, for the audit: one line for the whole command.
     pub actor: String,
-    /// At most [`PUT_MANY_MAX`], all of the same table.
+    /// 1 to [`PUT_MANY_MAX`], all of the same table.
     pub rows: Vec<PutRow>,
 }
 
@@ -188,7 +191,7 @@ pub struct RegionEdit {
     pub last: bool,
     /// The import replaces the whole table; otherwise its rows are added to what is there.
     pub replace: bool,
-    /// At most [`REGION_ROWS_MAX`].
+    /// At most [`REGION_ROWS_MAX`]; with names of up to 12 Chinese characters so many stay below a command's 1 MiB.
     pub rows: Vec<RegionRow>,
 }
 
@@ -197,9 +200,9 @@ pub struct RegionEdit {
 pub struct RegionRow {
     /// The first seven digits, 1,300,000 to 1,999,999.
     pub mobile_prefix: u32,
-    /// Without the leading 0; empty removes the prefix.
+    /// With or without the leading 0; empty removes the prefix.
     pub area_code: String,
-    /// For people.
+    /// For people, at most 96 bytes.
     pub area_name: String,
 }
 
@@ -738,6 +741,13 @@ pub enum Effect {
         table: Table,
         /// Row.
         id: Id,
+    },
+    /// An operator changed many rows of a table at once; caches made from it are stale.
+    EditedMany {
+        /// Table.
+        table: Table,
+        /// How many.
+        rows: u32,
     },
 }
 

@@ -16,5 +16,6 @@ pub mod handle;
 pub mod link;
 pub mod metrics;
 mod raft;
+pub mod regions;
 pub mod state;
 pub mod wal;

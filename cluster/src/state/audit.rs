@@ -22,7 +22,7 @@ impl State {
         self.content.audit.push_back(Arc::new(Audit {
             number: self.content.audit_last,
             at: self.content.at,
-            actor: super::model::cut(actor, ACTOR_MAX).to_owned(),
+            actor: self::actor(actor).to_owned(),
             deed,
             before: before.map(masked),
             after: after.map(masked),
@@ -42,6 +42,11 @@ impl State {
             self.index.requests.remove(&oldest);
         }
     }
+}
+
+/// An actor's name as it is kept.
+pub(super) fn actor(name: &str) -> &str {
+    super::model::cut(name, ACTOR_MAX)
 }
 
 /// A row without what only the platform and we may know.

@@ -30,7 +30,7 @@ struct Search<'a> {
     want: &'a Want<'a>,
     conflict: Conflict,
     b: Digits,
-    area: Option<String>,
+    area: Option<&'a str>,
     free_a: &'a Ids,
     free_x: &'a Ids,
 }
@@ -169,7 +169,7 @@ impl Search<'_> {
         {
             return None;
         }
-        let rank = Rank::of(&x.entity, self.want.caller, self.area.as_deref())?;
+        let rank = Rank::of(&x.entity, self.want.caller, self.area)?;
         let rank = match self.want.mode {
             XSelect::None => Rank::Other,
             XSelect::Restrict if rank == Rank::Other => return None,

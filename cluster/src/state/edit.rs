@@ -5,10 +5,25 @@ use super::valid::Valid;
 use super::{AxPhase, Deed, PaidAs, State};
 use crate::command::{Effect, Put, Refusal, Remove, Reply};
 use crate::entity::{ANumber, Account, AxBinding, Entity, FeeRate, Id, Row, Table, XNumber};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Bytes of a memo.
 const MEMO_MAX: usize = 1_000;
+
+/// A row to be put.
+pub(super) struct Edit<'a, T> {
+    pub(super) id: Option<Id>,
+    pub(super) version: Option<u32>,
+    pub(super) memo: &'a str,
+    pub(super) entity: &'a T,
+}
+
+/// What earlier rows of the same command do to the names of their table: taken by a row of the command, or given up.
+#[derive(Default)]
+pub(super) struct Ahead {
+    pub(super) names: HashMap<Arc<str>, Option<usize>>,
+}
 
 impl State {
     pub(super) fn put(&mut self, put: &Put, effects: &mut Vec<Effect>) -> Reply {
@@ -37,86 +52,15 @@ impl State {
         entity: &T,
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Refusal> {
-        let old = match put.id {
-            None => None,
-            Some(id) => Some(
-                T::rows(&self.content)
-                    .get(&id)
-                    .filter(|_| !self.is_leaving(T::TABLE, id))
-                    .cloned(),
-            ),
+        let edit = Edit {
+            id: put.id,
+            version: put.version,
+            memo: &put.memo,
+            entity,
         };
-        let old = match old {
-            Some(None) => return Err(Refusal::NotFound),
-            Some(Some(old)) => Some(old),
-            None => None,
-        };
-        if let (Some(old), Some(seen)) = (&old, put.version)
-            && old.version != seen
-        {
-            return Err(Refusal::VersionConflict {
-                version: old.version,
-            });
-        }
-        if put.memo.len() > MEMO_MAX {
-            return Err(Refusal::Invalid {
-                field: "memo".to_owned(),
-                text: format!("at most {MEMO_MAX} bytes"),
-            });
-        }
-        entity.valid(self, old.as_deref())?;
-        let name = name_of(entity);
-        if let Some(other) = self.index.names.get(&name)
-            && Some(*other) != put.id
-        {
-            let text = format!("`{}` is there already, as row {other}", name.1);
-            return Err(Refusal::Invalid {
-                field: T::KEY_FIELD.to_owned(),
-                text,
-            });
-        }
-        let id = match put.id {
-            Some(id) => id,
-            None => {
-                let last = &mut self.content.last_ids[slot(T::TABLE)];
-                *last += 1;
-                *last
-            }
-        };
-        let at = self.content.at;
-        let row = Arc::new(Row {
-            id,
-            memo: put.memo.clone(),
-            created_at: old.as_ref().map_or(at, |old| old.created_at),
-            updated_at: at,
-            version: old.as_ref().map_or(1, |old| old.version.saturating_add(1)),
-            entity: entity.kept(old.as_deref()),
-        });
-        let exclusive = self.index.exclusive.contains(&id);
-        if let Some(old) = &old {
-            T::link(&mut self.index, old, false);
-        }
-        T::rows_mut(&mut self.content).insert(id, row.clone());
-        T::link(&mut self.index, &row, true);
-        let renamed = old.as_ref().is_some_and(|old| name_of(&old.entity) != name);
-        match T::TABLE {
-            // Its limit of one binding per X has come or gone.
-            Table::Interfaces if exclusive != self.index.exclusive.contains(&id) => {
-                self.refresh_x_of(id);
-            }
-            // Another pair: what was said of the former one is not true of it.
-            Table::AxBindings if renamed => {
-                self.content.ax_live.remove(&id);
-            }
-            _ => {}
-        }
-        self.refresh(T::TABLE, id);
-        if let (None, Entity::Account(account)) = (&old, &put.entity) {
-            self.content.money.insert(id, account.money);
-            if account.money != 0 {
-                self.record_payment(&put.actor, id, PaidAs::Open, account.money, "");
-            }
-        }
+        let old = self.checked(&edit, &Ahead::default())?;
+        let row = self.enter(&put.actor, &edit, old.as_ref());
+        let (id, version) = (row.id, row.version);
         let before = old.map(|old| old.entity.clone().wrap());
         self.note(
             &put.actor,
@@ -131,10 +75,107 @@ impl State {
             table: T::TABLE,
             id,
         });
-        Ok(Reply::Row {
+        Ok(Reply::Row { id, version })
+    }
+
+    /// Whether a row may be put behind those `ahead` of it; the row that it replaces. Changes nothing.
+    pub(super) fn checked<T: Valid>(
+        &self,
+        edit: &Edit<'_, T>,
+        ahead: &Ahead,
+    ) -> Result<Option<Arc<Row<T>>>, Refusal> {
+        let old = match edit.id {
+            None => None,
+            Some(id) => Some(
+                T::rows(&self.content)
+                    .get(&id)
+                    .filter(|_| !self.is_leaving(T::TABLE, id))
+                    .cloned()
+                    .ok_or(Refusal::NotFound)?,
+            ),
+        };
+        if let (Some(old), Some(seen)) = (&old, edit.version)
+            && old.version != seen
+        {
+            return Err(Refusal::VersionConflict {
+                version: old.version,
+            });
+        }
+        if edit.memo.len() > MEMO_MAX {
+            return Err(Refusal::Invalid {
+                field: "memo".to_owned(),
+                text: format!("at most {MEMO_MAX} bytes"),
+            });
+        }
+        edit.entity.valid(self, old.as_deref())?;
+        let name = name_of(edit.entity);
+        let there = match ahead.names.get(&name.1) {
+            Some(Some(place)) => Some(format!("rows[{place}]")),
+            // Given up by a row before this one.
+            Some(None) => None,
+            None => (self.index.names.get(&name))
+                .filter(|other| Some(**other) != edit.id)
+                .map(|other| format!("row {other}")),
+        };
+        match there {
+            None => Ok(old),
+            Some(place) => Err(Refusal::Invalid {
+                field: T::KEY_FIELD.to_owned(),
+                text: format!("`{}` is there already, as {place}", name.1),
+            }),
+        }
+    }
+
+    /// Puts a row that was found good.
+    pub(super) fn enter<T: Valid>(
+        &mut self,
+        actor: &str,
+        edit: &Edit<'_, T>,
+        old: Option<&Arc<Row<T>>>,
+    ) -> Arc<Row<T>> {
+        let id = match edit.id {
+            Some(id) => id,
+            None => {
+                let last = &mut self.content.last_ids[slot(T::TABLE)];
+                *last += 1;
+                *last
+            }
+        };
+        let at = self.content.at;
+        let row = Arc::new(Row {
             id,
-            version: row.version,
-        })
+            memo: edit.memo.to_owned(),
+            created_at: old.map_or(at, |old| old.created_at),
+            updated_at: at,
+            version: old.map_or(1, |old| old.version.saturating_add(1)),
+            entity: edit.entity.kept(old.map(|old| &**old)),
+        });
+        let exclusive = self.index.exclusive.contains(&id);
+        if let Some(old) = old {
+            T::link(&mut self.index, old, false);
+        }
+        T::rows_mut(&mut self.content).insert(id, row.clone());
+        T::link(&mut self.index, &row, true);
+        let renamed = old.is_some_and(|old| name_of(&old.entity) != name_of(&row.entity));
+        match T::TABLE {
+            // Its limit of one binding per X has come or gone.
+            Table::Interfaces if exclusive != self.index.exclusive.contains(&id) => {
+                self.refresh_x_of(id);
+            }
+            // Another pair: what was said of the former one is not true of it.
+            Table::AxBindings if renamed => {
+                self.content.ax_live.remove(&id);
+            }
+            _ => {}
+        }
+        self.refresh(T::TABLE, id);
+        if let (None, Some(money)) = (old, row.entity.opening()) {
+            self.content.money.insert(id, money);
+            if money != 0 {
+                self.record_payment(actor, id, PaidAs::Open, money, "");
+            }
+        }
+        row
     }
 
     pub(super) fn remove(&mut self, remove: &Remove, effects: &mut Vec<Effect>) -> Reply {

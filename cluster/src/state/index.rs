@@ -15,6 +15,7 @@ use crate::entity::{
     AGroup, ANumber, Account, AxBinding, Conflict, FeeRate, Id, Interface, MappingGateway, Micros,
     Millis, RoutingGateway, Row, Table, XNumber, parse_source,
 };
+use crate::regions::area_code;
 use imbl::{OrdMap, OrdSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -75,13 +76,15 @@ pub(super) struct APool {
 pub(super) enum CallerEntry<'a> {
     Exact(&'a str),
     Prefix(&'a str),
+    /// The area code without its leading 0: `@0571` and `@571` are one.
     Region(&'a str),
 }
 
 impl<'a> CallerEntry<'a> {
     pub(super) fn read(text: &'a str) -> Self {
         if let Some(area) = text.strip_prefix('@') {
-            CallerEntry::Region(area)
+            // What is no area code stays as it is, and no number has it.
+            CallerEntry::Region(area_code(area).unwrap_or(area))
         } else if let Some(prefix) = text.strip_suffix('*') {
             CallerEntry::Prefix(prefix)
         } else {

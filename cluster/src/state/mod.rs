@@ -28,7 +28,9 @@ mod next;
 mod numbers;
 mod outbox;
 mod pay;
+mod put_many;
 mod read;
+mod regions;
 mod reserve;
 mod rng;
 mod route;
@@ -47,6 +49,7 @@ use crate::entity::{
     AGroup, ANumber, Account, AxBinding, FeeRate, Id, Interface, MappingGateway, Micros, Millis,
     RoutingGateway, Row, XNumber,
 };
+use crate::regions::{Import, Regions};
 use digits::Digits;
 use imbl::{OrdMap, OrdSet, Vector};
 use index::Index;
@@ -127,6 +130,8 @@ struct Content {
     audit_last: u64,
     /// Last place given in a queue of outgoing AX calls.
     ax_places: u64,
+    regions: Arc<Regions>,
+    region_import: Option<Arc<Import>>,
 }
 
 /// Everything the nodes agree on.
@@ -238,7 +243,8 @@ impl State {
             Command::AskAx(ask) => self.ask_ax(ask, effects),
             Command::AxOutcome(outcome) => self.ax_outcome(outcome, effects),
             Command::AxAccepted { call, attempt } => self.ax_accepted(*call, *attempt, effects),
-            Command::PutMany(_) | Command::Regions(_) => Reply::Refused(Refusal::NotFound),
+            Command::Regions(edit) => self.region_edit(edit),
+            Command::PutMany(many) => self.put_many(many, effects),
         }
     }
 

@@ -104,7 +104,7 @@ struct Search<'a> {
     want: &'a Want<'a>,
     conflict: Conflict,
     b: Digits,
-    area: Option<String>,
+    area: Option<&'a str>,
     tiers: Vec<Tier<'a>>,
     /// The numbers of each tier that this call may use with some A, once they have been listed.
     listed: Option<Vec<Vec<Id>>>,
@@ -123,7 +123,7 @@ impl State {
         } else {
             self.area_of(want.caller)
         };
-        let tiers = tiers(pool, want, area.as_deref());
+        let tiers = tiers(pool, want, area);
         let mut search = Search {
             state: self,
             want,
@@ -152,11 +152,6 @@ impl State {
         let a = self.content.a_numbers.get(&id)?;
         let x = search.x_for(a, rng)?;
         Some((a.clone(), self.content.x_numbers.get(&x)?.clone()))
-    }
-
-    /// The area code of a number, without its leading 0. No region table is loaded in this build, so no number has one.
-    pub(super) fn area_of(&self, _number: &str) -> Option<String> {
-        None
     }
 }
 
@@ -221,7 +216,7 @@ impl Search<'_> {
         match rank {
             Rank::Other => true,
             _ if tier.alike && row.entity.allow_other_callers => false,
-            rank => Rank::of(&row.entity, self.want.caller, self.area.as_deref()) == Some(rank),
+            rank => Rank::of(&row.entity, self.want.caller, self.area) == Some(rank),
         }
     }
 

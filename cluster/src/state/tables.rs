@@ -19,6 +19,8 @@ pub(super) trait Tabled: Clone + PartialEq {
     /// Puts what follows from a row into the index, or takes it out.
     fn link(index: &mut Index, row: &Arc<Row<Self>>, present: bool);
     fn wrap(self) -> Entity;
+    /// The other way; `None` for a row of another table.
+    fn of(entity: &Entity) -> Option<&Self>;
 }
 
 /// The name table's key of a row.
@@ -80,6 +82,12 @@ macro_rules! tabled {
             }
             fn wrap(self) -> Entity {
                 Entity::$entity(self)
+            }
+            fn of(entity: &Entity) -> Option<&Self> {
+                match entity {
+                    Entity::$entity(entity) => Some(entity),
+                    _ => None,
+                }
             }
         }
     };

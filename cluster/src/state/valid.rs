@@ -8,8 +8,9 @@ use crate::command::{AxLease, Refusal};
 use crate::dial_rules::Rules;
 use crate::entity::{
     AGroup, ANumber, Account, AccountKind, AxBinding, Conflict, FeeRate, Interface, MappingGateway,
-    PrefixList, RoutingGateway, Row, XNumber, parse_source,
+    Micros, PrefixList, RoutingGateway, Row, XNumber, parse_source,
 };
+use crate::regions::area_code;
 use std::collections::BTreeMap;
 
 const NAME_MAX: usize = 64;
@@ -29,6 +30,10 @@ pub(super) trait Valid: Tabled {
     /// The entity as it is kept.
     fn kept(&self, _old: Option<&Row<Self>>) -> Self {
         self.clone()
+    }
+    /// The balance that a new row opens with, for rows that have one.
+    fn opening(&self) -> Option<Micros> {
+        None
     }
 }
 
@@ -219,15 +224,11 @@ impl Valid for XNumber {
             match CallerEntry::read(entry) {
                 CallerEntry::Exact(caller) => number("callers", caller),
                 CallerEntry::Prefix(head) => number("callers", head),
-                CallerEntry::Region(area) => {
-                    let fits =
-                        (1..=8).contains(&area.len()) && area.bytes().all(|c| c.is_ascii_digit());
-                    require(
-                        fits,
-                        "callers",
-                        "a region is `@` and an area code of 1 to 8 digits",
-                    )
-                }
+                CallerEntry::Region(area) => require(
+                    area_code(area) == Some(area),
+                    "callers",
+                    "a region is `@` and an area code of 1 to 8 digits",
+                ),
             }
         })?;
         require(
@@ -409,6 +410,10 @@ impl Valid for Account {
             money: old.map_or(self.money, |old| old.entity.money),
             ..self.clone()
         }
+    }
+
+    fn opening(&self) -> Option<Micros> {
+        Some(self.money)
     }
 }
 

@@ -6,6 +6,7 @@ mod bindings;
 mod claims;
 mod edits;
 mod histories;
+mod imports;
 mod money;
 mod numbers;
 mod records;
