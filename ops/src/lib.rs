@@ -15,6 +15,8 @@ mod fake;
 mod gauges;
 pub mod log;
 pub mod metrics;
+pub mod plan;
 mod rows;
 pub mod seed;
+pub mod sheet;
 pub mod switch;

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use super::plan::PlanArgs;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use tandem_cluster::entity::Table;
@@ -109,6 +110,8 @@ pub enum ClientCommand {
     /// Configuration from a file.
     #[command(subcommand)]
     Seed(SeedVerb),
+    /// How many X and A numbers a traffic needs, and what unbinding early saves; asks no server.
+    Plan(PlanArgs),
 }
 
 /// `tandem cluster …`

@@ -1,4 +1,4 @@
-//! The command line: every command but the ones that start processes is a client of the admin API.
+//! The command line: every command but `plan` and the ones that start processes is a client of the admin API.
 //!
 //! [`ClientCommand`] is flattened into the binary's own commands; [`run`] carries one out. Data goes to standard
 //! output, words to standard error, and the exit code tells programs what happened ([`Exit`]).
@@ -7,6 +7,7 @@ mod args;
 mod columns;
 mod fields;
 mod http;
+mod plan;
 mod print;
 mod verbs;
 
@@ -110,10 +111,12 @@ pub async fn run_on(command: &ClientCommand, globals: &Globals) -> ExitCode {
 }
 
 async fn once(command: &ClientCommand, globals: &Globals) -> Result<Exit, CliError> {
-    let client = Client::new(globals)?;
     let stdout = io::stdout().lock();
     let mut printer = Printer::new(io::BufWriter::new(stdout), globals.output, &globals.columns);
-    let exit = verbs::carry_out(command, &client, &mut printer).await?;
+    let exit = match command {
+        ClientCommand::Plan(args) => plan::run(args, &mut printer, colours(&io::stdout()))?,
+        command => verbs::carry_out(command, &Client::new(globals)?, &mut printer).await?,
+    };
     printer.finish()?;
     Ok(exit)
 }
@@ -140,11 +143,14 @@ async fn watch(command: &ClientCommand, globals: &Globals) -> Result<Exit, CliEr
     }
 }
 
+/// Whether colours may be written there (<https://no-color.org>).
+fn colours(to: &impl IsTerminal) -> bool {
+    to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|off| off.is_empty())
+}
+
 /// One line on standard error.
 pub fn complain(text: &str) {
-    let colour =
-        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|off| off.is_empty());
-    let head = if colour {
+    let head = if colours(&io::stderr()) {
         "\x1b[1;31merror:\x1b[0m"
     } else {
         "error:"
