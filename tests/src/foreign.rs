@@ -36,6 +36,14 @@ impl Platform {
         assert_eq!(answer["resultcode"], "0", "unbound directly: {answer}");
     }
 
+    /// Takes every binding away behind the switch's back.
+    #[track_caller]
+    pub fn forget_bindings(&self) {
+        for row in self.table().iter().filter(|row| row["mode"] != "ax") {
+            self.unbind_directly(row["bind_id"].as_str().expect("every row has an id"));
+        }
+    }
+
     fn signed(&self, method: &str, path: &str, body: Option<&str>) -> Value {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let now = SystemTime::now()

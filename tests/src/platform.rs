@@ -197,6 +197,12 @@ impl Platform {
     /// Live bindings in its table.
     #[track_caller]
     pub fn bindings(&self) -> usize {
+        self.table().len()
+    }
+
+    /// Its table as it shows it.
+    #[track_caller]
+    pub fn table(&self) -> Vec<Value> {
         let response = http::request(self.at, "GET", "/_sim/bindings", None, None)
             .unwrap_or_else(|e| panic!("{e}"));
         let table: Value = serde_json::from_str(&response.body)
@@ -206,7 +212,7 @@ impl Platform {
             .find_map(|key| table[key].as_array())
             .or_else(|| table.as_array());
         rows.unwrap_or_else(|| panic!("/_sim/bindings is not a list: {table}"))
-            .len()
+            .clone()
     }
 
     /// Makes it misbehave; the fields of `PUT /_sim/faults`.

@@ -280,6 +280,41 @@ impl Switch {
         self.restarted.push(child);
     }
 
+    /// Where the simulator takes calls.
+    pub fn platform_sip(&self) -> SocketAddr {
+        self.at(60)
+    }
+
+    /// Starts the simulator again, empty, with one more line in its file.
+    #[track_caller]
+    pub fn restart_platform(&mut self, line: &str) {
+        let (path, pid_file) = (
+            self.data().join("vendor-sim.toml"),
+            self.data().join("vendor-sim.pid"),
+        );
+        let text = std::fs::read_to_string(&path).expect("`dev` wrote it");
+        std::fs::write(&path, format!("{line}\n{text}")).expect("it can be written");
+        let pid = std::fs::read_to_string(pid_file).expect("`dev` wrote it");
+        let pid = pid.trim().parse().expect("a process id");
+        process::signal(pid, "KILL");
+        assert!(
+            process::gone(pid, Duration::from_secs(5)),
+            "the simulator does not die"
+        );
+        let child = Command::new(binary())
+            .args(["vendor-sim", "--config"])
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary is there");
+        self.restarted.push(child);
+        eventually("the simulator", Duration::from_secs(10), || {
+            http::request(self.platform().at, "GET", "/_sim/bindings", None, None).map(drop)
+        });
+    }
+
     /// `GET /api/v1/cluster`, asked of node n.
     #[track_caller]
     pub fn cluster(&self, node: u8) -> Value {

@@ -57,14 +57,15 @@ fn a_binding_that_the_platform_let_go_first_is_released_and_counted_or_held_wher
     let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
     let let_go = |interface: &str| {
         for node in 1..=NODES {
-            let row = switch.api(node).find("interfaces", "name", interface);
-            let metric = switch
-                .api(node)
-                .metric("let_go", &[&format!("interface=\"{interface}\"")]);
-            assert!(
-                row["let_go"] == 1 && metric == 1.0,
-                "node {node}, {interface}: {row}, metric {metric}"
-            );
+            eventually("who let go is counted", Duration::from_secs(2), || {
+                let api = switch.api(node);
+                let row = api.find("interfaces", "name", interface);
+                let metric = api.metric("let_go", &[&format!("interface=\"{interface}\"")]);
+                match row["let_go"] == 1 && metric == 1.0 {
+                    true => Ok(()),
+                    false => Err(format!("node {node}: {row}, metric {metric}")),
+                }
+            });
         }
     };
 
@@ -79,6 +80,16 @@ fn a_binding_that_the_platform_let_go_first_is_released_and_counted_or_held_wher
     let_go("frees");
     try_call(&switch, 3, CALLER, "13800000002").is_answered();
     nothing_left(&switch, Duration::from_secs(5));
+    let_go("frees");
+    // An unbind whose answer was lost had its effect: that nothing is there when it is asked again is our own doing.
+    let talk = Talk::start(&switch, 2, CALLER, "13800000003");
+    let cut = json!({ "drop_reply_rate": 1.0, "ops": ["unbind"] });
+    switch.platform().fault(cut);
+    talk.end();
+    row(&switch, |row| row["last_error"].is_string());
+    assert_eq!(concurrency(&switch, free), 1, "not confirmed yet");
+    switch.platform().heal();
+    nothing_left(&switch, Duration::from_secs(10));
     let_go("frees");
 
     // An interface that holds what is missing keeps row and X, whoever asks, until it is forced.
@@ -125,7 +136,84 @@ fn a_binding_that_the_platform_let_go_first_is_released_and_counted_or_held_wher
     let none = switch.client(2, &["binding", "force-unbind", &id]);
     assert_eq!(none.status.code(), Some(3), "a binding that is gone");
     let seen = phone.stop().logged("INVITE");
-    assert_eq!((seen, switch.axb_cdrs(1).len()), (4, 4));
+    assert_eq!((seen, switch.axb_cdrs(1).len()), (5, 5));
+}
+
+#[test]
+fn another_x_than_the_one_asked_for_is_used_and_booked_when_it_is_ours_and_free() {
+    let (asked, other, stranger) = ("17000000001", "17000000002", "17900000000");
+    // The other X names nobody, so that no call ever asks for it.
+    let seed = Seed::new()
+        .interface("i", "")
+        .x("i", asked, "line_limit = 9")
+        .x("i", other, "allow_other_callers = false")
+        .a("ga", "02100000000..02100000009", "")
+        .axb_gateway("platform", "", "ga", "i", "")
+        .customer("customer", "127.0.0.1", "");
+    let switch = Switch::seeded(&seed);
+    let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
+    let platform = switch.platform();
+    let at_rest = || {
+        eventually("nothing is on the way", Duration::from_secs(5), || {
+            match (switch.api(1).list("bindings").len(), platform.bindings()) {
+                (1, 1) => Ok(()),
+                counts => Err(format!("{counts:?}")),
+            }
+        });
+    };
+    platform.fault(json!({ "other_x": other }));
+    let talk = Talk::start(&switch, 1, CALLER, "13800000001");
+    let booked = row(&switch, |row| row["state"] == "bound");
+    assert_eq!(booked["x_number"], other, "{booked}");
+    assert_eq!(
+        (concurrency(&switch, asked), concurrency(&switch, other)),
+        (0, 1)
+    );
+
+    // Its one line is in use: what the platform gives all the same is given back, and the call is refused.
+    try_call(&switch, 2, CALLER, "13800000002").is(503, "axb_bind_failed");
+    at_rest();
+    // A number of nobody's is no number to call with.
+    platform.fault(json!({ "other_x": stranger }));
+    try_call(&switch, 3, CALLER, "13800000003").is(503, "axb_bind_failed");
+    at_rest();
+    platform.heal();
+    try_call(&switch, 3, CALLER, "13800000004").is_answered();
+    talk.end();
+    nothing_left(&switch, Duration::from_secs(5));
+
+    let log = switch.platform_log();
+    let bound: Vec<(&str, &str)> = log
+        .requests
+        .iter()
+        .filter(|r| r.op == "bind" && r.applied)
+        .map(|r| (r.b.as_str(), r.x.as_str()))
+        .collect();
+    let wanted = [
+        ("13800000001", other),
+        ("13800000002", other),
+        ("13800000003", stranger),
+        ("13800000004", asked),
+    ];
+    assert_eq!(bound, wanted);
+    assert_eq!(log.applied("unbind"), 4);
+    let seen: Vec<String> = phone
+        .stop()
+        .lines("INVITE")
+        .iter()
+        .map(|line| line.caller().to_owned())
+        .collect();
+    assert_eq!(seen, [other, asked]);
+    let xs: BTreeSet<String> = switch
+        .axb_cdrs(2)
+        .iter()
+        .map(|row| format!("{} {}", row.text("b_number"), row.text("x_number")))
+        .collect();
+    assert!(
+        xs.contains(&format!("13800000001 {other}"))
+            && xs.contains(&format!("13800000004 {asked}")),
+        "{xs:?}"
+    );
 }
 
 #[test]
