@@ -11,8 +11,10 @@
 //! ```
 //!
 //! Whoever is named by [`Effect::AxAsked`] looks at the row and does what its phase says: `Binding` bind, `Unbinding`
-//! unbind, anything else nothing; one exchange a row at a time. It retries a failed unbind by itself; each
-//! [`Effect::AxAsked`] makes it try at once. A forced release leaves the row [`AxPhase::Unbound`] at once.
+//! unbind, anything else nothing; one exchange a row at a time, and after each a look at the row again. It retries a
+//! failed unbind by itself; each [`Effect::AxAsked`] makes it try at once. A forced release leaves the row
+//! [`AxPhase::Unbound`] at once. A relation that a platform no longer has is [`AxPhase::Unbound`] whatever the
+//! interface's `hold_missing` says: its row stays anyway.
 //!
 //! From `Binding` until the release is confirmed or forced the relation takes its pair (I3); a bind that failed keeps it
 //! when the platform may have done it all the same. A released pair rests like any other.
@@ -158,10 +160,7 @@ impl State {
         let at = self.content.at;
         let answers = row.live.asked == outcome.asked;
         match (&outcome.result, row.live.phase) {
-            // That the platform has it is true whatever was asked meanwhile.
-            (AxResult::Bound { .. }, phase) => {
-                return self.ax_bound(outcome, &row, phase, effects);
-            }
+            (AxResult::Bound { .. }, _) => return self.ax_bound(outcome, &row, effects),
             (AxResult::Unbound { missing }, AxPhase::Unbinding) if answers => {
                 // After an unbind that failed on the way the platform may well have done it: not its doing then.
                 let failed = row.live.last_error_at >= row.live.bound_at;
@@ -193,13 +192,7 @@ impl State {
         Reply::Done
     }
 
-    fn ax_bound(
-        &mut self,
-        outcome: &AxOutcome,
-        row: &AxRow,
-        phase: AxPhase,
-        effects: &mut Vec<Effect>,
-    ) -> Reply {
+    fn ax_bound(&mut self, outcome: &AxOutcome, row: &AxRow, effects: &mut Vec<Effect>) -> Reply {
         let AxResult::Bound {
             handle,
             expires_at,
@@ -208,10 +201,15 @@ impl State {
         else {
             return Reply::Done;
         };
-        let repeated = row.live.bound_at.is_some();
-        if repeated && matches!(phase, AxPhase::Bound | AxPhase::Unbinding) {
-            return Reply::Done;
-        }
+        let answers = row.live.asked == outcome.asked;
+        let release = match row.live.phase {
+            AxPhase::Binding | AxPhase::Error if answers => false,
+            // It was dropped, or is to be released, while the bind was under way: now it is known what to release.
+            AxPhase::Unbinding if row.live.bound_at.is_none() => true,
+            AxPhase::Unbound => true,
+            // The same answer again, or what has been asked since will have its own.
+            _ => return Reply::Done,
+        };
         if !row.live.takes_pair()
             && let Err(taken) = self.ax_may_stand(&row.entity, false)
         {
@@ -224,13 +222,12 @@ impl State {
             live.handle = bounded_handle(handle);
             live.raw = cut(raw, RAW_MAX).to_owned();
             live.maybe_held = false;
-            if matches!(phase, AxPhase::Binding | AxPhase::Error) {
+            if !release {
                 live.phase = AxPhase::Bound;
                 live.owner = None;
             }
         });
-        // It was dropped, or is to be released, while the bind was under way: now it is known what to release.
-        if matches!(phase, AxPhase::Unbound | AxPhase::Unbinding) {
+        if release {
             let owner = row.live.owner.unwrap_or(outcome.epoch);
             self.release_ax(row.id, Some(owner), effects);
         }
@@ -253,6 +250,7 @@ impl State {
 
     /// The platform has it no more, or that is to be believed; the pair rests.
     fn free_ax_pair(&mut self, id: Id) {
+        let taken = self.ax_live(id).is_some_and(AxLive::takes_pair);
         self.change_ax(id, |live| {
             *live = AxLive {
                 asked: live.asked + 1,
@@ -261,7 +259,8 @@ impl State {
                 ..AxLive::default()
             };
         });
-        let Some(entity) = self.ax_binding(id).map(|row| &row.entity) else {
+        let entity = self.ax_binding(id).map(|row| &row.entity);
+        let Some(entity) = entity.filter(|_| taken) else {
             return;
         };
         let a = Digits::from(&*entity.a_number);

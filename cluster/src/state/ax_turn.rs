@@ -99,6 +99,14 @@ impl State {
         if let Some(hold) = &mut call.ax {
             hold.place = None;
         }
+        // Whoever is accepted waits no more, even one that was so out of its turn.
+        if let Some(lease) = call
+            .attempt
+            .as_mut()
+            .and_then(|attempt| Arc::make_mut(attempt).ax.as_mut())
+        {
+            lease.turn = true;
+        }
         self.content.calls.insert(id, Arc::new(call));
         self.index.ax.queue(x_id, place, id, false);
         self.turn_ax(x_id, effects);

@@ -295,11 +295,18 @@ impl State {
 
     /// A pair that was taken is free, from now on or after a rest.
     pub(super) fn rest_pair(&mut self, pair: (Digits, Id), rest_ms: u32) {
-        if rest_ms == 0 {
-            self.index.pairs.remove(&pair);
+        let mut until = self.content.at.saturating_add(Millis::from(rest_ms));
+        if let Some(Pair::Resting(earlier)) = self.index.pairs.remove(&pair) {
+            until = until.max(earlier);
+            self.content.rests.remove(&Rest {
+                until: earlier,
+                a: pair.0.clone(),
+                x: pair.1,
+            });
+        }
+        if until <= self.content.at {
             return;
         }
-        let until = self.content.at.saturating_add(Millis::from(rest_ms));
         self.content.rests.insert(Rest {
             until,
             a: pair.0.clone(),

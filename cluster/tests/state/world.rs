@@ -9,6 +9,7 @@ use tandem_cluster::state::{AxPhase, Binding, State};
 
 pub const UNIT: Micros = 1_000_000;
 
+#[derive(Clone, Debug)]
 pub struct World {
     pub state: State,
     pub now: Millis,

@@ -1,0 +1,729 @@
+//! The rules of `DOMAIN.md` §4.1 and §5 once more, in the plainest words: who holds which numbers is written down from
+//! commands, replies and effects alone, and every grant is measured against that. Nothing here asks the state's index.
+
+use std::collections::{BTreeMap, BTreeSet};
+use tandem_cluster::command::*;
+use tandem_cluster::entity::*;
+use tandem_cluster::state::{AxPhase, Phase, State, XState};
+
+/// An open call as the ledger knows it.
+#[derive(Clone, Debug)]
+struct Held {
+    owner: Epoch,
+    asked: Reserve,
+    attempt: u16,
+    /// Lines held: gateway, and A on an AXB gateway.
+    gateway: Option<Id>,
+    a: Option<Id>,
+    binding: Option<BindingId>,
+    ax: Option<(AxLease, Id)>,
+    answered: bool,
+    refused_x: BTreeSet<Id>,
+}
+
+/// What stands on the platform, or may.
+#[derive(Clone, Debug)]
+struct Stand {
+    owner: Epoch,
+    interface: Id,
+    call: CallId,
+    x: Id,
+    a: String,
+    b: String,
+    confirmed: bool,
+    /// Its bind's outcome is unknown.
+    orphan: bool,
+    /// Its call counts on it, so it is not to be released yet.
+    wanted: bool,
+}
+
+/// Numbers of one grant, whichever way it goes out.
+struct Grant<'a> {
+    a: &'a str,
+    x: &'a str,
+    b: &'a str,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    calls: BTreeMap<CallId, Held>,
+    stands: BTreeMap<BindingId, Stand>,
+    rests: BTreeMap<(String, Id), Millis>,
+    /// Calls that set callees, by X, in their order; and those that know that their turn has come.
+    queues: BTreeMap<Id, Vec<CallId>>,
+    told: BTreeSet<CallId>,
+    /// Rows that an operator has removed; they may stay until what stands on them is gone.
+    removed: BTreeSet<(Table, Id)>,
+    /// What has happened, and how often: histories that never come to a rule prove nothing about it.
+    pub seen: BTreeMap<&'static str, u64>,
+}
+
+/// Everything that many histories must have come to.
+pub const EVENTS: [&str; 11] = [
+    "adopted",
+    "binding given",
+    "other X booked",
+    "other X refused",
+    "outcome unknown",
+    "plain call",
+    "refused for lack of numbers",
+    "relation given",
+    "relation given where no pair was left",
+    "released by force",
+    "turn passed on",
+];
+
+type Checked = Result<(), String>;
+
+/// Why a number is as good as another for a caller: less is better.
+type Preference = (u8, usize, usize);
+
+fn preference(x: &XNumber, caller: &str, mode: XSelect) -> Option<Preference> {
+    let named = x
+        .callers
+        .iter()
+        .filter_map(
+            |entry| match (entry.strip_suffix('*'), entry.strip_prefix('@')) {
+                (Some(head), _) => caller.starts_with(head).then(|| (1, 99 - head.len(), 0)),
+                // Fixed lines alone: no mobile is in a region while no table is loaded.
+                (None, Some(area)) => caller
+                    .strip_prefix('0')
+                    .is_some_and(|national| national.starts_with(area))
+                    .then_some((2, 0, 0)),
+                (None, None) => (entry == caller).then_some((0, 0, 0)),
+            },
+        )
+        .min();
+    let other = x.allow_other_callers.then_some((3, 0, 0));
+    match mode {
+        XSelect::None => named.or(other).map(|_| (0, 0, 0)),
+        XSelect::Restrict => named,
+        XSelect::Prefer => named.or(other),
+    }
+}
+
+/// The rows of relations that take their pair: A, X.
+fn relations(state: &State) -> impl Iterator<Item = (&str, &str)> {
+    state.ax_bindings().filter_map(|row| {
+        let live = state.ax_live(row.id)?;
+        let takes = match live.phase {
+            AxPhase::Binding | AxPhase::Bound | AxPhase::Unbinding => true,
+            AxPhase::Error => live.maybe_held,
+            AxPhase::Unbound => false,
+        };
+        takes.then_some((&*row.entity.a_number, &*row.entity.x_number))
+    })
+}
+
+fn conflict(state: &State, interface: Id) -> Conflict {
+    let row = state.interface(interface).expect("interface");
+    row.entity.type_rules.conflict
+}
+
+impl Ledger {
+    fn a_lines(&self, a: Id) -> u32 {
+        self.calls.values().filter(|call| call.a == Some(a)).count() as u32
+    }
+
+    fn ax_on(&self, x: Id) -> impl Iterator<Item = &AxLease> {
+        let holds = self.calls.values().filter_map(|call| call.ax.as_ref());
+        holds
+            .filter(move |(_, on)| *on == x)
+            .map(|(lease, _)| lease)
+    }
+
+    fn on(&self, x: Id) -> impl Iterator<Item = &Stand> {
+        self.stands.values().filter(move |stand| stand.x == x)
+    }
+
+    fn x_slots(&self, x: Id) -> u32 {
+        (self.on(x).count() + self.ax_on(x).count()) as u32
+    }
+
+    /// What the type says of a further B' on an X, and of its A (I3 and I4).
+    fn beside(&self, state: &State, x: &Row<XNumber>, a: &str, b: &str, ax: bool) -> bool {
+        let number = &x.entity.number;
+        let (id, scope) = (x.id, conflict(state, x.entity.interface));
+        let pair = self.on(id).any(|stand| stand.a == a)
+            || relations(state).any(|pair| pair == (a, number));
+        if pair && !ax {
+            return false;
+        }
+        let called = |number: &str| {
+            self.on(id).any(|stand| stand.b == number)
+                || self.ax_on(id).any(|lease| lease.b_submitted == number)
+        };
+        match scope {
+            Conflict::Pair => true,
+            Conflict::XExclusive => {
+                self.x_slots(id) == 0 && (ax || !relations(state).any(|(_, x)| x == number))
+            }
+            Conflict::XCallee => {
+                !called(b)
+                    && !called(a)
+                    && !self.on(id).any(|stand| stand.a == b)
+                    && !relations(state).any(|pair| pair == (b, number))
+            }
+        }
+    }
+
+    /// X numbers of a gateway's interface that may take one more, whatever the A.
+    fn open_x<'a>(
+        &'a self,
+        state: &'a State,
+        axb: &'a AxbRoute,
+        refused: &'a BTreeSet<Id>,
+    ) -> impl Iterator<Item = &'a Row<XNumber>> {
+        state.x_numbers().filter(move |x| {
+            x.entity.interface == axb.interface
+                && !x.entity.disabled
+                && !self.removed.contains(&(Table::XNumbers, x.id))
+                && !self.on(x.id).any(|stand| stand.orphan)
+                && self.x_slots(x.id) < x.entity.line_limit
+                && !refused.contains(&x.id)
+        })
+    }
+
+    fn open_a<'a>(
+        &'a self,
+        state: &'a State,
+        axb: &'a AxbRoute,
+        b: &'a str,
+    ) -> impl Iterator<Item = &'a Row<ANumber>> {
+        state.a_numbers().filter(move |a| {
+            a.entity.group == axb.a_group
+                && self.a_lines(a.id) < a.entity.line_limit
+                && a.entity.number != b
+                && !self.removed.contains(&(Table::ANumbers, a.id))
+        })
+    }
+
+    /// For each A that this call may be given, its best X numbers: to bind, or over relations.
+    fn fitting(
+        &self,
+        state: &State,
+        axb: &AxbRoute,
+        from: &MappingGateway,
+        call: (&str, &str, &BTreeSet<Id>),
+        ax: bool,
+    ) -> BTreeMap<String, Vec<String>> {
+        let (caller, b, refused) = call;
+        let mut fitting = BTreeMap::new();
+        for a in self.open_a(state, axb, b) {
+            let number = &a.entity.number;
+            let mut xs: Vec<(Preference, &str)> = Vec::new();
+            for x in self.open_x(state, axb, refused) {
+                let Some(mut preference) = preference(&x.entity, caller, from.x_select_mode) else {
+                    continue;
+                };
+                let rested = self
+                    .rests
+                    .get(&(number.clone(), x.id))
+                    .is_none_or(|until| *until <= state.at());
+                let stands = if ax {
+                    preference.2 = self.queues.get(&x.id).map_or(0, Vec::len);
+                    bound(state, axb.interface, number, &x.entity.number)
+                } else {
+                    rested
+                };
+                if stands && self.beside(state, x, number, b, ax) {
+                    xs.push((preference, &x.entity.number));
+                }
+            }
+            if let Some(best) = xs.iter().map(|(preference, _)| *preference).min() {
+                xs.retain(|(preference, _)| *preference == best);
+                let xs = xs.into_iter().map(|(_, x)| x.to_owned()).collect();
+                fitting.insert(number.clone(), xs);
+            }
+        }
+        fitting
+    }
+
+    fn lines(&self, gateway: Id) -> u32 {
+        let on = self
+            .calls
+            .values()
+            .filter(|call| call.gateway == Some(gateway));
+        on.count() as u32
+    }
+
+    /// Writes down what a command has done, and says what it should not have done.
+    pub fn learn(
+        &mut self,
+        state: &State,
+        command: &Command,
+        reply: &Reply,
+        effects: &[Effect],
+    ) -> Checked {
+        self.fence(effects);
+        match command {
+            Command::Reserve(asked) => self.reserved(state, asked, reply)?,
+            Command::Next(next) => self.moved_on(state, next, reply)?,
+            Command::Bound(bound) => self.bound(state, bound, reply)?,
+            Command::Answered(answered) => {
+                if let (Reply::Answered { .. }, Some(call)) =
+                    (reply, self.calls.get_mut(&answered.call))
+                {
+                    call.answered = true;
+                    self.leave(answered.call);
+                }
+            }
+            Command::AxAccepted { call, attempt } => {
+                if self
+                    .calls
+                    .get(call)
+                    .is_some_and(|held| held.attempt == *attempt)
+                {
+                    self.leave(*call);
+                }
+            }
+            Command::Unbound(unbound) if *reply == Reply::Done => {
+                let Some(stand) = self.stands.get_mut(&unbound.binding) else {
+                    return Ok(());
+                };
+                let rules = &state.interface(stand.interface).expect("interface").entity;
+                if unbound.missing && stand.confirmed && rules.hold_missing {
+                    stand.wanted = false;
+                } else {
+                    self.release(state, unbound.binding, true);
+                }
+            }
+            Command::AskUnbind { binding, .. } if *reply == Reply::Done => {
+                if let Some(stand) = self.stands.get_mut(binding) {
+                    stand.wanted = false;
+                }
+            }
+            Command::ForceUnbind { binding, .. } if *reply == Reply::Done => {
+                self.see("released by force");
+                self.release(state, *binding, true);
+            }
+            Command::Remove(remove) if *reply == Reply::Done => {
+                self.removed.insert((remove.table, remove.id));
+            }
+            Command::End(end) if *reply == Reply::Done => self.forget(end.call),
+            _ => {}
+        }
+        self.turns(state, effects)
+    }
+
+    /// What a lost tenure had, and who goes on with it.
+    fn fence(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Fenced { epoch } => {
+                    let of = |call: &&CallId| self.calls[call].owner == *epoch;
+                    let calls: Vec<CallId> = self.calls.keys().filter(of).copied().collect();
+                    for stand in self.stands.values_mut() {
+                        stand.orphan |= stand.owner == *epoch && !stand.confirmed;
+                    }
+                    calls.into_iter().for_each(|call| self.forget(call));
+                }
+                Effect::Adopted { owner, binding } => {
+                    if let Some(stand) = self.stands.get_mut(binding) {
+                        stand.owner = *owner;
+                        self.see("adopted");
+                    }
+                }
+                // A dropped relation rests as a dropped binding does.
+                _ => {}
+            }
+        }
+    }
+
+    fn see(&mut self, event: &'static str) {
+        *self.seen.entry(event).or_insert(0) += 1;
+    }
+
+    fn leave(&mut self, call: CallId) {
+        self.queues
+            .values_mut()
+            .for_each(|queue| queue.retain(|waits| *waits != call));
+        self.queues.retain(|_, queue| !queue.is_empty());
+        self.told.remove(&call);
+    }
+
+    fn forget(&mut self, call: CallId) {
+        self.calls.remove(&call);
+        self.leave(call);
+        for stand in self.stands.values_mut().filter(|stand| stand.call == call) {
+            stand.wanted = false;
+        }
+    }
+
+    /// A pair that is let go rests.
+    pub fn rest(&mut self, state: &State, interface: Id, a: &str, x: Id) {
+        let rest_ms = state
+            .interface(interface)
+            .map_or(0, |row| u64::from(row.entity.pair_rest_ms));
+        let until = self.rests.entry((a.to_owned(), x)).or_insert(0);
+        *until = (*until).max(state.at() + rest_ms);
+    }
+
+    fn release(&mut self, state: &State, binding: BindingId, rests: bool) {
+        if let Some(stand) = self.stands.remove(&binding)
+            && rests
+        {
+            self.rest(state, stand.interface, &stand.a, stand.x);
+        }
+    }
+
+    fn reserved(&mut self, state: &State, asked: &Reserve, reply: &Reply) -> Checked {
+        if self.calls.contains_key(&asked.call) || state.call(asked.call).is_none() {
+            return Ok(());
+        }
+        let mut held = Held {
+            owner: asked.call.epoch(),
+            asked: asked.clone(),
+            attempt: 0,
+            gateway: None,
+            a: None,
+            binding: None,
+            ax: None,
+            answered: false,
+            refused_x: BTreeSet::new(),
+        };
+        let from = &state
+            .mapping_gateway(asked.gateway)
+            .expect("gateway")
+            .entity;
+        match reply {
+            Reply::Reserved(attempt) => self.grant(state, &mut held, attempt)?,
+            Reply::Refused(Refusal::NoAxbNumber) => {
+                self.see("refused for lack of numbers");
+                for gateway in state.routing_gateways() {
+                    let Some(axb) = &gateway.entity.axb else {
+                        continue;
+                    };
+                    if gateway.entity.lock_type != 0
+                        || self.lines(gateway.id) >= gateway.entity.capacity
+                    {
+                        continue;
+                    }
+                    for (allowed, ax) in [(from.allow_axb, false), (from.allow_ax, true)] {
+                        let call = (&*asked.caller, &*asked.callee, &held.refused_x);
+                        let fitting = self.fitting(state, axb, from, call, ax);
+                        if allowed && !fitting.is_empty() {
+                            return Err(format!("refused although {fitting:?} fit, AX {ax}"));
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.calls.insert(asked.call, held);
+        Ok(())
+    }
+
+    fn grant(&mut self, state: &State, held: &mut Held, attempt: &Attempt) -> Checked {
+        let gateway = state.routing_gateway(attempt.gateway).expect("gateway");
+        if gateway.entity.lock_type != 0 || self.lines(gateway.id) >= gateway.entity.capacity {
+            return Err(format!("gateway {} has no line", gateway.id));
+        }
+        held.attempt = attempt.number;
+        held.gateway = Some(gateway.id);
+        (held.a, held.binding, held.ax) = (None, None, None);
+        let Some(axb) = &gateway.entity.axb else {
+            return match (&attempt.lease, &attempt.ax) {
+                (None, None) => {
+                    self.see("plain call");
+                    Ok(())
+                }
+                _ => Err("a plain gateway with numbers".to_owned()),
+            };
+        };
+        let from = &state
+            .mapping_gateway(held.asked.gateway)
+            .expect("row")
+            .entity;
+        let call = (&*held.asked.caller, &*held.asked.callee, &held.refused_x);
+        let pairs = self.fitting(state, axb, from, call, false);
+        let (grant, fitting) = match (&attempt.lease, &attempt.ax) {
+            (
+                Some(Lease {
+                    a,
+                    x,
+                    b_submitted: b,
+                    ..
+                }),
+                None,
+            ) if from.allow_axb => (Grant { a, x, b }, pairs),
+            (
+                None,
+                Some(AxLease {
+                    a,
+                    x,
+                    b_submitted: b,
+                    ..
+                }),
+            ) if from.allow_ax => {
+                if from.allow_axb && !pairs.is_empty() {
+                    return Err(format!("over a relation although {pairs:?} fit"));
+                }
+                let fitting = self.fitting(state, axb, from, call, true);
+                (Grant { a, x, b }, fitting)
+            }
+            _ => return Err("an AXB gateway without numbers, or against the settings".to_owned()),
+        };
+        let Grant { a, x, b } = grant;
+        if !fitting
+            .get(a)
+            .is_some_and(|xs| xs.iter().any(|fit| fit == x))
+        {
+            return Err(format!("({a}, {x}) for {b} given where {fitting:?} fit"));
+        }
+        if b != held.asked.callee {
+            return Err(format!("{b} is not what was dialled"));
+        }
+        let x_id = state.find(Table::XNumbers, x).expect("X");
+        held.a = state.find_a(axb.a_group, a);
+        if let Some(lease) = &attempt.lease {
+            self.see("binding given");
+            self.rests.remove(&(a.to_owned(), x_id));
+            held.binding = Some(lease.binding);
+            let stand = Stand {
+                owner: held.owner,
+                interface: lease.interface,
+                call: held.asked.call,
+                x: x_id,
+                a: a.to_owned(),
+                b: b.to_owned(),
+                confirmed: false,
+                orphan: false,
+                wanted: true,
+            };
+            self.stands.insert(lease.binding, stand);
+        }
+        if let Some(lease) = &attempt.ax {
+            self.see(match from.allow_axb {
+                true => "relation given where no pair was left",
+                false => "relation given",
+            });
+            if lease.set_callee {
+                self.queues.entry(x_id).or_default().push(held.asked.call);
+                if lease.turn {
+                    self.told.insert(held.asked.call);
+                }
+            }
+            held.ax = Some((lease.clone(), x_id));
+        }
+        Ok(())
+    }
+
+    fn moved_on(&mut self, state: &State, next: &Next, reply: &Reply) -> Checked {
+        let Some(mut held) = self.calls.get(&next.call).cloned() else {
+            return Ok(());
+        };
+        let moved = match reply {
+            Reply::Reserved(attempt) => attempt.number > held.attempt,
+            Reply::Refused(_) => {
+                next.attempt == held.attempt && !held.answered && held.gateway.is_some()
+            }
+            _ => false,
+        };
+        if !moved {
+            return Ok(());
+        }
+        self.leave(next.call);
+        let refused = matches!(next.failure, Failure::NumberRefused { .. });
+        let refusal = refused || matches!(next.failure, Failure::PlatformRefused { .. });
+        if let Some((_, x)) = held.ax.take()
+            && refused
+        {
+            held.refused_x.insert(x);
+        }
+        if let Some(stand) = held.binding.and_then(|id| self.stands.get_mut(&id))
+            && stand.wanted
+        {
+            let open = !stand.confirmed && !stand.orphan;
+            stand.wanted = false;
+            if open && refused {
+                held.refused_x.insert(stand.x);
+            }
+            if open && matches!(next.failure, Failure::BindUnknown { .. }) {
+                stand.orphan = true;
+                *self.seen.entry("outcome unknown").or_insert(0) += 1;
+            }
+            if open && refusal {
+                self.release(state, held.binding.expect("it stands"), false);
+            }
+        }
+        (held.gateway, held.a, held.binding) = (None, None, None);
+        self.calls.insert(next.call, held.clone());
+        if let Reply::Reserved(attempt) = reply {
+            self.grant(state, &mut held, attempt)?;
+        }
+        self.calls.insert(next.call, held);
+        Ok(())
+    }
+
+    fn bound(&mut self, state: &State, bound: &Bound, reply: &Reply) -> Checked {
+        let Some(stand) = self.stands.get(&bound.binding).cloned() else {
+            return Ok(());
+        };
+        let asked = state.x(stand.x).map(|x| x.entity.number.clone());
+        let same = asked.as_deref() == Some(&*bound.x);
+        let mut new = Stand {
+            confirmed: true,
+            orphan: false,
+            ..stand.clone()
+        };
+        match reply {
+            Reply::Done if same => {}
+            Reply::Done => {
+                let x = state.find(Table::XNumbers, &bound.x).ok_or("no such X")?;
+                let row = state.x(x).expect("row");
+                self.stands.remove(&bound.binding);
+                if row.entity.interface != stand.interface
+                    || self.x_slots(x) >= row.entity.line_limit
+                    || !self.beside(state, row, &stand.a, &stand.b, false)
+                {
+                    return Err(format!("X {} was booked and had no room", bound.x));
+                }
+                self.rests.remove(&(stand.a.clone(), x));
+                new.x = x;
+                self.see("other X booked");
+            }
+            Reply::Refused(Refusal::XNotOurs) if stand.confirmed => return Ok(()),
+            Reply::Refused(Refusal::XNotOurs) => {
+                if stand.wanted && !stand.orphan {
+                    if let Some(call) = self.calls.get_mut(&stand.call) {
+                        call.refused_x.insert(stand.x);
+                    }
+                }
+                new.wanted = false;
+                self.see("other X refused");
+            }
+            _ => return Ok(()),
+        }
+        self.stands.insert(bound.binding, new);
+        Ok(())
+    }
+
+    /// The first of each queue, and nobody else, has been told.
+    fn turns(&mut self, state: &State, effects: &[Effect]) -> Checked {
+        for effect in effects {
+            let Effect::AxTurn {
+                call,
+                attempt,
+                owner,
+            } = effect
+            else {
+                continue;
+            };
+            // One that has gone in the same step was told for nothing.
+            let Some(held) = self.calls.get(call) else {
+                continue;
+            };
+            if (held.attempt, held.owner) != (*attempt, *owner) || !self.told.insert(*call) {
+                return Err(format!(
+                    "call {call:?} is told again, or of another attempt"
+                ));
+            }
+            self.see("turn passed on");
+        }
+        for queue in self.queues.values() {
+            for (place, call) in queue.iter().enumerate() {
+                let attempt = state.call(*call).and_then(|call| call.attempt.as_ref());
+                let turn = attempt.and_then(|attempt| Some(attempt.ax.as_ref()?.turn));
+                if turn != Some(place == 0) || self.told.contains(call) != (place == 0) {
+                    return Err(format!("call {call:?} is number {place} and has {turn:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the state's rows and counters against the ledger, and states I1 to I6 of what stands.
+    pub fn compare(&self, state: &State) -> Checked {
+        let rows: Vec<_> = state
+            .bindings()
+            .map(|row| (row.id, row.x_id, &*row.a, &*row.b_submitted))
+            .collect();
+        let ours: Vec<_> = self
+            .stands
+            .iter()
+            .map(|(id, stand)| (*id, stand.x, &*stand.a, &*stand.b))
+            .collect();
+        if rows != ours {
+            return Err(format!("I6: bindings are {rows:?} and should be {ours:?}"));
+        }
+        if !state
+            .calls()
+            .map(|call| call.id())
+            .eq(self.calls.keys().copied())
+        {
+            return Err("I6: calls are lost or left behind".to_owned());
+        }
+        for a in state.a_numbers() {
+            if state.a_use(a.id) != self.a_lines(a.id) {
+                return Err(format!("I1: A {} counts wrong", a.entity.number));
+            }
+        }
+        for x in state.x_numbers() {
+            if state.x_use(x.id) != self.x_slots(x.id) {
+                return Err(format!("I2: X {} counts wrong", x.entity.number));
+            }
+            let orphan = self.on(x.id).any(|stand| stand.orphan);
+            if orphan && state.x_state(x.id) == XState::Active {
+                return Err(format!("X {} is not quarantined", x.entity.number));
+            }
+        }
+        let mut pairs: BTreeSet<(&str, Id)> = BTreeSet::new();
+        for stand in self.stands.values() {
+            if !pairs.insert((&stand.a, stand.x)) {
+                return Err(format!("I3: pair ({}, {}) stands twice", stand.a, stand.x));
+            }
+            if stand.a == stand.b {
+                return Err(format!("I5: {} is called by itself", stand.a));
+            }
+        }
+        for (a, x) in relations(state) {
+            let id = state.find(Table::XNumbers, x);
+            if id.is_some_and(|id| pairs.contains(&(a, id))) {
+                return Err(format!("I3: pair ({a}, {x}) stands and is a relation"));
+            }
+        }
+        for row in state.bindings() {
+            let stand = &self.stands[&row.id];
+            let wanted = matches!(row.phase, Phase::Binding | Phase::Bound);
+            if wanted != (stand.wanted && !stand.orphan) {
+                return Err(format!(
+                    "I6: binding {} is {:?}: {stand:?}",
+                    row.id, row.phase
+                ));
+            }
+            let owned = state.tenure(row.owner).is_some() || state.tenures().len() == 0;
+            if !owned || row.owner != stand.owner || (!wanted && row.unbind_at.is_none()) {
+                return Err(format!("I6: nobody releases binding {}", row.id));
+            }
+        }
+        for row in state.ax_bindings() {
+            let Some(live) = state.ax_live(row.id) else {
+                continue;
+            };
+            let task = matches!(live.phase, AxPhase::Binding | AxPhase::Unbinding);
+            let owned = live
+                .owner
+                .is_some_and(|owner| state.tenure(owner).is_some());
+            if task && !owned && state.tenures().len() > 0 {
+                return Err(format!("I6: nobody asks for relation {}", row.id));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The relation is bound and its end has not come.
+fn bound(state: &State, interface: Id, a: &str, x: &str) -> bool {
+    state.ax_bindings().any(|row| {
+        let entity = &row.entity;
+        let same = (entity.interface, &*entity.a_number, &*entity.x_number) == (interface, a, x);
+        let live = state
+            .ax_live(row.id)
+            .filter(|live| live.phase == AxPhase::Bound);
+        same && live.is_some_and(|live| {
+            let ends = [entity.expires_at, live.expires_at];
+            ends.into_iter().flatten().all(|end| end > state.at())
+        })
+    })
+}

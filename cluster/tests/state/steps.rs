@@ -1,0 +1,941 @@
+//! Random configurations, random steps, and a platform that answers them. Everything follows from one seed.
+
+use crate::ledger::Ledger;
+use crate::world::*;
+use std::collections::{BTreeMap, BTreeSet};
+use tandem_cluster::command::*;
+use tandem_cluster::entity::*;
+use tandem_cluster::state::{AxPhase, XState};
+
+/// A splitmix64 stream.
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Dice(seed.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ 0x5bf0_3635_dee9_7f1d)
+    }
+
+    pub fn throw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.throw() % bound
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn of<T: Copy>(&mut self, items: &[T]) -> Option<T> {
+        let n = self.below(items.len().max(1) as u64) as usize;
+        items.get(n).copied()
+    }
+}
+
+/// What happens next; which of what is there is chosen by the step's own dice, so a step means something after any
+/// other steps and a history can be shortened.
+pub type Step = (What, u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Call,
+    Fail,
+    Confirm,
+    Answer,
+    Accept,
+    Renew,
+    Unbind,
+    FailUnbind,
+    HangUp,
+    AskUnbind,
+    AskAx,
+    RunAx,
+    Deliver,
+    Wait,
+    Claim,
+    LoseNode,
+    EditX,
+    EditA,
+    EditAx,
+    EditGateway,
+    EditInterface,
+    Pay,
+    Store,
+    Repeat,
+}
+
+use What::*;
+
+/// Steps by how often they come.
+const MIX: [(What, u64); 24] = [
+    (Call, 24),
+    (Fail, 9),
+    (Confirm, 12),
+    (Answer, 7),
+    (Accept, 3),
+    (Renew, 1),
+    (Unbind, 16),
+    (FailUnbind, 2),
+    (HangUp, 12),
+    (AskUnbind, 2),
+    (AskAx, 7),
+    (RunAx, 8),
+    (Deliver, 2),
+    (Wait, 6),
+    (Claim, 2),
+    (LoseNode, 1),
+    (EditX, 4),
+    (EditA, 2),
+    (EditAx, 3),
+    (EditGateway, 2),
+    (EditInterface, 2),
+    (Pay, 1),
+    (Store, 1),
+    (Repeat, 3),
+];
+
+/// The steps of a history.
+pub fn steps(dice: &mut Dice) -> Vec<Step> {
+    let whole: u64 = MIX.iter().map(|(_, weight)| weight).sum();
+    let draw = |dice: &mut Dice| {
+        let mut left = dice.below(whole);
+        let part = MIX.iter().find(|(_, weight)| {
+            let here = left < *weight;
+            left = left.saturating_sub(if here { 0 } else { *weight });
+            here
+        });
+        part.expect("the draw lies below the whole").0
+    };
+    let many = 10 + dice.below(40);
+    (0..many).map(|_| (draw(dice), dice.throw())).collect()
+}
+
+const CALLERS: [&str; 4] = ["05718512345", "05719", "13900000001", "02100000"];
+const CALLEES: [&str; 5] = ["138001", "138002", "139", "02100001", "9"];
+const LISTS: [&[&str]; 6] = [
+    &["@571", "1*"],
+    &[],
+    &["0571*", "05718512345"],
+    &["1*"],
+    &["139*", "05719"],
+    &["05718512345"],
+];
+
+/// A state on its way, the numbers that are out, and the platform's own truth about relations.
+#[derive(Clone, Debug)]
+pub struct History {
+    pub w: World,
+    rows: Rows,
+    pub ledger: Ledger,
+    epochs: BTreeMap<u64, Epoch>,
+    boots: u64,
+    pub paid: BTreeMap<Id, Micros>,
+    pub calls: BTreeSet<CallId>,
+    requests: u64,
+    /// Relations that the platform has, and those of them that an operator has given up.
+    held: BTreeSet<(String, String)>,
+    disowned: BTreeSet<(String, String)>,
+    /// Answers of the platform that have not arrived.
+    late: Vec<AxOutcome>,
+}
+
+type Checked = Result<(), String>;
+
+impl History {
+    /// A random configuration.
+    pub fn new(dice: &mut Dice) -> Self {
+        let (a, x) = (1 + dice.below(5) as u32, 1 + dice.below(4) as u32);
+        let (mut w, rows) = World::usual(0, 0);
+        w.checks = false;
+        let set_callee = !dice.one_in(3);
+        let conflict = dice.of(&[
+            Conflict::XCallee,
+            Conflict::XCallee,
+            Conflict::Pair,
+            Conflict::XExclusive,
+        ]);
+        w.change_interface(rows.interface, |i| {
+            i.type_rules = TypeRules {
+                conflict: conflict.expect("four"),
+                ax: true,
+                set_callee,
+            };
+            i.unbind_delay_secs = dice.of(&[None, Some(0), Some(2)]).expect("three");
+            i.hold_missing = dice.one_in(4);
+            i.pair_rest_ms = dice.of(&[0, 2_000]).expect("two");
+        });
+        for n in 0..a {
+            let line_limit = 1 + dice.below(3) as u32;
+            let number = format!("021{n:05}");
+            w.put(Entity::ANumber(ANumber {
+                group: rows.group,
+                number,
+                line_limit,
+            }));
+        }
+        for n in 0..x {
+            let Entity::XNumber(plain) = x_number(rows.interface, &format!("170{n:05}")) else {
+                unreachable!("an X is made")
+            };
+            let callers = dice.of(&LISTS).expect("lists");
+            w.put(Entity::XNumber(XNumber {
+                line_limit: 1 + dice.below(5) as u32,
+                allow_other_callers: !dice.one_in(5),
+                callers: callers.iter().map(|entry| (*entry).to_owned()).collect(),
+                ..plain
+            }));
+        }
+        let (allow_axb, allow_ax) = dice
+            .of(&[(true, false), (true, true), (false, true)])
+            .expect("three");
+        w.change_mapping(rows.mapping, |g| {
+            g.capacity = dice.of(&[3, 100]).expect("two");
+            g.x_select_mode = dice
+                .of(&[XSelect::None, XSelect::Restrict, XSelect::Prefer])
+                .expect("three");
+            (g.allow_axb, g.allow_ax) = (allow_axb, allow_ax);
+        });
+        w.change_routing(rows.routing, |g| {
+            g.capacity = dice.of(&[2, 100]).expect("two")
+        });
+        if dice.one_in(4) {
+            w.put(Entity::RoutingGateway(RoutingGateway {
+                priority: 20,
+                capacity: 3,
+                ..routing("plain")
+            }));
+        }
+        if dice.one_in(3) {
+            let axb = w
+                .state
+                .routing_gateway(rows.routing)
+                .expect("row")
+                .entity
+                .axb
+                .clone();
+            w.put(Entity::RoutingGateway(RoutingGateway {
+                priority: 30,
+                axb,
+                ..routing("second")
+            }));
+        }
+        let mut history = History {
+            epochs: BTreeMap::from([(1, w.epoch)]),
+            paid: BTreeMap::new(),
+            w,
+            rows,
+            ledger: Ledger::default(),
+            boots: 1,
+            calls: BTreeSet::new(),
+            requests: 1 << 40,
+            held: BTreeSet::new(),
+            disowned: BTreeSet::new(),
+            late: Vec::new(),
+        };
+        if allow_ax {
+            for _ in 0..2 + dice.below(4) {
+                history.new_relation(dice);
+            }
+            let relations: Vec<Id> = history.w.state.ax_bindings().map(|row| row.id).collect();
+            for ax in relations {
+                if !dice.one_in(4) {
+                    if history.w.ask_ax(ax, AxDeed::Bind) != Reply::Done {
+                        continue;
+                    }
+                    history.w.ax_bound(ax);
+                    let entity = &history.w.state.ax_binding(ax).expect("row").entity;
+                    history.held.insert(pair(entity));
+                }
+            }
+        }
+        let state = &history.w.state;
+        history.paid = state
+            .accounts()
+            .map(|row| (row.id, state.account_balance(row.id).0))
+            .collect();
+        history.w.log.clear();
+        history
+    }
+
+    fn new_relation(&mut self, dice: &mut Dice) {
+        let (a, x) = (dice.below(5), dice.below(4));
+        let Entity::AxBinding(plain) = relation(
+            self.rows.interface,
+            &format!("021{a:05}"),
+            &format!("170{x:05}"),
+        ) else {
+            unreachable!("a relation is made")
+        };
+        let expires_at = dice.one_in(4).then(|| self.w.now + 1 + dice.below(9_000));
+        self.w.try_put(
+            None,
+            Entity::AxBinding(AxBinding {
+                expires_at,
+                ..plain
+            }),
+        );
+    }
+
+    /// One command, and everything that has to hold after it.
+    fn apply(&mut self, command: Command) -> Result<Reply, String> {
+        let relations = self.taken();
+        let before = self.attempts_of(&command);
+        let reply = self.w.apply(command.clone());
+        let after = self.taken();
+        for (a, x) in relations.difference(&after) {
+            // A bind that surely failed never reached the platform's tables.
+            let name = format!("{a}/{x}");
+            let row = self.w.state.find(Table::AxBindings, &name);
+            if row.is_some_and(|row| self.w.ax_phase(row) == AxPhase::Error) {
+                continue;
+            }
+            if let Some(id) = self.w.state.find(Table::XNumbers, x) {
+                self.ledger.rest(&self.w.state, self.rows.interface, a, id);
+            }
+        }
+        self.ledger
+            .learn(&self.w.state, &command, &reply, &self.w.effects)?;
+        self.ledger.compare(&self.w.state)?;
+        if let Reply::Reserved(attempt) = &reply
+            && self.attempts_of(&command) > before
+        {
+            self.against_platform(attempt)?;
+        }
+        Ok(reply)
+    }
+
+    /// How many attempts the call has had that a command is about.
+    fn attempts_of(&self, command: &Command) -> u16 {
+        let call = match command {
+            Command::Reserve(asked) => asked.call,
+            Command::Next(next) => next.call,
+            _ => return 0,
+        };
+        let attempt = self
+            .w
+            .state
+            .call(call)
+            .and_then(|call| call.attempt.as_ref());
+        attempt.map_or(0, |attempt| attempt.number)
+    }
+
+    fn taken(&self) -> BTreeSet<(String, String)> {
+        let takes = |row: &&Row<AxBinding>| {
+            self.w
+                .state
+                .ax_live(row.id)
+                .is_some_and(|live| live.takes_pair())
+        };
+        let rows = self.w.state.ax_bindings().filter(takes);
+        rows.map(|row| pair(&row.entity)).collect()
+    }
+
+    /// What the platform has decides how it understands the call.
+    fn against_platform(&self, attempt: &Attempt) -> Checked {
+        if let Some(lease) = &attempt.lease {
+            let pair = (lease.a.clone(), lease.x.clone());
+            if self.held.contains(&pair) && !self.disowned.contains(&pair) {
+                return Err(format!("I3: the platform has {pair:?} as a relation"));
+            }
+        }
+        if let Some(lease) = &attempt.ax
+            && !self.held.contains(&(lease.a.clone(), lease.x.clone()))
+        {
+            return Err(format!(
+                "the platform has no relation {}/{}",
+                lease.a, lease.x
+            ));
+        }
+        Ok(())
+    }
+
+    pub fn step(&mut self, (what, seed): Step) -> Checked {
+        let mut dice = Dice::new(seed);
+        let dice = &mut dice;
+        let state = &self.w.state;
+        let calls: Vec<CallId> = state.calls().map(|call| call.id()).collect();
+        let call = dice.of(&calls);
+        let bindings: Vec<BindingId> = state.bindings().map(|row| row.id).collect();
+        let binding = dice.of(&bindings);
+        let owner = binding
+            .and_then(|id| state.binding(id))
+            .map_or(1, |row| row.owner);
+        let relations: Vec<Id> = state.ax_bindings().map(|row| row.id).collect();
+        let ax = dice.of(&relations);
+        self.requests += 1;
+        match (what, call, binding, ax) {
+            (Call, ..) => self.call(dice)?,
+            (Fail, Some(call), ..) => self.fail(call, dice)?,
+            (Confirm, _, Some(binding), _) => {
+                let row = self.w.binding(binding);
+                let xs: Vec<&str> = self
+                    .w
+                    .state
+                    .x_numbers()
+                    .map(|x| &*x.entity.number)
+                    .collect();
+                let other = dice.of(&xs).unwrap_or("1");
+                let x = if dice.one_in(3) { other } else { &*row.x }.to_owned();
+                let bound = Bound {
+                    binding,
+                    epoch: owner,
+                    handle: BTreeMap::new(),
+                    x,
+                    expires_at: None,
+                    raw: String::new(),
+                };
+                self.apply(Command::Bound(bound))?;
+            }
+            (Answer, Some(call), ..) => {
+                let answered = Answered {
+                    call,
+                    answered_at: self.w.now,
+                    pdd_ms: 1,
+                    dialogs: vec![7; 3],
+                    codec: "PCMA".into(),
+                };
+                self.apply(Command::Answered(answered))?;
+            }
+            (Accept, Some(call), ..) => {
+                let attempt = self.attempt(call).saturating_sub(u16::from(dice.one_in(5)));
+                self.apply(Command::AxAccepted { call, attempt })?;
+            }
+            (Renew, Some(call), ..) => {
+                let credit = self.w.state.call(call).and_then(|call| call.credit);
+                let upto_secs = credit.map_or(60, |credit| credit.upto_secs);
+                self.apply(Command::Renew(tandem_cluster::command::Renew {
+                    call,
+                    upto_secs,
+                }))?;
+            }
+            (Unbind, _, Some(binding), _) => {
+                let missing = dice.one_in(4);
+                self.apply(Command::Unbound(Unbound {
+                    binding,
+                    epoch: owner,
+                    missing,
+                }))?;
+            }
+            (FailUnbind, _, Some(binding), _) => {
+                let error = "e".into();
+                self.apply(Command::UnbindFailed(UnbindFailed {
+                    binding,
+                    epoch: owner,
+                    error,
+                }))?;
+            }
+            (HangUp, Some(call), ..) => self.hang_up(call)?,
+            (AskUnbind, _, Some(binding), _) => {
+                let actor = "op".to_owned();
+                self.apply(match dice.one_in(2) {
+                    true => Command::AskUnbind { binding, actor },
+                    false => Command::ForceUnbind { binding, actor },
+                })?;
+            }
+            (AskAx, .., Some(ax)) => self.ask_ax(ax, dice)?,
+            (RunAx, ..) => {
+                let tasks: Vec<Id> = relations
+                    .into_iter()
+                    .filter(|ax| {
+                        self.w
+                            .state
+                            .ax_live(*ax)
+                            .is_some_and(|live| live.owner.is_some())
+                    })
+                    .collect();
+                if let Some(ax) = dice.of(&tasks) {
+                    self.run_ax(ax, dice)?;
+                }
+            }
+            (Deliver, ..) if !self.late.is_empty() => {
+                let n = dice.below(self.late.len() as u64) as usize;
+                let outcome = self.late.swap_remove(n);
+                self.deliver(outcome)?;
+            }
+            (Wait, ..) => {
+                // Now and then a clock goes back.
+                if dice.one_in(6) {
+                    self.w.now -= dice.below(2_000);
+                } else {
+                    self.w.wait(dice.below(2_500));
+                }
+            }
+            (Claim, ..) => self.claim(dice)?,
+            (LoseNode, ..) => self.lose(dice)?,
+            (EditX, ..) => self.edit_x(dice)?,
+            (EditA, ..) => self.edit_a(dice)?,
+            (EditAx, ..) => self.edit_ax(ax, dice)?,
+            (EditGateway, ..) => self.edit_gateway(dice)?,
+            (EditInterface, ..) => self.edit_interface(dice)?,
+            (Pay, ..) => {
+                let account = dice
+                    .of(&[self.rows.customer, self.rows.landing])
+                    .expect("two");
+                let amount = dice.below(200) as i64 * UNIT / 100 - UNIT;
+                let (request, actor, memo) = (self.requests, "op".into(), String::new());
+                let payment = Payment {
+                    request,
+                    actor,
+                    account,
+                    amount,
+                    memo,
+                };
+                if let Reply::Balance(_) = self.apply(Command::Pay(payment))? {
+                    *self.paid.entry(account).or_insert(0) += amount;
+                }
+            }
+            (Store, ..) => {
+                let (node, upto) = (dice.below(4), dice.below(20));
+                self.apply(Command::Stored { node, upto })?;
+            }
+            (Repeat, ..) => self.repeat(dice)?,
+            // There is nothing to which this could happen.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A tenure, which may be over.
+    fn some_epoch(&self, dice: &mut Dice) -> Option<Epoch> {
+        let over = dice.one_in(12);
+        let epochs = self.epochs.values().copied();
+        let epochs: Vec<Epoch> = epochs
+            .filter(|epoch| over || self.w.state.tenure(*epoch).is_some())
+            .collect();
+        dice.of(&epochs)
+    }
+
+    fn attempt(&self, call: CallId) -> u16 {
+        let call = self.w.state.call(call);
+        call.and_then(|call| call.attempt.as_ref())
+            .map_or(1, |attempt| attempt.number)
+    }
+
+    fn call(&mut self, dice: &mut Dice) -> Checked {
+        let Some(epoch) = self.some_epoch(dice) else {
+            return Ok(());
+        };
+        self.w.epoch = epoch;
+        let (caller, callee) = (
+            dice.of(&CALLERS).expect("four"),
+            dice.of(&CALLEES).expect("five"),
+        );
+        let ask = self.w.ask(self.rows.mapping, caller, callee);
+        let call = ask.call;
+        self.apply(Command::Reserve(ask))?;
+        if self.w.state.call(call).is_some() {
+            self.calls.insert(call);
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, call: CallId, dice: &mut Dice) -> Checked {
+        let failure = match dice.below(4) {
+            0 => Failure::NumberRefused { code: "n".into() },
+            1 => Failure::PlatformRefused { code: "p".into() },
+            2 => Failure::BindUnknown { code: "u".into() },
+            _ => Failure::Gateway {
+                status: dice.of(&[503, 486, 408]).expect("three"),
+            },
+        };
+        let attempt = self.attempt(call);
+        self.apply(Command::Next(Next {
+            call,
+            attempt,
+            failure,
+        }))?;
+        Ok(())
+    }
+
+    fn hang_up(&mut self, call: CallId) -> Checked {
+        self.apply(Command::End(End {
+            call,
+            ended_at: self.w.now,
+            answered_at: None,
+            pdd_ms: None,
+            codec: String::new(),
+            reason: EndReason {
+                key: "normal".into(),
+                sip: None,
+                q850: None,
+            },
+            by: EndedBy::Caller,
+        }))?;
+        Ok(())
+    }
+
+    fn ask_ax(&mut self, ax: Id, dice: &mut Dice) -> Checked {
+        let Some(owner) = self.some_epoch(dice) else {
+            return Ok(());
+        };
+        let deed = dice
+            .of(&[
+                AxDeed::Bind,
+                AxDeed::Bind,
+                AxDeed::Unbind,
+                AxDeed::ForceUnbind,
+            ])
+            .expect("four");
+        let actor = "op".into();
+        let row = self.w.state.ax_row(ax).expect("row");
+        let forced = deed == AxDeed::ForceUnbind && row.live.takes_pair();
+        let reply = self.apply(Command::AskAx(tandem_cluster::command::AskAx {
+            ax,
+            deed,
+            owner,
+            actor,
+        }))?;
+        if forced && reply == Reply::Done {
+            self.disowned.insert(pair(&row.entity));
+        }
+        Ok(())
+    }
+
+    /// The owner's node asks the platform, which does it or not; the answer arrives now, later, or twice.
+    fn run_ax(&mut self, ax: Id, dice: &mut Dice) -> Checked {
+        let row = self.w.state.ax_row(ax).expect("row");
+        let Some(epoch) = row
+            .live
+            .owner
+            .filter(|owner| self.w.state.tenure(*owner).is_some())
+        else {
+            return Ok(());
+        };
+        // A node has one exchange a row under way.
+        if self
+            .late
+            .iter()
+            .any(|late| (late.ax, late.epoch) == (ax, epoch))
+        {
+            return Ok(());
+        }
+        let pair = pair(&row.entity);
+        let was = self.held.contains(&pair);
+        let error = || "e".to_owned();
+        let result = match (row.live.phase, dice.below(5)) {
+            (AxPhase::Binding, 0..=2) => {
+                self.held.insert(pair.clone());
+                self.disowned.remove(&pair);
+                let expires_at = dice.one_in(5).then(|| self.w.now + dice.below(6_000));
+                AxResult::Bound {
+                    handle: BTreeMap::new(),
+                    expires_at,
+                    raw: String::new(),
+                }
+            }
+            (AxPhase::Binding, 3) if !was => AxResult::Failed {
+                error: error(),
+                unknown: false,
+            },
+            (AxPhase::Binding, _) => {
+                if dice.one_in(2) {
+                    self.held.insert(pair.clone());
+                    self.disowned.remove(&pair);
+                }
+                AxResult::Failed {
+                    error: error(),
+                    unknown: true,
+                }
+            }
+            (AxPhase::Unbinding, 0..=2) => {
+                self.held.remove(&pair);
+                AxResult::Unbound { missing: !was }
+            }
+            (AxPhase::Unbinding, _) => AxResult::Failed {
+                error: error(),
+                unknown: dice.one_in(2),
+            },
+            _ => return Ok(()),
+        };
+        let outcome = AxOutcome {
+            ax,
+            epoch,
+            asked: row.live.asked,
+            result,
+        };
+        match dice.below(4) {
+            0 => self.late.push(outcome),
+            1 => {
+                self.deliver(outcome.clone())?;
+                self.late.push(outcome);
+            }
+            _ => self.deliver(outcome)?,
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, outcome: AxOutcome) -> Checked {
+        self.apply(Command::AxOutcome(outcome))?;
+        Ok(())
+    }
+
+    fn claim(&mut self, dice: &mut Dice) -> Checked {
+        let node = 1 + dice.below(3);
+        if dice.one_in(2) {
+            if let Some(epoch) = self.epochs.get(&node).copied() {
+                self.apply(Command::KeepAlive { epoch })?;
+            }
+            return Ok(());
+        }
+        self.boots += 1;
+        self.claim_for(node)
+    }
+
+    fn claim_for(&mut self, node: u64) -> Checked {
+        let claim = tandem_cluster::command::Claim {
+            access_name: format!("n{node}"),
+            node,
+            boot: self.boots,
+            address: format!("10.0.0.{node}:80"),
+            version: "1".into(),
+            lease_ms: 3_000,
+        };
+        if let Reply::Claimed { epoch } = self.apply(Command::Claim(claim))? {
+            self.epochs.insert(node, epoch);
+        }
+        Ok(())
+    }
+
+    fn lose(&mut self, dice: &mut Dice) -> Checked {
+        let nodes: Vec<Epoch> = self.epochs.values().copied().collect();
+        let Some(epoch) = dice.of(&nodes) else {
+            return Ok(());
+        };
+        if dice.one_in(3) {
+            self.apply(Command::Resign { epoch })?;
+        } else {
+            self.w.wait(3_000);
+            self.apply(Command::NodeDown { epoch })?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, id: Option<Id>, entity: Entity) -> Checked {
+        let put = Put {
+            request: self.requests,
+            actor: "op".into(),
+            id,
+            version: None,
+            memo: String::new(),
+            entity,
+        };
+        self.apply(Command::Put(put))?;
+        Ok(())
+    }
+
+    fn remove(&mut self, table: Table, id: Id) -> Checked {
+        let remove = Remove {
+            request: self.requests,
+            actor: "op".into(),
+            table,
+            id,
+            version: None,
+        };
+        self.apply(Command::Remove(remove))?;
+        Ok(())
+    }
+
+    fn edit_x(&mut self, dice: &mut Dice) -> Checked {
+        let ids: Vec<Id> = self.w.state.x_numbers().map(|x| x.id).collect();
+        let Some(id) = dice.of(&ids).filter(|_| !dice.one_in(5)) else {
+            let number = format!("170{:05}", dice.below(4));
+            return self.put(None, x_number(self.rows.interface, &number));
+        };
+        let mut x = self.w.state.x(id).expect("row").entity.clone();
+        match dice.below(4) {
+            0 => return self.remove(Table::XNumbers, id),
+            1 => x.disabled = !x.disabled,
+            2 => x.line_limit = 1 + dice.below(3) as u32,
+            _ => {
+                x.callers = dice
+                    .of(&LISTS)
+                    .expect("lists")
+                    .iter()
+                    .map(|entry| (*entry).to_owned())
+                    .collect()
+            }
+        }
+        self.put(Some(id), Entity::XNumber(x))
+    }
+
+    fn edit_a(&mut self, dice: &mut Dice) -> Checked {
+        let ids: Vec<Id> = self.w.state.a_numbers().map(|a| a.id).collect();
+        match (dice.of(&ids), dice.below(3)) {
+            (Some(id), 0) => self.remove(Table::ANumbers, id),
+            (Some(id), 1) => {
+                let mut a = self.w.state.a(id).expect("row").entity.clone();
+                a.line_limit = 1 + dice.below(2) as u32;
+                self.put(Some(id), Entity::ANumber(a))
+            }
+            _ => self.put(
+                None,
+                a_number(self.rows.group, &format!("021{:05}", dice.below(5))),
+            ),
+        }
+    }
+
+    fn edit_ax(&mut self, ax: Option<Id>, dice: &mut Dice) -> Checked {
+        let Some(id) = ax.filter(|_| !dice.one_in(3)) else {
+            self.new_relation(dice);
+            return self.ledger.compare(&self.w.state);
+        };
+        if dice.one_in(2) {
+            return self.remove(Table::AxBindings, id);
+        }
+        let mut entity = self.w.state.ax_binding(id).expect("row").entity.clone();
+        match dice.below(2) {
+            0 => entity.expires_at = dice.one_in(2).then(|| self.w.now + dice.below(3_000)),
+            _ => entity.x_number = format!("170{:05}", dice.below(4)),
+        }
+        self.put(Some(id), Entity::AxBinding(entity))
+    }
+
+    fn edit_gateway(&mut self, dice: &mut Dice) -> Checked {
+        let ids: Vec<Id> = self.w.state.routing_gateways().map(|row| row.id).collect();
+        let Some(id) = dice.of(&ids) else {
+            return Ok(());
+        };
+        let mut gateway = self
+            .w
+            .state
+            .routing_gateway(id)
+            .expect("row")
+            .entity
+            .clone();
+        match dice.below(5) {
+            0 => return self.remove(Table::RoutingGateways, id),
+            1 => gateway.lock_type = 3 - gateway.lock_type,
+            2 => gateway.capacity = 1 + dice.below(5) as u32,
+            _ => {
+                let mut from = self
+                    .w
+                    .state
+                    .mapping_gateway(self.rows.mapping)
+                    .expect("row")
+                    .entity
+                    .clone();
+                (from.allow_axb, from.allow_ax) = (!dice.one_in(3), !dice.one_in(3));
+                return self.put(Some(self.rows.mapping), Entity::MappingGateway(from));
+            }
+        }
+        self.put(Some(id), Entity::RoutingGateway(gateway))
+    }
+
+    fn edit_interface(&mut self, dice: &mut Dice) -> Checked {
+        let mut interface = self
+            .w
+            .state
+            .interface(self.rows.interface)
+            .expect("row")
+            .entity
+            .clone();
+        let scopes = [Conflict::XCallee, Conflict::Pair, Conflict::XExclusive];
+        match dice.below(4) {
+            0 => interface.type_rules.conflict = dice.of(&scopes).expect("three"),
+            1 => interface.type_rules.set_callee = !interface.type_rules.set_callee,
+            2 => interface.pair_rest_ms = dice.of(&[0, 1_000, 4_000]).expect("three"),
+            _ => interface.hold_missing = !interface.hold_missing,
+        }
+        self.put(Some(self.rows.interface), Entity::Interface(interface))
+    }
+
+    /// The same words again, late: nothing may happen twice.
+    fn repeat(&mut self, dice: &mut Dice) -> Checked {
+        let log = &self.w.log;
+        let Some((.., command)) = log.get(dice.below(log.len().max(1) as u64) as usize) else {
+            return Ok(());
+        };
+        let once = matches!(
+            command,
+            Command::Claim(_)
+                | Command::AskAx(_)
+                | Command::AskUnbind { .. }
+                | Command::ForceUnbind { .. }
+        );
+        if once {
+            return Ok(());
+        }
+        let command = command.clone();
+        self.apply(command)?;
+        Ok(())
+    }
+
+    /// Everybody hangs up and the platform lets everything go; then nothing may be held.
+    pub fn finish(&mut self) -> Checked {
+        let calls: Vec<CallId> = self.w.state.calls().map(|call| call.id()).collect();
+        for call in calls {
+            self.hang_up(call)?;
+        }
+        self.boots += 1;
+        self.w.wait(60_000);
+        self.claim_for(1)?;
+        let bindings: Vec<(BindingId, Epoch)> = self
+            .w
+            .state
+            .bindings()
+            .map(|row| (row.id, row.owner))
+            .collect();
+        for (binding, epoch) in bindings {
+            self.apply(Command::Unbound(Unbound {
+                binding,
+                epoch,
+                missing: false,
+            }))?;
+        }
+        let counts = self.w.state.counts();
+        let left = (
+            counts.calls,
+            counts.answered,
+            counts.bindings,
+            counts.x_in_use,
+            counts.a_in_use,
+        );
+        if left != (0, 0, 0, 0, 0) || counts.reserved_money != 0 {
+            return Err(format!("I6: left behind {counts:?}"));
+        }
+        for x in self.w.state.x_numbers() {
+            if self.w.state.x_state(x.id) == XState::Quarantined {
+                return Err(format!("X {} stays quarantined", x.entity.number));
+            }
+        }
+        self.w.state.check()?;
+        self.check_money()
+    }
+
+    /// What a plain walk over the records says about every balance.
+    fn check_money(&self) -> Checked {
+        let mut expected = self.paid.clone();
+        let mut ended = BTreeSet::new();
+        for record in self.w.records(1) {
+            let mut words = record.split(' ');
+            let call = words.next().and_then(|word| word.parse().ok()).map(CallId);
+            let call = call.ok_or("a record without its call")?;
+            if !ended.insert(call) {
+                return Err(format!("call {call:?} has two records"));
+            }
+            for (account, fee) in words.skip(2).filter_map(|word| word.split_once(':')) {
+                let (account, fee): (Id, Micros) =
+                    (account.parse().expect("id"), fee.parse().expect("fee"));
+                *expected.entry(account).or_insert(0) -= fee;
+            }
+        }
+        if ended != self.calls {
+            return Err("calls and records do not match".to_owned());
+        }
+        for (account, money) in expected {
+            if self.w.state.account_balance(account) != (money, 0) {
+                return Err(format!("account {account} should have {money}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pair(entity: &AxBinding) -> (String, String) {
+    (entity.a_number.clone(), entity.x_number.clone())
+}
