@@ -6,8 +6,8 @@
 //! the command that runs it again.
 
 use crate::ledger::EVENTS;
-use crate::steps::*;
-use crate::world::World;
+use crate::random::*;
+use crate::steps::History;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tandem_cluster::command::Command;
@@ -33,8 +33,9 @@ fn configuration(seed: u64) -> History {
     History::new(&mut Dice::new(!(seed / PER_CONFIGURATION)))
 }
 
-/// Runs steps; an error names the rule that was broken, and how many steps it took.
-fn run(mut history: History, steps: &[Step]) -> Result<History, (usize, String, World)> {
+/// Runs steps; an error says how many it took and which rule was broken.
+fn run(base: &History, steps: &[Step]) -> (History, Result<(), (usize, String)>) {
+    let mut history = base.clone();
     let mut done = 0;
     let result = catch_unwind(AssertUnwindSafe(|| {
         for step in steps {
@@ -43,14 +44,14 @@ fn run(mut history: History, steps: &[Step]) -> Result<History, (usize, String, 
         }
         history.finish()
     }));
-    match result {
-        Ok(Ok(())) => Ok(history),
-        Ok(Err(broken)) => Err((done, broken, history.w)),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-            Err((done, text, history.w))
-        }
-    }
+    // The state's own check panics.
+    let result = result.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>();
+        Err(text
+            .cloned()
+            .unwrap_or_else(|| "a panic without words".to_owned()))
+    });
+    (history, result.map_err(|broken| (done, broken)))
 }
 
 /// Leaves out whatever the failure does not need.
@@ -61,12 +62,12 @@ fn shorten(base: &History, mut steps: Vec<Step>) -> Vec<Step> {
         while at < steps.len() {
             let mut fewer = steps.clone();
             fewer.drain(at..(at + size).min(steps.len()));
-            match run(base.clone(), &fewer) {
-                Err((done, ..)) => {
+            match run(base, &fewer).1 {
+                Err((done, _)) => {
                     fewer.truncate(done);
                     steps = fewer;
                 }
-                Ok(_) => at += size,
+                Ok(()) => at += size,
             }
         }
         size /= 2;
@@ -77,15 +78,14 @@ fn shorten(base: &History, mut steps: Vec<Step>) -> Vec<Step> {
 /// Runs one history and says what it came to.
 fn prove(base: &History, seed: u64) -> BTreeMap<&'static str, u64> {
     let steps = steps(&mut Dice::new(seed));
-    let (done, broken) = match run(base.clone(), &steps) {
-        Ok(history) => return history.ledger.seen,
-        Err((done, broken, _)) => (done, broken),
+    let (history, result) = run(base, &steps);
+    let Err((done, broken)) = result else {
+        return history.ledger.seen;
     };
     let short = shorten(base, steps[..done].to_vec());
-    let Err((_, reason, world)) = run(base.clone(), &short) else {
-        panic!("history {seed} breaks only sometimes: {broken}");
-    };
-    for (at, seed, command) in &world.log {
+    let (history, reason) = run(base, &short);
+    let reason = reason.map_or_else(|(_, reason)| reason, |()| "nothing".to_owned());
+    for (at, seed, command) in &history.w.log {
         println!("{at} {seed} {command:?}");
     }
     panic!(
@@ -156,9 +156,8 @@ fn replicas_agree_and_a_snapshot_at_any_point_changes_nothing() {
     for seed in 0..number("TANDEM_HISTORIES").unwrap_or(HISTORIES) / 50 {
         let base = configuration(seed * PER_CONFIGURATION);
         let mut dice = Dice::new(seed);
-        let world = match run(base.clone(), &steps(&mut dice)) {
-            Ok(History { w, .. }) | Err((_, _, w)) => w,
-        };
+        let (history, _) = run(&base, &steps(&mut dice));
+        let world = history.w;
         let log = &world.log;
         let cut = dice.below(log.len() as u64) as usize;
         let mut second = base.w.state.clone();

@@ -1,123 +1,16 @@
-//! Random configurations, random steps, and a platform that answers them. Everything follows from one seed.
+//! Random configurations and what happens in them, with a platform that answers. Everything follows from one seed.
 
 use crate::ledger::Ledger;
+use crate::random::*;
 use crate::world::*;
 use std::collections::{BTreeMap, BTreeSet};
 use tandem_cluster::command::*;
 use tandem_cluster::entity::*;
 use tandem_cluster::state::{AxPhase, XState};
 
-/// A splitmix64 stream.
-#[derive(Clone, Debug)]
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Self {
-        Dice(seed.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ 0x5bf0_3635_dee9_7f1d)
-    }
-
-    pub fn throw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.throw() % bound
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    fn of<T: Copy>(&mut self, items: &[T]) -> Option<T> {
-        let n = self.below(items.len().max(1) as u64) as usize;
-        items.get(n).copied()
-    }
-}
-
-/// What happens next; which of what is there is chosen by the step's own dice, so a step means something after any
-/// other steps and a history can be shortened.
-pub type Step = (What, u64);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
-    Call,
-    Fail,
-    Confirm,
-    Answer,
-    Accept,
-    Renew,
-    Unbind,
-    FailUnbind,
-    HangUp,
-    AskUnbind,
-    AskAx,
-    RunAx,
-    Deliver,
-    Wait,
-    Claim,
-    LoseNode,
-    EditX,
-    EditA,
-    EditAx,
-    EditGateway,
-    EditInterface,
-    Pay,
-    Store,
-    Repeat,
-}
-
-use What::*;
-
-/// Steps by how often they come.
-const MIX: [(What, u64); 24] = [
-    (Call, 24),
-    (Fail, 9),
-    (Confirm, 12),
-    (Answer, 7),
-    (Accept, 3),
-    (Renew, 1),
-    (Unbind, 16),
-    (FailUnbind, 2),
-    (HangUp, 12),
-    (AskUnbind, 2),
-    (AskAx, 7),
-    (RunAx, 8),
-    (Deliver, 2),
-    (Wait, 6),
-    (Claim, 2),
-    (LoseNode, 1),
-    (EditX, 4),
-    (EditA, 2),
-    (EditAx, 3),
-    (EditGateway, 2),
-    (EditInterface, 2),
-    (Pay, 1),
-    (Store, 1),
-    (Repeat, 3),
-];
-
-/// The steps of a history.
-pub fn steps(dice: &mut Dice) -> Vec<Step> {
-    let whole: u64 = MIX.iter().map(|(_, weight)| weight).sum();
-    let draw = |dice: &mut Dice| {
-        let mut left = dice.below(whole);
-        let part = MIX.iter().find(|(_, weight)| {
-            let here = left < *weight;
-            left = left.saturating_sub(if here { 0 } else { *weight });
-            here
-        });
-        part.expect("the draw lies below the whole").0
-    };
-    let many = 10 + dice.below(40);
-    (0..many).map(|_| (draw(dice), dice.throw())).collect()
-}
-
 const CALLERS: [&str; 4] = ["05718512345", "05719", "13900000001", "02100000"];
 const CALLEES: [&str; 5] = ["138001", "138002", "139", "02100001", "9"];
-const LISTS: [&[&str]; 6] = [
+pub const LISTS: [&[&str]; 6] = [
     &["@571", "1*"],
     &[],
     &["0571*", "05718512345"],
@@ -130,13 +23,13 @@ const LISTS: [&[&str]; 6] = [
 #[derive(Clone, Debug)]
 pub struct History {
     pub w: World,
-    rows: Rows,
+    pub rows: Rows,
     pub ledger: Ledger,
     epochs: BTreeMap<u64, Epoch>,
     boots: u64,
     pub paid: BTreeMap<Id, Micros>,
     pub calls: BTreeSet<CallId>,
-    requests: u64,
+    pub requests: u64,
     /// Relations that the platform has, and those of them that an operator has given up.
     held: BTreeSet<(String, String)>,
     disowned: BTreeSet<(String, String)>,
@@ -144,7 +37,7 @@ pub struct History {
     late: Vec<AxOutcome>,
 }
 
-type Checked = Result<(), String>;
+pub type Checked = Result<(), String>;
 
 impl History {
     /// A random configuration.
@@ -262,7 +155,7 @@ impl History {
         history
     }
 
-    fn new_relation(&mut self, dice: &mut Dice) {
+    pub fn new_relation(&mut self, dice: &mut Dice) {
         let (a, x) = (dice.below(5), dice.below(4));
         let Entity::AxBinding(plain) = relation(
             self.rows.interface,
@@ -282,7 +175,7 @@ impl History {
     }
 
     /// One command, and everything that has to hold after it.
-    fn apply(&mut self, command: Command) -> Result<Reply, String> {
+    pub fn apply(&mut self, command: Command) -> Result<Reply, String> {
         let relations = self.taken();
         let before = self.attempts_of(&command);
         let reply = self.w.apply(command.clone());
@@ -713,135 +606,6 @@ impl History {
             self.apply(Command::NodeDown { epoch })?;
         }
         Ok(())
-    }
-
-    fn put(&mut self, id: Option<Id>, entity: Entity) -> Checked {
-        let put = Put {
-            request: self.requests,
-            actor: "op".into(),
-            id,
-            version: None,
-            memo: String::new(),
-            entity,
-        };
-        self.apply(Command::Put(put))?;
-        Ok(())
-    }
-
-    fn remove(&mut self, table: Table, id: Id) -> Checked {
-        let remove = Remove {
-            request: self.requests,
-            actor: "op".into(),
-            table,
-            id,
-            version: None,
-        };
-        self.apply(Command::Remove(remove))?;
-        Ok(())
-    }
-
-    fn edit_x(&mut self, dice: &mut Dice) -> Checked {
-        let ids: Vec<Id> = self.w.state.x_numbers().map(|x| x.id).collect();
-        let Some(id) = dice.of(&ids).filter(|_| !dice.one_in(5)) else {
-            let number = format!("170{:05}", dice.below(4));
-            return self.put(None, x_number(self.rows.interface, &number));
-        };
-        let mut x = self.w.state.x(id).expect("row").entity.clone();
-        match dice.below(4) {
-            0 => return self.remove(Table::XNumbers, id),
-            1 => x.disabled = !x.disabled,
-            2 => x.line_limit = 1 + dice.below(3) as u32,
-            _ => {
-                x.callers = dice
-                    .of(&LISTS)
-                    .expect("lists")
-                    .iter()
-                    .map(|entry| (*entry).to_owned())
-                    .collect()
-            }
-        }
-        self.put(Some(id), Entity::XNumber(x))
-    }
-
-    fn edit_a(&mut self, dice: &mut Dice) -> Checked {
-        let ids: Vec<Id> = self.w.state.a_numbers().map(|a| a.id).collect();
-        match (dice.of(&ids), dice.below(3)) {
-            (Some(id), 0) => self.remove(Table::ANumbers, id),
-            (Some(id), 1) => {
-                let mut a = self.w.state.a(id).expect("row").entity.clone();
-                a.line_limit = 1 + dice.below(2) as u32;
-                self.put(Some(id), Entity::ANumber(a))
-            }
-            _ => self.put(
-                None,
-                a_number(self.rows.group, &format!("021{:05}", dice.below(5))),
-            ),
-        }
-    }
-
-    fn edit_ax(&mut self, ax: Option<Id>, dice: &mut Dice) -> Checked {
-        let Some(id) = ax.filter(|_| !dice.one_in(3)) else {
-            self.new_relation(dice);
-            return self.ledger.compare(&self.w.state);
-        };
-        if dice.one_in(2) {
-            return self.remove(Table::AxBindings, id);
-        }
-        let mut entity = self.w.state.ax_binding(id).expect("row").entity.clone();
-        match dice.below(2) {
-            0 => entity.expires_at = dice.one_in(2).then(|| self.w.now + dice.below(3_000)),
-            _ => entity.x_number = format!("170{:05}", dice.below(4)),
-        }
-        self.put(Some(id), Entity::AxBinding(entity))
-    }
-
-    fn edit_gateway(&mut self, dice: &mut Dice) -> Checked {
-        let ids: Vec<Id> = self.w.state.routing_gateways().map(|row| row.id).collect();
-        let Some(id) = dice.of(&ids) else {
-            return Ok(());
-        };
-        let mut gateway = self
-            .w
-            .state
-            .routing_gateway(id)
-            .expect("row")
-            .entity
-            .clone();
-        match dice.below(5) {
-            0 => return self.remove(Table::RoutingGateways, id),
-            1 => gateway.lock_type = 3 - gateway.lock_type,
-            2 => gateway.capacity = 1 + dice.below(5) as u32,
-            _ => {
-                let mut from = self
-                    .w
-                    .state
-                    .mapping_gateway(self.rows.mapping)
-                    .expect("row")
-                    .entity
-                    .clone();
-                (from.allow_axb, from.allow_ax) = (!dice.one_in(3), !dice.one_in(3));
-                return self.put(Some(self.rows.mapping), Entity::MappingGateway(from));
-            }
-        }
-        self.put(Some(id), Entity::RoutingGateway(gateway))
-    }
-
-    fn edit_interface(&mut self, dice: &mut Dice) -> Checked {
-        let mut interface = self
-            .w
-            .state
-            .interface(self.rows.interface)
-            .expect("row")
-            .entity
-            .clone();
-        let scopes = [Conflict::XCallee, Conflict::Pair, Conflict::XExclusive];
-        match dice.below(4) {
-            0 => interface.type_rules.conflict = dice.of(&scopes).expect("three"),
-            1 => interface.type_rules.set_callee = !interface.type_rules.set_callee,
-            2 => interface.pair_rest_ms = dice.of(&[0, 1_000, 4_000]).expect("three"),
-            _ => interface.hold_missing = !interface.hold_missing,
-        }
-        self.put(Some(self.rows.interface), Entity::Interface(interface))
     }
 
     /// The same words again, late: nothing may happen twice.
