@@ -6,13 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::Addr;
 use tandem_cluster::command::{BindingId, CallId, Command, Epoch};
+use tandem_cluster::entity::Id;
 use tandem_cluster::handle::Cluster;
 
+use crate::ax::actor::AxActor;
 use crate::binding::actor::BindingActor;
 use crate::call::actor::CallActor;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::platforms::Platforms;
+use crate::reconcile::UnderWay;
+
+/// Texts of errors in the state are cut to this many bytes.
+pub const ERROR_MAX: usize = 500;
 
 /// Shared by the actors of one process.
 pub struct Core {
@@ -28,6 +34,10 @@ pub struct Core {
     pub calls: Registry<CallId, CallActor>,
     /// Bindings that are looked after here.
     pub bindings: Registry<BindingId, BindingActor>,
+    /// Static relations about which a platform is being asked from here.
+    pub relations: Registry<Id, AxActor>,
+    /// Interfaces that are compared with their platforms now.
+    pub comparing: UnderWay,
     /// Figures for status and metrics.
     pub figures: Figures,
     epoch: AtomicU32,
@@ -59,6 +69,8 @@ impl Core {
             platforms: Platforms::default(),
             calls: Registry::default(),
             bindings: Registry::default(),
+            relations: Registry::default(),
+            comparing: UnderWay::default(),
             figures: Figures::default(),
             epoch: AtomicU32::new(0),
             count: AtomicU32::new(0),
@@ -123,6 +135,12 @@ impl Core {
         } else {
             None
         }
+    }
+
+    /// Notes the last error of an interface, for people.
+    pub fn note_interface_error(&self, interface: Id, mut text: String) {
+        text.truncate(text.floor_char_boundary(ERROR_MAX));
+        self.submit(Command::InterfaceError { interface, text });
     }
 
     /// Proposes what nobody waits for.

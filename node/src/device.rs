@@ -13,10 +13,11 @@ use tandem_cluster::command::{
 };
 use tandem_cluster::entity::{Id, Millis, Table};
 use tandem_cluster::handle::{Role, Status};
-use tandem_cluster::state::Phase;
+use tandem_cluster::state::{AxPhase, Phase};
 
+use crate::ax;
 use crate::binding::actor::{BindingActor, Order};
-use crate::call::actor::HangUp;
+use crate::call::actor::{HangUp, Turn};
 use crate::call::reason;
 use crate::core::Core;
 
@@ -55,6 +56,7 @@ pub struct DeviceActor {
 enum Suspect {
     Binding(BindingId),
     Call(CallId),
+    Relation(Id),
 }
 
 /// An effect of an applied entry.
@@ -252,6 +254,18 @@ impl DeviceActor {
                 }
             }
         }
+        for id in state.ax_bindings().map(|row| row.id) {
+            let own = state
+                .ax_live(id)
+                .is_some_and(|live| live.owner == Some(epoch));
+            if own && !self.core.relations.contains(id) {
+                let suspect = Suspect::Relation(id);
+                match self.suspects.contains(&suspect) {
+                    true => ax::actor::look(&self.core, epoch, id),
+                    false => drop(suspects.insert(suspect)),
+                }
+            }
+        }
         for call in state
             .calls_of(epoch)
             .filter(|call| settled(call.reserved_at))
@@ -303,6 +317,15 @@ impl DeviceActor {
                 actor.do_send(Order::Release);
             }
         }
+        let stuck = state.ax_bindings().filter(|row| {
+            row.entity.interface == interface
+                && state
+                    .ax_live(row.id)
+                    .is_some_and(|live| live.phase == AxPhase::Unbinding)
+        });
+        for row in stuck {
+            ax::actor::look(&self.core, own, row.id);
+        }
     }
 
     fn apply(&mut self, effect: Effect, ctx: &mut Context<Self>) {
@@ -328,6 +351,21 @@ impl DeviceActor {
                 table: Table::Interfaces,
                 id,
             } => self.ask_again(id),
+            Effect::AxTurn {
+                owner,
+                call,
+                attempt,
+            } if Some(owner) == own => {
+                if let Some(actor) = self.core.calls.get(call) {
+                    actor.do_send(Turn { attempt });
+                }
+            }
+            Effect::AxAsked { owner, ax } if Some(owner) == own => {
+                ax::actor::look(&self.core, owner, ax);
+            }
+            Effect::AxForced { owner, gone } if Some(owner) == own => {
+                ax::actor::farewell(&self.core, owner, *gone);
+            }
             Effect::Fenced { epoch } => self.fence(epoch, ctx),
             // Another node's, or looked up where it is needed.
             _ => {}

@@ -7,6 +7,7 @@
 //! Start reading at [`call::machine`] (the life of a call) and [`binding::machine`] (of a binding), then [`start`],
 //! which shows the whole process from top to bottom.
 
+pub mod ax;
 pub mod biller;
 pub mod binding;
 pub mod call;
@@ -21,9 +22,11 @@ pub mod device;
 pub mod handover;
 pub mod metrics;
 pub mod outbox;
+pub mod pause;
 pub mod peer;
 pub mod platforms;
 pub mod pool;
+pub mod reconcile;
 pub mod shard;
 pub mod start;
 pub mod switch;

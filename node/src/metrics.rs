@@ -34,6 +34,21 @@ pub fn describe() {
         Unit::Count,
         "answers passed on before replication"
     );
+    describe_histogram!(
+        "tandem_node_ax_turn_seconds",
+        Unit::Seconds,
+        "time an outgoing AX call waited for its turn on its X number"
+    );
+    describe_counter!(
+        "tandem_node_ax_turns_missed_total",
+        Unit::Count,
+        "outgoing AX calls whose turn did not come in time"
+    );
+    describe_counter!(
+        "tandem_node_ax_missing_total",
+        Unit::Count,
+        "static relations that the platform let go first"
+    );
     describe_counter!(
         "tandem_node_bindings_missing_total",
         Unit::Count,
@@ -74,6 +89,8 @@ pub fn describe() {
         Unit::Count,
         "answered calls that live on this node"
     );
+    counter!("tandem_node_ax_turns_missed_total").increment(0);
+    counter!("tandem_node_ax_missing_total").increment(0);
     // Present from the start: a counter that appears with its first event hides that event from rates.
     for what in ["binding", "call"] {
         counter!("tandem_node_takeovers_total", "what" => what).increment(0);

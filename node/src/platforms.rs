@@ -1,9 +1,10 @@
 //! One pooled HTTP client per interface, made when first needed and again after an edit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use tandem_cluster::entity::{Id, Interface, Row};
+use tandem_cluster::command::Command;
+use tandem_cluster::entity::{Conflict, Entity, Id, Interface, Row, TypeRules};
 use tandem_cluster::state::State;
 use tandem_vendors::{Client, Vendor};
 
@@ -40,6 +41,51 @@ impl Platforms {
     }
 }
 
+/// A client for one relation whose own parameters differ from its interface's; made for the occasion.
+pub fn special(
+    state: &State,
+    interface: Id,
+    params: &BTreeMap<String, String>,
+) -> Result<Client, String> {
+    let Some(row) = state.interface(interface) else {
+        return Err(format!("no interface {interface}"));
+    };
+    let mut row = row.clone();
+    row.entity.params.extend(params.clone());
+    connect(&row)
+}
+
+/// What an interface's type allows, for the row in the state; a type we do not know is left as it is.
+pub fn type_rules(interface: &Interface) -> TypeRules {
+    let Some(vendor) = Vendor::named(&interface.kind) else {
+        return interface.type_rules;
+    };
+    let policy = vendor.policy();
+    TypeRules {
+        conflict: match policy.conflict {
+            tandem_vendors::Conflict::Pair => Conflict::Pair,
+            tandem_vendors::Conflict::XCallee => Conflict::XCallee,
+            tandem_vendors::Conflict::XExclusive => Conflict::XExclusive,
+        },
+        ax: policy.ax,
+        set_callee: policy.set_callee,
+    }
+}
+
+/// Fills in what follows from the type wherever a command makes or changes an interface.
+pub fn fill_type_rules(command: &mut Command) {
+    let fill = |entity: &mut Entity| {
+        if let Entity::Interface(interface) = entity {
+            interface.type_rules = type_rules(interface);
+        }
+    };
+    match command {
+        Command::Put(put) => fill(&mut put.entity),
+        Command::PutMany(many) => many.rows.iter_mut().for_each(|row| fill(&mut row.entity)),
+        _ => {}
+    }
+}
+
 fn connect(row: &Row<Interface>) -> Result<Client, String> {
     let interface = configured(row)?;
     Client::new(&interface).map_err(|error| error.to_string())
@@ -61,4 +107,78 @@ fn configured(row: &Row<Interface>) -> Result<tandem_vendors::Interface, String>
     interface.ca_pem = entity.ca_pem.clone();
     interface.rate_per_s = entity.rate_per_s;
     Ok(interface)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tandem_cluster::command::{Put, PutMany, PutRow};
+
+    fn huawei() -> Entity {
+        Entity::Interface(Interface {
+            name: "h".into(),
+            kind: "huawei".into(),
+            params: BTreeMap::new(),
+            urls: BTreeMap::new(),
+            unbind_delay_secs: None,
+            hold_missing: false,
+            timeout_ms: 1_000,
+            tls_verify: true,
+            ca_pem: None,
+            pair_rest_ms: 0,
+            rate_per_s: None,
+            // What people wrote does not count.
+            type_rules: TypeRules {
+                conflict: Conflict::Pair,
+                ax: false,
+                set_callee: false,
+            },
+        })
+    }
+
+    #[track_caller]
+    fn check(entity: &Entity) {
+        let Entity::Interface(interface) = entity else {
+            panic!("an interface went in");
+        };
+        let want = TypeRules {
+            conflict: Conflict::XCallee,
+            ax: true,
+            set_callee: true,
+        };
+        assert_eq!(interface.type_rules, want);
+    }
+
+    #[test]
+    fn an_interface_gets_the_rules_of_its_type_whichever_way_it_is_written() {
+        let mut one = Command::Put(Put {
+            request: 1,
+            actor: "ann".into(),
+            id: None,
+            version: None,
+            memo: String::new(),
+            entity: huawei(),
+        });
+        fill_type_rules(&mut one);
+        match &one {
+            Command::Put(put) => check(&put.entity),
+            other => panic!("became {other:?}"),
+        }
+        let row = PutRow {
+            id: None,
+            version: None,
+            memo: String::new(),
+            entity: huawei(),
+        };
+        let mut many = Command::PutMany(PutMany {
+            request: 1,
+            actor: "ann".into(),
+            rows: vec![row.clone(), row],
+        });
+        fill_type_rules(&mut many);
+        match &many {
+            Command::PutMany(many) => many.rows.iter().for_each(|row| check(&row.entity)),
+            other => panic!("became {other:?}"),
+        }
+    }
 }

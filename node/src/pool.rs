@@ -60,6 +60,7 @@ impl Handler<Ask> for NumberPool {
                 .record(asked.elapsed().as_secs_f64());
             let result = match &reply {
                 Ok(Reply::Reserved(attempt)) if attempt.lease.is_some() => "axb",
+                Ok(Reply::Reserved(attempt)) if attempt.ax.is_some() => "ax",
                 Ok(Reply::Reserved(_)) => "plain",
                 Ok(Reply::Refused(refusal)) => word(refusal),
                 Ok(_) | Err(_) => "failed",

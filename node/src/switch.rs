@@ -8,10 +8,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tandem_billing::Store;
-use tandem_cluster::command::{CallId, Command, Reply};
-use tandem_cluster::entity::Millis;
+use tandem_cluster::command::{CallId, Command, Epoch, Reply};
+use tandem_cluster::entity::{Id, Millis};
 use tandem_cluster::handle::{self, ProposeError};
 use tandem_cluster::state::State;
+use tandem_ops::reconciliation::{ProgressTo, Reconciliation};
 use tandem_ops::switch::{
     Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable,
 };
@@ -20,6 +21,8 @@ use crate::call::actor::HangUp;
 use crate::call::reason;
 use crate::core::Core;
 use crate::peer;
+use crate::platforms::fill_type_rules;
+use crate::reconcile;
 
 /// A person waits this long for an edit.
 const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -54,7 +57,8 @@ impl Switch for Process {
         self.core.cluster.state()
     }
 
-    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Reply, Unavailable>> {
+    fn propose(&self, mut command: Command) -> BoxFuture<'_, Result<Reply, Unavailable>> {
+        fill_type_rules(&mut command);
         async move {
             let cluster = &self.core.cluster;
             let applied = async {
@@ -197,6 +201,19 @@ impl Switch for Process {
                 .map_err(|error| Failed(error.to_string()))
         }
         .boxed()
+    }
+
+    fn epoch(&self) -> Option<Epoch> {
+        self.core.epoch()
+    }
+
+    fn reconcile(
+        &self,
+        interface: Id,
+        apply: bool,
+        progress: ProgressTo,
+    ) -> BoxFuture<'_, Result<Reconciliation, Failed>> {
+        reconcile::run(Arc::clone(&self.core), interface, apply, progress).boxed()
     }
 
     fn ask(&self, node: &str, query: Query) -> BoxFuture<'_, Result<Answer, AskError>> {

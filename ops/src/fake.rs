@@ -1,5 +1,8 @@
 //! A process in memory, for tests: a real state that applies what is proposed at once, a real store of records.
 
+use crate::reconciliation::{
+    Difference, Kind, Outcome, Progress, ProgressTo, Reconciliation, Subject,
+};
 use crate::switch::{
     Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable,
     answer,
@@ -11,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tandem_billing::Store;
 use tandem_billing::usage::{self, Usage};
-use tandem_cluster::command::{CallId, Claim, Command, Reply, Reserve};
-use tandem_cluster::entity::Millis;
+use tandem_cluster::command::{CallId, Claim, Command, Epoch, Reply, Reserve};
+use tandem_cluster::entity::{Id, Millis};
 use tandem_cluster::state::State;
 use tandem_cluster::state::testing::PerPeriod;
 
@@ -213,6 +216,51 @@ impl Switch for Fake {
 
     fn transfer_leader(&self, to: u64) -> BoxFuture<'_, Result<(), Failed>> {
         async move { Err(Failed(format!("raft node {to} is behind"))) }.boxed()
+    }
+
+    fn epoch(&self) -> Option<Epoch> {
+        self.state().device("dev-1").and_then(|device| device.epoch)
+    }
+
+    /// Two numbers asked about, one binding that only the platform holds.
+    fn reconcile(
+        &self,
+        interface: Id,
+        apply: bool,
+        progress: ProgressTo,
+    ) -> BoxFuture<'_, Result<Reconciliation, Failed>> {
+        async move {
+            let state = self.state();
+            let row = state
+                .interface(interface)
+                .ok_or_else(|| Failed(format!("no interface {interface}")))?;
+            for asked in 1..=2 {
+                progress(Progress { asked, of: 2 });
+            }
+            Ok(Reconciliation {
+                interface: row.entity.name.clone(),
+                node: self.name(),
+                apply,
+                asked: 2,
+                agreed: 3,
+                differences: vec![Difference {
+                    kind: Kind::OnlyThere,
+                    subject: Subject::Binding(None),
+                    a: "02100000007".into(),
+                    x: "17000000001".into(),
+                    b: "13800000000".into(),
+                    outcome: if apply {
+                        Outcome::Cleared
+                    } else {
+                        Outcome::Shown
+                    },
+                    note: "no row of ours".into(),
+                }],
+                more: 0,
+                unasked: Vec::new(),
+            })
+        }
+        .boxed()
     }
 
     fn ask(&self, node: &str, query: Query) -> BoxFuture<'_, Result<Answer, AskError>> {

@@ -16,6 +16,7 @@ mod gauges;
 pub mod log;
 pub mod metrics;
 pub mod plan;
+pub mod reconciliation;
 mod rows;
 pub mod seed;
 pub mod sheet;

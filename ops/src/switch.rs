@@ -4,13 +4,14 @@
 //! [`Switch::ask`] as a [`Query`], which the process carries to that node and has answered there by [`answer`]; so the
 //! process needs one message kind for the whole admin API, and a new question needs no new wiring.
 
+use crate::reconciliation::{ProgressTo, Reconciliation};
 use crate::{dto, rows};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tandem_cluster::command::{CallId, Command, Reply};
-use tandem_cluster::entity::{Micros, Millis};
+use tandem_cluster::command::{CallId, Command, Epoch, Reply};
+use tandem_cluster::entity::{Id, Micros, Millis};
 use tandem_cluster::state::State;
 
 /// The process, seen from the admin API.
@@ -53,6 +54,26 @@ pub trait Switch: Send + Sync + 'static {
 
     /// Hands leadership from this node to the raft node `to`. Ends within 5 s.
     fn transfer_leader(&self, to: u64) -> BoxFuture<'_, Result<(), Failed>>;
+
+    /// The tenure this node serves under, which a [`Command::AskAx`] names as the one that asks the platform; `None`
+    /// while its access name is not claimed.
+    fn epoch(&self) -> Option<Epoch>;
+
+    /// Asks the platform of an interface what it holds for each X number there, and compares that with the state. With
+    /// `apply` each difference is looked at a second time and then cleared on the side that is wrong; without, nothing
+    /// changes anywhere. `progress` is told after every number.
+    ///
+    /// Runs on this node, one comparison of an interface at a time, with few requests at once and within the
+    /// interface's rate limit: minutes for 10,000 numbers. Dropping the future stops it between two requests.
+    ///
+    /// # Errors
+    /// No such interface, a type that cannot be asked, a platform that serves nobody, or one comparison under way.
+    fn reconcile(
+        &self,
+        interface: Id,
+        apply: bool,
+        progress: ProgressTo,
+    ) -> BoxFuture<'_, Result<Reconciliation, Failed>>;
 
     /// Carries a question to the node with this access name (which may be this one) and has it answered there by
     /// [`answer`]. Ends within 2 s, within 30 s for [`Query::Snapshot`].

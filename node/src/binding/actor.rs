@@ -18,10 +18,7 @@ use tandem_vendors::outcome::{
 
 use super::machine::{Action, Event, Machine};
 use crate::call::actor::{CallActor, FromBinding};
-use crate::core::Core;
-
-/// Texts of errors in the state are cut to this many bytes.
-const ERROR_MAX: usize = 500;
+use crate::core::{Core, ERROR_MAX};
 
 /// One binding on the node that looks after it.
 pub struct BindingActor {
@@ -213,8 +210,9 @@ impl BindingActor {
             Action::NoteUnbindFailed(error) => {
                 let shown = mask_numbers(&error);
                 tracing::warn!(binding = self.id, interface = self.interface, error = %shown, "unbind failed");
+                self.core
+                    .note_interface_error(self.interface, error.clone());
                 let error = cut(error);
-                self.note_error(error.clone());
                 self.core.submit(Command::UnbindFailed(UnbindFailed {
                     binding: self.id,
                     epoch: self.epoch(),
@@ -224,7 +222,7 @@ impl BindingActor {
             Action::NoteError(error) => {
                 let shown = mask_numbers(&error);
                 tracing::warn!(binding = self.id, interface = self.interface, error = %shown, "bind failed");
-                self.note_error(cut(error));
+                self.core.note_interface_error(self.interface, error);
             }
             Action::Arm(at) => {
                 if let Some(timer) = self.timer.take() {
@@ -289,13 +287,6 @@ impl BindingActor {
     /// The node's present tenure: what a binding has to say stays true when the one it began under is over.
     fn epoch(&self) -> u32 {
         self.core.epoch().unwrap_or(self.epoch)
-    }
-
-    fn note_error(&self, text: String) {
-        self.core.submit(Command::InterfaceError {
-            interface: self.interface,
-            text,
-        });
     }
 
     fn count_timer(&mut self, timed: bool) {

@@ -17,6 +17,7 @@ use tandem_vendors::outcome::{
 };
 
 use crate::call::machine::Now;
+use crate::pause::{LOOK_AGAIN_MS, pause_after};
 
 /// What happens to a binding.
 #[derive(Debug)]
@@ -126,13 +127,8 @@ pub struct Machine {
     release_at: Option<Millis>,
 }
 
-/// When the platform is asked again after it said that it holds nothing: a slow bind may still arrive.
-const QUERY_AGAIN_MS: [Millis; 3] = [1_000, 3_000, 8_000];
 /// A refused binding waits so long for its call to ask for another attempt.
 const REFUSED_MS: Millis = 5_000;
-/// Pauses between failed requests: doubled from the first to the last.
-const RETRY_MIN_MS: Millis = 1_000;
-const RETRY_MAX_MS: Millis = 300_000;
 
 impl Machine {
     /// A binding that is asked for now.
@@ -403,7 +399,7 @@ impl Machine {
     }
 
     fn ask_again_later(&mut self, asked: usize, now: Now) -> Vec<Action> {
-        match QUERY_AGAIN_MS.get(asked) {
+        match LOOK_AGAIN_MS.get(asked) {
             Some(pause) => {
                 self.phase = Phase::Recovering {
                     asked: asked + 1,
@@ -454,12 +450,6 @@ impl Machine {
         self.phase = Phase::Over;
         vec![Action::NoteUnbound { missing }, Action::Finish]
     }
-}
-
-/// The pause after a failed request of which `before` failed already.
-fn pause_after(before: u32, failure: &Failure) -> Millis {
-    let doubled = RETRY_MIN_MS.saturating_mul(1 << before.min(20));
-    doubled.max(failure.wait_ms.unwrap_or(0)).min(RETRY_MAX_MS)
 }
 
 #[cfg(test)]
@@ -548,7 +538,7 @@ mod tests {
             NOW,
         );
         assert_eq!(actions.last(), Some(&Action::Query));
-        for pause in QUERY_AGAIN_MS {
+        for pause in LOOK_AGAIN_MS {
             assert_eq!(
                 machine.on(Event::QueryDone(QueryOutcome::None), NOW),
                 [Action::Arm(NOW.mono + pause)]

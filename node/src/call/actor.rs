@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use tandem_cluster::command::{
-    Answered, CallId, Command, End, Failure, Next, Refusal, Renew, Reply, Reserve,
+    Answered, AxLease, CallId, Command, End, Failure, Next, Refusal, Renew, Reply, Reserve,
 };
+use tandem_ops::log::mask_numbers;
 use tandem_sip::leg::{Body, LegEvent};
+use tandem_vendors::outcome::{AxBind, Class, Failure as Refused, Service, SetCalleeOutcome};
 
-use super::machine::{Action, Event, Limits, Machine, Timer};
+use super::machine::{Action, Event, Limits, Machine, TURN_MISSED, Timer};
 use super::reason;
 use crate::binding::actor::{BindingActor, Order};
 use crate::core::Core;
@@ -33,6 +35,8 @@ pub struct CallActor {
     gateway: Arc<str>,
     binding: Option<Addr<BindingActor>>,
     timers: Vec<(Timer, SpawnHandle)>,
+    /// Monotonic time since which it waits for its turn on an X.
+    queued: Option<u64>,
     counted_answered: bool,
     /// Monotonic time of the INVITE.
     started: u64,
@@ -66,6 +70,14 @@ pub enum FromBinding {
         /// Why.
         failure: Failure,
     },
+}
+
+/// An attempt of the call may name its callee now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Turn {
+    /// Which.
+    pub attempt: u16,
 }
 
 /// Ends the call from outside.
@@ -103,6 +115,7 @@ impl CallActor {
             gateway,
             binding: None,
             timers: Vec::new(),
+            queued: None,
             counted_answered: false,
             started,
         };
@@ -128,6 +141,10 @@ impl CallActor {
                 }
             }
             Action::Next { attempt, failure } => {
+                self.queued = None;
+                if matches!(&failure, Failure::NumberRefused { code } if code == TURN_MISSED) {
+                    metrics::counter!("tandem_node_ax_turns_missed_total").increment(1);
+                }
                 tracing::debug!(call = ?self.id, attempt, ?failure, "attempt failed");
                 self.ask(
                     Command::Next(Next {
@@ -148,6 +165,11 @@ impl CallActor {
                     attempt,
                 ));
             }
+            Action::NameCallee { attempt, lease } => self.name_callee(attempt, lease, ctx),
+            Action::Accepted { attempt } => self.core.submit(Command::AxAccepted {
+                call: self.id,
+                attempt,
+            }),
             Action::ReleaseAt(at) => self.tell_binding(Order::ReleaseAt(at)),
             Action::Release => {
                 self.tell_binding(Order::Release);
@@ -186,6 +208,9 @@ impl CallActor {
             } => self.commit(answered_at, pdd_ms, codec, ctx),
             Action::Renew { upto_secs } => self.renew(upto_secs, ctx),
             Action::Arm(timer, at) => {
+                if timer == Timer::Turn {
+                    self.queued.get_or_insert(self.core.clock.mono());
+                }
                 self.disarm(timer, ctx);
                 let wait = Duration::from_millis(at.saturating_sub(self.core.clock.mono()));
                 let handle = ctx.run_later(wait, move |actor, ctx| {
@@ -251,6 +276,62 @@ impl CallActor {
                 actor.feed(event, ctx);
             });
         ctx.spawn(asked);
+    }
+
+    /// One request to the platform; its outcome comes back as an event.
+    fn name_callee(&mut self, attempt: u16, lease: AxLease, ctx: &mut Context<Self>) {
+        let waited_ms = self
+            .queued
+            .take()
+            .map_or(0, |since| self.core.clock.mono().saturating_sub(since));
+        metrics::histogram!("tandem_node_ax_turn_seconds").record(waited_ms as f64 / 1_000.0);
+        let state = self.core.cluster.state();
+        let client = self.core.platforms.client(&state, lease.interface);
+        let asked = async move {
+            let numbers = AxBind {
+                own_id: crate::ax::own_id(lease.ax),
+                a: lease.a,
+                x: lease.x,
+            };
+            let outcome = match client {
+                Ok(client) => {
+                    client
+                        .set_callee(&lease.handle, &numbers, &lease.b_submitted)
+                        .await
+                }
+                Err(why) => SetCalleeOutcome::Failed(Refused::new(Class::Config, "interface", why)),
+            };
+            (lease.interface, outcome)
+        };
+        ctx.spawn(
+            asked
+                .into_actor(self)
+                .map(move |(interface, outcome), actor, ctx| {
+                    let event = match outcome {
+                        SetCalleeOutcome::Set => Event::CalleeNamed { attempt },
+                        SetCalleeOutcome::Failed(failure) => {
+                            actor.callee_refused(attempt, interface, failure)
+                        }
+                    };
+                    actor.feed(event, ctx);
+                }),
+        );
+    }
+
+    fn callee_refused(&self, attempt: u16, interface: u32, failure: Refused) -> Event {
+        let text = failure.to_string();
+        let shown = mask_numbers(&text);
+        tracing::warn!(call = ?self.id, interface, error = %shown, "callee not named");
+        self.core.note_interface_error(interface, text);
+        let code = failure.code;
+        Event::CalleeRefused {
+            attempt,
+            failure: match failure.class.other_x() {
+                Service::Number => Failure::NumberRefused { code },
+                Service::Platform => Failure::PlatformRefused { code },
+            },
+            may_hold: failure.class.may_hold(),
+        }
     }
 
     fn commit(&mut self, answered_at: u64, pdd_ms: u32, codec: String, ctx: &mut Context<Self>) {
@@ -391,6 +472,14 @@ impl Handler<FromBinding> for CallActor {
             FromBinding::Failed { attempt, failure } => Event::BindFailed { attempt, failure },
         };
         self.feed(event, ctx);
+    }
+}
+
+impl Handler<Turn> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, Turn { attempt }: Turn, ctx: &mut Context<Self>) {
+        self.feed(Event::Turn { attempt }, ctx);
     }
 }
 

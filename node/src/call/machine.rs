@@ -2,18 +2,23 @@
 //!
 //! ```text
 //!  Reserving ──► Binding ──► Dialing ──► Ringing ──► Committing ──► Talking ──► Over
-//!      ▲  │         │           │           │             │
-//!      │  │         └───────────┴───────────┘             │ far end's failure: ask for another attempt
-//!      └──┼──────────────────── Next ◄────────────────────┘ (not once the callee has answered)
+//!      ▲  │ └► Queued ─► Naming ▲           │             │
+//!      │  │      └──────┬──┴────┴───────────┘             │ far end's failure: ask for another attempt
+//!      └──┼──────────── Next ◄────────────────────────────┘ (not once the callee has answered)
 //!         └─► Abandoned ─► Over   caller left, or time ran out, while a reservation was on its way
 //! ```
+//!
+//! An AXB attempt binds first. An AX attempt waits for its turn on its X, names its callee at the platform, and gives
+//! the turn up when the platform has taken its INVITE (`DOMAIN.md` §5). A callee that is being named when the caller
+//! leaves may still arrive and would be the next call's: so a call that leaves then keeps its turn until the platform has
+//! answered.
 //!
 //! A call has one caller leg and at most one callee leg at a time; events of an earlier attempt's leg or binding carry
 //! that attempt's number and are ignored. What the switch promised is never forgotten: a reservation that arrives
 //! after the caller left is ended at once, and every call ends with exactly one [`Action::End`].
 
 use tandem_cluster::command::{
-    Attempt, BindingId, Credit, EndReason, EndedBy, Failure, Lease, Refusal,
+    Attempt, AxLease, BindingId, Credit, EndReason, EndedBy, Failure, Lease, Refusal,
 };
 use tandem_cluster::entity::Millis;
 use tandem_sip::leg::{Body, Command, Ended, LegEvent, Offer};
@@ -41,6 +46,10 @@ pub struct Limits {
     pub renew_lead_ms: u64,
     /// Retry-After of a refusal that will pass.
     pub retry_after_s: u32,
+    /// For the turn on an X: after this another X or gateway is tried.
+    pub turn_ms: u64,
+    /// The turn is kept this long after a request whose outcome is not known, since it may still be on its way.
+    pub late_callee_ms: u64,
 }
 
 impl Default for Limits {
@@ -50,6 +59,8 @@ impl Default for Limits {
             commit_ms: 500,
             renew_lead_ms: 10_000,
             retry_after_s: 2,
+            turn_ms: 10_000,
+            late_callee_ms: 2_000,
         }
     }
 }
@@ -77,6 +88,25 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// This attempt may name its callee now.
+    Turn {
+        /// Of this attempt.
+        attempt: u16,
+    },
+    /// The platform connects A's next call to X with this attempt's callee.
+    CalleeNamed {
+        /// Of this attempt.
+        attempt: u16,
+    },
+    /// It does not.
+    CalleeRefused {
+        /// Of this attempt.
+        attempt: u16,
+        /// Why.
+        failure: Failure,
+        /// The request may still have its effect.
+        may_hold: bool,
+    },
     /// From the caller's leg.
     Caller(LegEvent),
     /// From the callee's leg of an attempt.
@@ -99,6 +129,8 @@ pub enum Event {
 pub enum Timer {
     /// Numbers do not come.
     Reserve,
+    /// The turn on an X does not come, or is kept for a request that may be late.
+    Turn,
     /// The gateway is silent.
     Response,
     /// The answer is not replicated yet.
@@ -127,6 +159,18 @@ pub enum Action {
         attempt: u16,
         /// The numbers.
         lease: Lease,
+    },
+    /// Name the attempt's callee at the platform; is answered once, by `CalleeNamed` or `CalleeRefused`.
+    NameCallee {
+        /// Of this attempt.
+        attempt: u16,
+        /// The relation and the callee.
+        lease: AxLease,
+    },
+    /// The platform has taken this attempt's INVITE: its turn is over.
+    Accepted {
+        /// Of this attempt.
+        attempt: u16,
     },
     /// The binding is to be released at this wall time (`None`: when the call ends).
     ReleaseAt(Option<Millis>),
@@ -187,6 +231,14 @@ enum Phase {
     Reserving,
     Abandoned,
     Binding,
+    /// Waits for its turn on the X.
+    Queued,
+    /// The callee is being named.
+    Naming,
+    /// It may or may not be named; the turn is kept for a while.
+    Doubtful,
+    /// The caller left while the callee was being named, or in doubt.
+    Leaving,
     Dialing,
     Ringing,
     Committing,
@@ -223,10 +275,18 @@ pub struct Machine {
     ack_owed: Option<Side>,
     /// INFO requests passed on and not yet answered: whose, and its id there.
     infos: Vec<(Side, u64)>,
-    /// Why an abandoned call will end once its reservation is known.
+    /// Why an abandoned call will end once its reservation, or its callee's naming, is known.
     closing: Option<(EndReason, EndedBy)>,
+    /// This attempt's turn has come; the word may overtake the attempt itself.
+    turn_of: Option<u16>,
+    /// The attempt keeps others from its X.
+    has_turn: bool,
+    /// Why the next attempt is asked for once the turn may be given up.
+    doubt: Option<Failure>,
 }
 
+/// The code of an attempt whose turn on its X did not come in time.
+pub const TURN_MISSED: &str = "turn";
 /// Longest codec name kept.
 const CODEC_MAX: usize = 32;
 /// INFO requests in flight in one call; more are refused with 500.
@@ -252,6 +312,9 @@ impl Machine {
             ack_owed: None,
             infos: Vec::new(),
             closing: None,
+            turn_of: None,
+            has_turn: false,
+            doubt: None,
         };
         let arm = Action::Arm(Timer::Reserve, now.mono + limits.reserve_ms);
         (machine, vec![Action::Reserve, arm])
@@ -299,6 +362,51 @@ impl Machine {
             }
             // Of an attempt given up; its binding's actor releases by itself.
             (_, Event::Bound { .. } | Event::BindFailed { .. }) => Vec::new(),
+
+            (Reserving, Event::Turn { attempt }) => {
+                self.turn_of = Some(attempt);
+                Vec::new()
+            }
+            (Queued, Event::Turn { attempt }) if self.is_current(attempt) => self.name_callee(),
+            (Queued, Event::Timer(Timer::Turn)) => {
+                let code = TURN_MISSED.to_owned();
+                self.next(Failure::NumberRefused { code }, now)
+            }
+            (Naming, Event::CalleeNamed { attempt }) if self.is_current(attempt) => {
+                self.dial(None, now)
+            }
+            (
+                Naming,
+                Event::CalleeRefused {
+                    attempt,
+                    failure,
+                    may_hold,
+                },
+            ) if self.is_current(attempt) => self.callee_refused(failure, may_hold, now),
+            (Doubtful, Event::Timer(Timer::Turn)) => match self.doubt.take() {
+                Some(failure) => self.next(failure, now),
+                None => Vec::new(),
+            },
+            (Leaving, Event::CalleeNamed { .. }) => self.close_abandoned(None, now),
+            (
+                Leaving,
+                Event::CalleeRefused {
+                    failure,
+                    may_hold: true,
+                    ..
+                },
+            ) => {
+                self.doubt = Some(failure);
+                vec![self.keep_turn(now)]
+            }
+            (Leaving, Event::CalleeRefused { .. }) => self.close_abandoned(None, now),
+            (Leaving, Event::Timer(Timer::Turn)) if self.doubt.is_some() => {
+                self.close_abandoned(None, now)
+            }
+            // Of an attempt given up.
+            (_, Event::Turn { .. } | Event::CalleeNamed { .. } | Event::CalleeRefused { .. }) => {
+                Vec::new()
+            }
 
             (_, Event::Callee(attempt, _)) if !self.is_current(attempt) => Vec::new(),
             (Dialing | Ringing, Event::Callee(_, event)) => self.callee_in_set_up(event, now),
@@ -353,6 +461,8 @@ impl Machine {
 
     fn take(&mut self, attempt: Box<Attempt>, now: Now) -> Vec<Action> {
         let lease = attempt.lease.clone();
+        let ax = attempt.ax.as_ref().filter(|ax| ax.set_callee);
+        let (named, turn) = (ax.is_some(), ax.is_some_and(|ax| ax.turn));
         let number = attempt.number;
         self.credit = attempt.credit;
         self.attempt = Some(attempt);
@@ -365,9 +475,53 @@ impl Machine {
                     lease,
                 });
             }
+            None if named && (turn || self.turn_of == Some(number)) => {
+                actions.extend(self.name_callee());
+            }
+            None if named => {
+                self.phase = Phase::Queued;
+                actions.push(Action::Arm(Timer::Turn, now.mono + self.limits.turn_ms));
+            }
             None => actions.extend(self.dial(None, now)),
         }
         actions
+    }
+
+    fn name_callee(&mut self) -> Vec<Action> {
+        let Some((attempt, lease)) = self
+            .attempt
+            .as_ref()
+            .and_then(|attempt| Some((attempt.number, attempt.ax.clone()?)))
+        else {
+            return Vec::new();
+        };
+        let waited = self.phase == Phase::Queued;
+        self.phase = Phase::Naming;
+        self.has_turn = true;
+        let name = Action::NameCallee { attempt, lease };
+        match waited {
+            true => vec![Action::Disarm(Timer::Turn), name],
+            false => vec![name],
+        }
+    }
+
+    fn callee_refused(&mut self, failure: Failure, may_hold: bool, now: Now) -> Vec<Action> {
+        if !may_hold {
+            return self.next(failure, now);
+        }
+        self.phase = Phase::Doubtful;
+        self.doubt = Some(failure);
+        vec![self.keep_turn(now)]
+    }
+
+    fn keep_turn(&self, now: Now) -> Action {
+        Action::Arm(Timer::Turn, now.mono + self.limits.late_callee_ms)
+    }
+
+    /// The platform has taken the INVITE: others may name their callee on this X.
+    fn give_turn_up(&mut self) -> Option<Action> {
+        let attempt = self.attempt.as_ref()?.number;
+        std::mem::take(&mut self.has_turn).then_some(Action::Accepted { attempt })
     }
 
     fn dial(&mut self, callee_out: Option<String>, now: Now) -> Vec<Action> {
@@ -393,10 +547,10 @@ impl Machine {
             LegEvent::Progress { status, body, .. } => {
                 self.note_pdd(now);
                 self.phase = Phase::Ringing;
-                vec![
-                    Action::Disarm(Timer::Response),
-                    Action::Caller(Command::Progress { status, body }),
-                ]
+                let mut actions = vec![Action::Disarm(Timer::Response)];
+                actions.extend(self.give_turn_up());
+                actions.push(Action::Caller(Command::Progress { status, body }));
+                actions
             }
             LegEvent::Answered { body } => {
                 let pdd_ms = self.note_pdd(now);
@@ -404,15 +558,15 @@ impl Machine {
                 self.answer = body;
                 self.answered = Some(now);
                 self.phase = Phase::Committing;
-                vec![
-                    Action::Disarm(Timer::Response),
-                    Action::Arm(Timer::Commit, now.mono + self.limits.commit_ms),
-                    Action::Commit {
-                        answered_at: now.wall,
-                        pdd_ms,
-                        codec: self.codec.clone(),
-                    },
-                ]
+                let mut actions = vec![Action::Disarm(Timer::Response)];
+                actions.extend(self.give_turn_up());
+                actions.push(Action::Arm(Timer::Commit, now.mono + self.limits.commit_ms));
+                actions.push(Action::Commit {
+                    answered_at: now.wall,
+                    pdd_ms,
+                    codec: self.codec.clone(),
+                });
+                actions
             }
             LegEvent::Ended(ended) => self.next(
                 Failure::Gateway {
@@ -455,6 +609,8 @@ impl Machine {
             now.mono + self.limits.reserve_ms,
         ));
         self.phase = Phase::Reserving;
+        // With the failed attempt the state takes its turn back.
+        self.has_turn = false;
         actions
     }
 
@@ -523,10 +679,17 @@ impl Machine {
                 self.closing.get_or_insert((reason, by));
                 vec![Action::Disarm(Timer::Reserve)]
             }
+            // The turn ends with the call, and the next call's callee must be the last one named.
+            Phase::Naming | Phase::Doubtful | Phase::Leaving => {
+                self.phase = Phase::Leaving;
+                self.closing.get_or_insert((reason, by));
+                Vec::new()
+            }
             phase => {
                 // A 200 that crosses our CANCEL is acknowledged and ended by the leg itself.
                 let mut actions = match phase {
                     Phase::Binding => Vec::new(),
+                    Phase::Queued => vec![Action::Disarm(Timer::Turn)],
                     _ => vec![Action::Callee(Command::HangUp { cause: None })],
                 };
                 actions.extend(self.close(reason, by, now));

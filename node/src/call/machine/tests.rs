@@ -86,6 +86,10 @@ fn word(action: &Action) -> String {
         Action::Reserve => "reserve".into(),
         Action::Next { attempt, failure } => format!("next after {attempt}: {failure:?}"),
         Action::Bind { attempt, lease } => format!("bind {attempt} {}", lease.x),
+        Action::NameCallee { attempt, lease } => {
+            format!("name callee {attempt} {} {}", lease.x, lease.b_submitted)
+        }
+        Action::Accepted { attempt } => format!("accepted {attempt}"),
         Action::ReleaseAt(at) => format!("release at {at:?}"),
         Action::Release => "release".into(),
         Action::NeverBound(binding) => format!("never bound {binding}"),
@@ -721,13 +725,16 @@ fn a_far_ends_cause_goes_over_to_the_other_side() {
     );
 }
 
+mod ax;
+
 mod histories {
+    use super::ax::{ax, platform_refused, refused_callee};
     use super::*;
     use proptest::prelude::*;
 
     /// Any event at any time, most of them out of place.
     fn event() -> impl Strategy<Value = u8> {
-        0..24u8
+        0..31u8
     }
 
     fn make(kind: u8, attempt: u16) -> Event {
@@ -781,6 +788,12 @@ mod histories {
                     id: 1,
                 },
             ),
+            23 => Event::Reserved(ax(attempt + 1, true)),
+            24 => Event::Reserved(ax(attempt + 1, false)),
+            25 => Event::Turn { attempt },
+            26 | 27 => Event::CalleeNamed { attempt },
+            28 => refused_callee(attempt, platform_refused(), true),
+            29 => Event::Timer(Timer::Turn),
             _ => Event::Renewed(Credit {
                 upto_secs: 60,
                 last: false,
@@ -795,16 +808,30 @@ mod histories {
         fn a_call_ends_once_and_leaves_nothing(kinds in proptest::collection::vec(event(), 0..60)) {
             let mut story = Story::of_a_call();
             let (mut ends, mut bound, mut released) = (0, 0, 0);
+            let mut naming = false;
             for kind in kinds {
                 let attempt = story.machine.attempt().map_or(0, |attempt| attempt.number);
-                for action in story.machine.on(make(kind, attempt), story.now) {
+                let event = make(kind, attempt);
+                // What was never asked is never answered.
+                let answers = matches!(event, Event::CalleeNamed { .. } | Event::CalleeRefused { .. });
+                if answers && !std::mem::take(&mut naming) {
+                    continue;
+                }
+                for action in story.machine.on(event, story.now) {
                     prop_assert_eq!(ends, 0, "an action after the end: {:?}", action);
                     match action {
-                        Action::End { .. } => ends += 1,
+                        Action::NameCallee { .. } => naming = true,
+                        Action::End { .. } | Action::Next { .. } => {
+                            prop_assert!(!naming, "the turn ends while a callee is on its way");
+                            ends += i32::from(matches!(action, Action::End { .. }));
+                            // The binding's own actor releases after a failed bind.
+                            released += i32::from(matches!(
+                                action,
+                                Action::Next { failure: Failure::BindUnknown { .. }, .. }
+                            ));
+                        }
                         Action::Bind { .. } => bound += 1,
                         Action::Release => released += 1,
-                        // The binding's own actor releases after a failed bind.
-                        Action::Next { failure: Failure::BindUnknown { .. }, .. } => released += 1,
                         _ => {}
                     }
                 }
