@@ -209,8 +209,9 @@ fn sustained_rate() {
             .into_iter()
             .enumerate()
         {
-            let calls = per_s as usize * 4;
+            let calls = per_s as usize * 8;
             let before = cpu_of_nodes(&switch);
+            let sipp_before = process::cpu(phone.pid());
             let numbers = numbers(15_900_000_000, callees(base, block as u64), calls);
             let customer = Sipp::customer("customer", switch.own_port(), switch.sip(1), numbers);
             let customer = customer
@@ -218,7 +219,11 @@ fn sustained_rate() {
                 .pause(1_000)
                 .start(switch.dir())
                 .finish(Duration::from_secs(90));
-            let used = sum(&cpu_of_nodes(&switch)) - sum(&before);
+            let after = cpu_of_nodes(&switch);
+            let each = |used: f64| used / calls as f64;
+            let used = each(sum(&after) - sum(&before));
+            let carrying = each(after[0] - before[0]);
+            let sipp = each((process::cpu(phone.pid()) - sipp_before).as_secs_f64() * 1000.0);
             let offered = offered_rate(&customer);
             let late = offered < f64::from(per_s) * 0.95;
             if customer.failed() > 0 || customer.retransmissions() > calls as u64 / 250 || late {
@@ -231,11 +236,14 @@ fn sustained_rate() {
                 );
                 break;
             }
-            best = Some((per_s, used / calls as f64));
+            best = Some((per_s, used, carrying, sipp));
             switch.comes_to_rest(&[1, 2, 3], Duration::from_secs(30));
         }
-        let text = best.map_or("none tried".to_owned(), |(rate, cost)| {
-            format!("{rate} ({cost:.2} ms of processor each, all nodes)")
+        let text = best.map_or("none tried".to_owned(), |(rate, used, carrying, sipp)| {
+            format!(
+                "{rate} (processor each: {used:.3} ms, all nodes; {carrying:.3} ms, the node that carries it; \
+                 SIPp's phone beside it: {sipp:.3} ms)"
+            )
         });
         row(&format!("{name} calls/s that one node sustains"), &text);
         drop(phone);

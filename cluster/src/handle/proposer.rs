@@ -5,9 +5,10 @@
 //! what it has itself. A batch holds at most [`BATCH_COMMANDS`] commands. Commands somebody waits for leave at once;
 //! submitted ones ride along, or leave alone after the linger.
 //!
-//! An entry costs three syncs and some forty wake-ups over the cluster, whatever it holds. So a leader that has made
-//! more than [`Config::entries_per_s`](super::Config::entries_per_s) of them of late lets commands gather for the few
-//! milliseconds until the next is due; below that rate, and with [`COMPANY`] commands at hand, nothing waits.
+//! An entry costs three syncs and some forty wake-ups over the cluster, whatever it holds, and a forwarded batch four.
+//! So a node that has sent more than [`Config::entries_per_s`](super::Config::entries_per_s) batches of late lets
+//! commands gather for the few milliseconds until the next is due; below that rate, and with some company at hand
+//! ([`COMPANY`], [`COMPANY_FORWARDED`]), nothing waits.
 //!
 //! Submitted commands keep their order because at most one batch that carries any is on its way.
 
@@ -40,9 +41,11 @@ const WAITED_MAX: usize = 65_536;
 const SUBMITTED_MAX: usize = 1_000_000;
 /// So many submitted commands do not linger.
 const SUBMITTED_FULL: usize = 128;
-/// So many commands do not wait for company however many entries there were.
-const COMPANY: usize = 64;
-/// Entries that may leave at once after a quiet time, whatever the pace.
+/// So many commands do not wait for more company on the leader, however many entries there were.
+const COMPANY: usize = 8;
+/// The same on another node.
+const COMPANY_FORWARDED: usize = 4;
+/// Batches that may leave at once after a quiet time, whatever the pace.
 const BURST: f64 = 32.0;
 /// Rest after a batch that came to nothing; doubles up to the longest.
 const REST_SHORTEST: Duration = Duration::from_millis(20);
@@ -197,7 +200,7 @@ pub(crate) struct Proposer {
     rest_until: Option<Instant>,
 }
 
-/// A bucket of entries that fills at a steady rate.
+/// A bucket of batches that fills at a steady rate.
 struct Pace {
     per_s: f64,
     left: f64,
@@ -308,8 +311,8 @@ impl Proposer {
         if let Some(until) = self.rest_until.filter(|until| *until > now) {
             return Next::At(until);
         }
-        if here
-            && waiting.commands < COMPANY
+        let company = if here { COMPANY } else { COMPANY_FORWARDED };
+        if (1..company).contains(&waiting.commands)
             && let Some(due) = self.pace.due(now)
         {
             return Next::At(due);
@@ -361,13 +364,13 @@ impl Proposer {
         let standing = *self.standing.borrow();
         let begun = Instant::now();
         let count = submitted.len();
+        self.pace.spend();
         let commands = groups
             .iter()
             .flat_map(|group| &group.commands)
             .chain(&submitted);
         if standing.role == Role::Leader {
             self.count += 1;
-            self.pace.spend();
             let seed = self.seeds.hash_one(self.count);
             let total = commands.clone().count();
             let payload = batch::encode(now_ms(), seed, commands);
