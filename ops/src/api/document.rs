@@ -159,6 +159,26 @@ const PLAIN: &[Plain] = &[
         "强制解绑: the row goes whatever the platform says.",
         &[],
     ),
+    post(
+        "/ax-bindings/{name}/bind",
+        "AX 绑定: the row's state tells what came of it.",
+        &[],
+    ),
+    post(
+        "/ax-bindings/{name}/unbind",
+        "解除绑定: unbound once the platform says so.",
+        &[],
+    ),
+    post(
+        "/ax-bindings/{name}/force-unbind",
+        "强制解绑: unbound at once, whatever the platform says.",
+        &[],
+    ),
+    post(
+        "/interfaces/{name}/reconcile",
+        "Compares what the platform holds with what is held here; lines of JSON, `progress` and at the end `result`.",
+        &[],
+    ),
     get("/calls", "Calls in progress.", PAGE),
     get("/calls/{id}", "One call.", &[]),
     post("/calls/{id}/hangup", "Ends a call.", &[]),

@@ -13,6 +13,7 @@ mod open;
 mod params;
 pub mod problem;
 mod records;
+mod relations;
 mod tables;
 
 pub use auth::{Access, Token};
@@ -211,6 +212,13 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(path("/bindings/{id}").route(web::get().to(live::binding)))
         .service(path("/bindings/{id}/unbind").route(web::post().to(live::unbind)))
         .service(path("/bindings/{id}/force-unbind").route(web::post().to(live::force_unbind)))
+        .service(path("/ax-bindings/{key:.+}/bind").route(web::post().to(relations::bind)))
+        .service(path("/ax-bindings/{key:.+}/unbind").route(web::post().to(relations::unbind)))
+        .service(
+            path("/ax-bindings/{key:.+}/force-unbind")
+                .route(web::post().to(relations::force_unbind)),
+        )
+        .service(path("/interfaces/{name}/reconcile").route(web::post().to(relations::reconcile)))
         .service(path("/calls").route(web::get().to(live::calls)))
         .service(path("/calls/{id}").route(web::get().to(live::call)))
         .service(path("/calls/{id}/hangup").route(web::post().to(live::hangup)))

@@ -89,6 +89,9 @@ pub enum ClientCommand {
     /// 费率.
     #[command(subcommand)]
     Rate(RowVerb),
+    /// AX 绑定管理: static relations of an A and an X, named `A/X`.
+    #[command(subcommand)]
+    Ax(AxVerb),
     /// AXB 当前绑定.
     #[command(subcommand)]
     Binding(BindingVerb),
@@ -286,6 +289,61 @@ pub enum BindingVerb {
         #[arg(required = true)]
         ids: Vec<u64>,
     },
+    /// Asks the platforms what they hold for our X numbers and shows what differs.
+    Reconcile(ReconcileArgs),
+}
+
+/// `tandem binding reconcile`
+#[derive(Clone, Debug, Args)]
+pub struct ReconcileArgs {
+    /// Only this interface; all of them when left out.
+    #[arg(long, value_name = "NAME")]
+    pub interface: Option<String>,
+    /// Clear what differs, on the side that is wrong; without it, differences are only shown.
+    #[arg(long)]
+    pub apply: bool,
+}
+
+/// `tandem ax …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum AxVerb {
+    /// Relations that fit.
+    List(ListArgs),
+    /// One relation.
+    Show {
+        /// `A/X`, or its id.
+        name: String,
+    },
+    /// Makes a row; `ax bind` tells the platform.
+    Add(AddArgs),
+    /// Changes fields of a row.
+    Set(SetArgs),
+    /// Removes a row that is unbound.
+    Remove(RemoveArgs),
+    /// AX 绑定
+    Bind {
+        /// `A/X`, or ids.
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// How long to wait for the platform's answer.
+        #[arg(long, default_value_t = 10, value_name = "SECS", value_parser = clap::value_parser!(u64).range(0..=600))]
+        wait_secs: u64,
+    },
+    /// 解除绑定: unbound once the platform says so.
+    Unbind {
+        /// `A/X`, or ids.
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// How long to wait for the platform's answer.
+        #[arg(long, default_value_t = 10, value_name = "SECS", value_parser = clap::value_parser!(u64).range(0..=600))]
+        wait_secs: u64,
+    },
+    /// 强制解绑: unbound at once, whatever the platform says.
+    ForceUnbind {
+        /// `A/X`, or ids.
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
 }
 
 /// `tandem call …`
@@ -475,6 +533,7 @@ impl ClientCommand {
             ClientCommand::RoutingGateway(verb) => (Table::RoutingGateways, verb.rows()),
             ClientCommand::Rate(verb) => (Table::FeeRates, verb.rows()),
             ClientCommand::Account(verb) => (Table::Accounts, verb.rows()?),
+            ClientCommand::Ax(verb) => (Table::AxBindings, verb.rows()?),
             _ => return None,
         })
     }

@@ -9,6 +9,7 @@ mod fields;
 mod http;
 mod plan;
 mod print;
+mod relations;
 mod verbs;
 
 pub use args::{ClientCommand, Globals, Output};

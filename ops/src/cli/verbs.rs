@@ -7,7 +7,7 @@ use super::args::{
 use super::columns::{AUDIT, AXB_CDR, BINDING, CALL, CDR, DEVICE, NODES, REPORT, STATUS, usual};
 use super::http::{Client, Request};
 use super::print::Printer;
-use super::{CliError, Exit, Output, complain, fields};
+use super::{CliError, Exit, Output, complain, fields, relations};
 use crate::dto;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -77,9 +77,13 @@ pub async fn carry_out<W: Write>(
                 )
                 .await
             }
+            BindingVerb::Reconcile(args) => relations::reconcile(client, printer, args).await,
             BindingVerb::Unbind { ids } => each(client, "bindings", ids, "unbind").await,
             BindingVerb::ForceUnbind { ids } => each(client, "bindings", ids, "force-unbind").await,
         },
+        ClientCommand::Ax(verb) => {
+            relations::ax(client, printer, verb, usual(Table::AxBindings)).await
+        }
         ClientCommand::Call(verb) => match verb {
             CallVerb::List(args) => list(client, printer, &["calls"], CALL, args).await,
             CallVerb::Show { id } => {
