@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use tandem_billing::Store;
 use tandem_billing::usage::{self, Usage};
 use tandem_cluster::command::{CallId, Claim, Command, Epoch, Reply, Reserve};
-use tandem_cluster::entity::{Id, Millis};
+use tandem_cluster::entity::{Entity, Id, Millis};
 use tandem_cluster::state::State;
 use tandem_cluster::state::testing::PerPeriod;
 
@@ -133,6 +133,16 @@ impl Fake {
     }
 }
 
+/// What the process adds to an interface's row: here every type has AX relations.
+fn with_type_rules(mut command: Command) -> Command {
+    if let Command::Put(put) = &mut command
+        && let Entity::Interface(interface) = &mut put.entity
+    {
+        interface.type_rules.ax = true;
+    }
+    command
+}
+
 impl Switch for Fake {
     fn name(&self) -> String {
         "dev-1".into()
@@ -151,7 +161,7 @@ impl Switch for Fake {
             if self.no_quorum.load(Ordering::Relaxed) {
                 return Err(Unavailable("no quorum".into()));
             }
-            Ok(self.apply(command))
+            Ok(self.apply(with_type_rules(command)))
         }
         .boxed()
     }

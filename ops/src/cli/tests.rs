@@ -103,6 +103,11 @@ fn commands_of_the_outside_are_read() {
         "account pay c1 -0.5 --memo correction",
         "rate list group=landing --limit 10",
         "binding force-unbind 1 2 3",
+        "binding reconcile --interface hz --apply",
+        "ax list state=bound",
+        "ax add interface=hz a_number=021 x_number=170",
+        "ax bind 021/170 --wait-secs 3",
+        "ax force-unbind 1 2",
         "call hangup 4294967297",
         "cdr export --since 2025-11-21 --until 2025-11-22 -o csv",
         "axb-cdr query --x 17000000000 --newest-first",
@@ -114,6 +119,60 @@ fn commands_of_the_outside_are_read() {
         let words = std::iter::once("tandem").chain(line.split(' '));
         assert!(Line::try_parse_from(words).is_ok(), "{line}");
     }
+}
+
+#[tokio::test]
+async fn ax_relations_are_bound_and_released_from_the_line() {
+    let world = World::new().await;
+    let added = "ax add interface=huawei-sim a_number=02100000000 x_number=17000000000";
+    world.prints(added).await;
+    let list = world.prints("ax list -o jsonl").await;
+    assert!(list.contains(r#""state":"unbound""#), "{list}");
+
+    // Nobody asks a platform here, so the wish stands and the command says so.
+    let (exit, _) = world
+        .fails("ax bind 02100000000/17000000000 --wait-secs 0")
+        .await;
+    assert_eq!(exit, Exit::Error);
+    let row = world
+        .prints("ax show 02100000000/17000000000 -o json")
+        .await;
+    assert!(row.contains(r#""state": "binding""#), "{row}");
+
+    let (exit, text) = world.fails("ax remove 02100000000/17000000000").await;
+    assert_eq!(exit, Exit::Refused, "{text}");
+    world
+        .prints("ax force-unbind 02100000000/17000000000")
+        .await;
+    world.prints("ax remove 02100000000/17000000000").await;
+    let (exit, text) = world.fails("ax bind 02100000000/17000000000").await;
+    assert_eq!(
+        (exit, &*text),
+        (Exit::NotFound, "no AX binding `02100000000/17000000000`")
+    );
+    let audit = world.prints("audit list -o jsonl").await;
+    assert!(audit.contains(r#""action":"force_unbind""#), "{audit}");
+}
+
+#[tokio::test]
+async fn a_platform_is_compared_with_the_state() {
+    let world = World::new().await;
+    let (shown, exit) = world.run("binding reconcile -o csv").await;
+    assert_eq!(
+        exit,
+        Ok(Exit::Error),
+        "differences that stay are no success"
+    );
+    assert!(
+        shown.contains("huawei-sim,platform,binding,,02100000007,17000000001,13800000000,shown"),
+        "{shown}"
+    );
+    let cleared = world
+        .prints("binding reconcile --interface huawei-sim --apply -o csv")
+        .await;
+    assert!(cleared.contains(",cleared,"), "{cleared}");
+    let (exit, text) = world.fails("binding reconcile --interface none").await;
+    assert_eq!((exit, &*text), (Exit::NotFound, "no interface `none`"));
 }
 
 #[tokio::test]
