@@ -30,3 +30,5 @@ pub mod reconcile;
 pub mod shard;
 pub mod start;
 pub mod switch;
+#[cfg(test)]
+mod world;

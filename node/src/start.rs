@@ -304,7 +304,7 @@ fn answer_peers(cluster: &Cluster, switch: &Arc<dyn Switch>, store: &Arc<Store>)
 }
 
 /// Effects of applied entries, in their order.
-async fn route_effects(
+pub(crate) async fn route_effects(
     core: Arc<Core>,
     mut effects: handle::EffectReceiver<Effect>,
     device: Addr<DeviceActor>,

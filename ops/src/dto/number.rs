@@ -142,8 +142,8 @@ impl Interface {
             ca_pem: self.ca_pem.clone(),
             pair_rest_ms: self.pair_rest_ms,
             rate_per_s: self.rate_per_s,
-            // Filled from the type by the process that proposes the row.
-            type_rules: entity::TypeRules::default(),
+            // Filled from the type by the process that proposes the row; kept, so that an equal row is seen to be equal.
+            type_rules: old.map(|old| old.type_rules).unwrap_or_default(),
         })
     }
 }
