@@ -13,6 +13,7 @@ pub mod dto;
 #[cfg(test)]
 mod fake;
 mod gauges;
+pub mod import;
 pub mod log;
 pub mod metrics;
 pub mod plan;

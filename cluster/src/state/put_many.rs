@@ -8,7 +8,7 @@ use super::edit::{Ahead, Edit};
 use super::tables::name_of;
 use super::valid::Valid;
 use super::{Deed, State};
-use crate::command::{Effect, PUT_MANY_MAX, PutMany, Refusal, Reply};
+use crate::command::{Effect, PUT_MANY_MAX, PutMany, PutRow, Refusal, Reply};
 use crate::entity::{
     AGroup, ANumber, Account, AxBinding, Entity, FeeRate, Interface, MappingGateway,
     RoutingGateway, XNumber,
@@ -36,6 +36,31 @@ impl State {
         let reply = Reply::from(result);
         self.remember(many.request, &reply);
         reply
+    }
+
+    /// Whether the row could be put as things stand now. Changes nothing, and knows nothing of rows beside it.
+    pub fn check_row(&self, row: &PutRow) -> Result<(), Refusal> {
+        match &row.entity {
+            Entity::Interface(entity) => self.check_one(row, entity),
+            Entity::XNumber(entity) => self.check_one(row, entity),
+            Entity::AGroup(entity) => self.check_one(row, entity),
+            Entity::ANumber(entity) => self.check_one(row, entity),
+            Entity::MappingGateway(entity) => self.check_one(row, entity),
+            Entity::RoutingGateway(entity) => self.check_one(row, entity),
+            Entity::Account(entity) => self.check_one(row, entity),
+            Entity::FeeRate(entity) => self.check_one(row, entity),
+            Entity::AxBinding(entity) => self.check_one(row, entity),
+        }
+    }
+
+    fn check_one<T: Valid>(&self, row: &PutRow, entity: &T) -> Result<(), Refusal> {
+        let edit = Edit {
+            id: row.id,
+            version: row.version,
+            memo: &row.memo,
+            entity,
+        };
+        self.checked(&edit, &Ahead::default()).map(drop)
     }
 
     fn put_rows<T: Valid>(

@@ -1,8 +1,9 @@
 //! The OpenAPI document, made from the same structs that requests are read into.
 
-use super::Shared;
 use super::problem::Problem;
+use super::{Shared, files};
 use crate::dto::{self, TABLES};
+use crate::import::{self, BadRow, Progress};
 use crate::seed::Report;
 use actix_web::{HttpResponse, web};
 use tandem_cluster::entity::Table;
@@ -214,12 +215,63 @@ const PLAIN: &[Plain] = &[
         &[("account", true), ("amount", true), ("memo", false)],
     ),
     get("/audit", "Who changed what.", PAGE),
+    import(
+        "/x-numbers/import",
+        "X numbers from a file, checked whole before any is applied; a line of progress for each 2,000, the last with \
+         the report.",
+        &["format", "interface", "update", "dry_run"],
+    ),
+    get(
+        "/x-numbers/export",
+        "X numbers as a file in the form that an import takes; conditions on fields as in a list.",
+        &["format", "labels"],
+    ),
+    import(
+        "/a-numbers/import",
+        "A numbers from a file, as X numbers are.",
+        &["format", "group", "update", "dry_run"],
+    ),
+    get(
+        "/a-numbers/export",
+        "A numbers as a file in the form that an import takes; conditions on fields as in a list.",
+        &["format", "labels"],
+    ),
+    get("/regions", "手机地区: the mobile prefixes in force.", PAGE),
+    get(
+        "/regions/{number}",
+        "Where a number belongs: by its area code, or by its mobile prefix.",
+        &[],
+    ),
+    import(
+        "/regions/import",
+        "Mobile prefixes from a table or from phone.dat; all of them come in force at once.",
+        &["format", "replace", "dry_run"],
+    ),
+    get(
+        "/regions/export",
+        "The mobile prefixes as a file in the form that an import takes.",
+        &["format", "labels"],
+    ),
     post(
         "/seed",
         "Makes the cluster hold the rows of a seed file (TOML).",
         &[],
     ),
 ];
+
+const fn import(
+    path: &'static str,
+    summary: &'static str,
+    query: &'static [&'static str],
+) -> Plain {
+    Plain {
+        method: HttpMethod::Post,
+        path,
+        summary,
+        query,
+        body: &[],
+    }
+}
 
 /// The whole document.
 pub fn document() -> OpenApi {
@@ -238,6 +290,9 @@ pub fn document() -> OpenApi {
     let mut components = ComponentsBuilder::new()
         .schema(Problem::name(), Problem::schema())
         .schema(Report::name(), Report::schema())
+        .schema(BadRow::name(), BadRow::schema())
+        .schema(Progress::name(), Progress::schema())
+        .schema(import::Report::name(), import::Report::schema())
         .schema(dto::PrefixList::name(), dto::PrefixList::schema())
         .schema(dto::Section::name(), dto::Section::schema())
         .schema(dto::XState::name(), dto::XState::schema())
@@ -317,6 +372,14 @@ fn operation(plain: &Plain) -> OperationBuilder {
             ));
             RefOr::Ref(Ref::from_schema_name(Report::name()))
         }
+        path if path.ends_with("/import") => {
+            let mut body = RequestBodyBuilder::new().required(Some(Required::True));
+            for media in files::medias(path) {
+                body = body.content(*media, Content::new(Some(of(Type::String))));
+            }
+            operation = operation.request_body(Some(body.build()));
+            RefOr::Ref(Ref::from_schema_name(Progress::name()))
+        }
         path if !path.ends_with("/export") && plain.query.contains(&"cursor") => {
             page_of(of(Type::Object))
         }
@@ -327,7 +390,10 @@ fn operation(plain: &Plain) -> OperationBuilder {
         (HttpMethod::Post, path) if path.ends_with("/unbind") || path.ends_with("/hangup") => {
             ("202", "application/json")
         }
-        (_, path) if path.ends_with("/export") => ("200", "application/x-ndjson"),
+        (_, path) if path.ends_with("cdrs/export") || path.ends_with("/import") => {
+            ("200", "application/x-ndjson")
+        }
+        (_, path) if path.ends_with("/export") => ("200", "text/csv"),
         _ => ("200", "application/json"),
     };
     problems(operation).response(
@@ -453,7 +519,7 @@ fn of(kind: Type) -> RefOr<Schema> {
 fn in_query(name: &str) -> ParameterBuilder {
     let kind = match name {
         "limit" | "version" | "offset_min" => Type::Integer,
-        "newest_first" => Type::Boolean,
+        "newest_first" | "update" | "dry_run" | "replace" | "labels" => Type::Boolean,
         _ => Type::String,
     };
     ParameterBuilder::new()

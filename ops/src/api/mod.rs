@@ -8,6 +8,7 @@
 
 mod auth;
 mod document;
+mod files;
 mod live;
 mod open;
 mod params;
@@ -70,6 +71,8 @@ pub(crate) struct Shared {
     pub metrics: Metrics,
     pub tokens: Vec<Token>,
     pub document: String,
+    /// One import at a time: each may hold a large file and all of its rows.
+    pub imports: Arc<tokio::sync::Semaphore>,
 }
 
 /// A running server. Dropping it leaves it running; see [`Api::stop`].
@@ -104,6 +107,7 @@ pub fn start(config: Config, switch: Arc<dyn Switch>, metrics: Metrics) -> Resul
         metrics: metrics.clone(),
         tokens: config.tokens,
         document: document::json(),
+        imports: Arc::new(tokio::sync::Semaphore::new(1)),
     });
     let (ready, started) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new()
@@ -234,6 +238,14 @@ fn routes(app: &mut web::ServiceConfig) {
         )
         .service(path("/audit").route(web::get().to(live::audit)))
         .service(path("/seed").route(web::post().to(tables::seed)))
+        .service(path("/x-numbers/import").route(web::post().to(files::import_x)))
+        .service(path("/x-numbers/export").route(web::get().to(files::export_x)))
+        .service(path("/a-numbers/import").route(web::post().to(files::import_a)))
+        .service(path("/a-numbers/export").route(web::get().to(files::export_a)))
+        .service(path("/regions").route(web::get().to(files::regions)))
+        .service(path("/regions/import").route(web::post().to(files::import_regions)))
+        .service(path("/regions/export").route(web::get().to(files::export_regions)))
+        .service(path("/regions/{number}").route(web::get().to(files::region)))
         .service(
             path("/{table}")
                 .route(web::get().to(tables::list))

@@ -83,7 +83,7 @@ impl Params {
     }
 
     /// What is left are conditions on fields.
-    fn filters(self) -> Vec<(String, String)> {
+    pub fn filters(self) -> Vec<(String, String)> {
         self.0
     }
 }
@@ -120,7 +120,8 @@ pub fn list<R>(
     Ok(page(items, None))
 }
 
-fn fits(row: &Value, filters: &[(String, String)]) -> Result<bool, Problem> {
+/// Whether a row meets all conditions.
+pub fn fits(row: &Value, filters: &[(String, String)]) -> Result<bool, Problem> {
     let mut all = true;
     for (name, wanted) in filters {
         let value = row

@@ -1,6 +1,7 @@
 //! Refusals of the admin API: problem+json (RFC 9457) with a stable `code`.
 
 use crate::dto::Fault;
+use crate::import::{Bad, BadRow};
 use crate::switch::{AskError, Unavailable};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -28,7 +29,16 @@ pub struct Problem {
     /// The row's version now, with `version_conflict`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
+    /// The rows of a file that are wrong, with `invalid`; at most 1,000 of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<BadRow>>)]
+    pub rows: Option<Box<BadRows>>,
 }
+
+/// A list of its own, so that a problem stays small on its way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BadRows(pub Vec<BadRow>);
 
 impl Problem {
     /// A problem of this status and code.
@@ -40,6 +50,7 @@ impl Problem {
             detail: detail.into(),
             field: None,
             version: None,
+            rows: None,
         }
     }
 
@@ -90,6 +101,26 @@ impl From<Fault> for Problem {
             field: Some(fault.field),
             ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
         }
+    }
+}
+
+impl From<Bad> for Problem {
+    fn from(bad: Bad) -> Problem {
+        let detail = bad.to_string();
+        Problem {
+            rows: Some(Box::new(BadRows(bad.rows))),
+            ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+        }
+    }
+}
+
+impl From<crate::import::Error> for Problem {
+    fn from(error: crate::import::Error) -> Problem {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid",
+            error.to_string(),
+        )
     }
 }
 

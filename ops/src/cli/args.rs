@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use super::files::{AVerb, RegionVerb, XVerb};
 use super::plan::PlanArgs;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -49,6 +50,8 @@ pub enum Output {
     Jsonl,
     /// Comma-separated values with a header.
     Csv,
+    /// Excel workbook; `x export`, `a export` and `region export` only.
+    Xlsx,
 }
 
 /// Commands that talk to a running cluster.
@@ -70,13 +73,16 @@ pub enum ClientCommand {
     Interface(RowVerb),
     /// X 号码管理.
     #[command(subcommand)]
-    X(RowVerb),
+    X(XVerb),
     /// AXB 号码组 A.
     #[command(subcommand)]
     AGroup(RowVerb),
     /// A 号码管理.
     #[command(subcommand)]
-    A(RowVerb),
+    A(AVerb),
+    /// 手机地区: where numbers belong.
+    #[command(subcommand)]
+    Region(RegionVerb),
     /// 对接网关: peers that send us calls.
     #[command(subcommand)]
     MappingGateway(RowVerb),
@@ -526,9 +532,9 @@ impl ClientCommand {
     pub(super) fn rows(&self) -> Option<(Table, Rows<'_>)> {
         Some(match self {
             ClientCommand::Interface(verb) => (Table::Interfaces, verb.rows()),
-            ClientCommand::X(verb) => (Table::XNumbers, verb.rows()),
+            ClientCommand::X(XVerb::Rows(verb)) => (Table::XNumbers, verb.rows()),
             ClientCommand::AGroup(verb) => (Table::AGroups, verb.rows()),
-            ClientCommand::A(verb) => (Table::ANumbers, verb.rows()),
+            ClientCommand::A(AVerb::Rows(verb)) => (Table::ANumbers, verb.rows()),
             ClientCommand::MappingGateway(verb) => (Table::MappingGateways, verb.rows()),
             ClientCommand::RoutingGateway(verb) => (Table::RoutingGateways, verb.rows()),
             ClientCommand::Rate(verb) => (Table::FeeRates, verb.rows()),
@@ -536,6 +542,16 @@ impl ClientCommand {
             ClientCommand::Ax(verb) => (Table::AxBindings, verb.rows()?),
             _ => return None,
         })
+    }
+
+    /// Whether it writes a file of rows, which may be a workbook.
+    pub(super) fn is_sheet(&self) -> bool {
+        matches!(
+            self,
+            ClientCommand::X(XVerb::Export(_))
+                | ClientCommand::A(AVerb::Export(_))
+                | ClientCommand::Region(RegionVerb::Export { .. })
+        )
     }
 
     /// Whether it changes nothing, so that it may be repeated.
@@ -549,6 +565,7 @@ impl ClientCommand {
             | ClientCommand::Cdr(RecordVerb::Query { .. })
             | ClientCommand::AxbCdr(RecordVerb::Query { .. })
             | ClientCommand::Report(_)
+            | ClientCommand::Region(RegionVerb::List(_) | RegionVerb::Lookup { .. })
             | ClientCommand::Audit(_) => true,
             other => matches!(other.rows(), Some((_, Rows::List(_) | Rows::Show(_)))),
         }

@@ -65,6 +65,7 @@ pub const REPORT: &[&str] = &[
     "package_secs",
     "count",
 ];
+pub const REGION: &[&str] = &["mobile_prefix", "area_code", "area_name"];
 pub const AUDIT: &[&str] = &["number", "at", "actor", "action", "target"];
 pub const DEVICE: &[&str] = &[
     "access_name",

@@ -2,6 +2,7 @@
 
 use super::{CliError, Exit, Globals};
 use crate::api::problem::Problem;
+use bytes::Bytes;
 use reqwest::{Method, Response, Url};
 use serde_json::Value;
 use std::time::Duration;
@@ -18,7 +19,7 @@ pub struct Request<'r> {
     method: Method,
     path: Vec<&'r str>,
     query: Vec<(String, String)>,
-    body: Option<(&'static str, Vec<u8>)>,
+    body: Option<(&'static str, Bytes)>,
     key: Option<String>,
 }
 
@@ -41,14 +42,18 @@ impl<'r> Request<'r> {
     }
 
     /// Sends JSON.
-    pub fn json(mut self, body: &Value) -> Self {
-        self.body = Some(("application/json", body.to_string().into_bytes()));
-        self
+    pub fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
     }
 
     /// Sends TOML.
-    pub fn toml(mut self, text: String) -> Self {
-        self.body = Some(("application/toml", text.into_bytes()));
+    pub fn toml(self, text: String) -> Self {
+        self.body("application/toml", text)
+    }
+
+    /// Sends bytes of this media type.
+    pub fn body(mut self, media: &'static str, bytes: impl Into<Bytes>) -> Self {
+        self.body = Some((media, bytes.into()));
         self
     }
 
@@ -117,6 +122,15 @@ impl Client {
 
     /// The answer, its body yet to be read; anything but 2xx is an error.
     pub async fn send(&self, request: Request<'_>) -> Result<Response, CliError> {
+        let response = self.answer(request).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(refused(response).await)
+    }
+
+    /// The answer, whatever it says; its body is yet to be read.
+    pub async fn answer(&self, request: Request<'_>) -> Result<Response, CliError> {
         let mut silent = Vec::new();
         for server in &self.servers {
             let mut url = server.clone();
@@ -139,8 +153,7 @@ impl Client {
                 attempt = attempt.header("Content-Type", *kind).body(body.clone());
             }
             match attempt.send().await {
-                Ok(response) if response.status().is_success() => return Ok(response),
-                Ok(response) => return Err(refused(response).await),
+                Ok(response) => return Ok(response),
                 // Nothing was sent, so the next server may be asked without doing anything twice.
                 Err(error) if error.is_connect() => {
                     silent.push(format!("{server}: {}", chain(&error)))
@@ -187,7 +200,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     last.to_string()
 }
 
-async fn refused(response: Response) -> CliError {
+/// What an answer other than 2xx says.
+pub async fn refused(response: Response) -> CliError {
     let status = response.status().as_u16();
     let exit = match status {
         400 | 405 | 413 => Exit::Usage,

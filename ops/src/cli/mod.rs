@@ -6,6 +6,7 @@
 mod args;
 mod columns;
 mod fields;
+mod files;
 mod http;
 mod plan;
 mod print;

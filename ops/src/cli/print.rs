@@ -1,6 +1,6 @@
 //! Rows on standard output: aligned for people, or JSON, JSON lines and CSV for programs.
 
-use super::{CliError, Output};
+use super::{CliError, Exit, Output};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 use std::io::Write;
@@ -53,6 +53,7 @@ impl<W: Write> Printer<W> {
                 }
                 Output::Jsonl => writeln!(self.out, "{}", self.picked(row))?,
                 Output::Csv => self.csv(usual, row)?,
+                Output::Xlsx => return Err(no_workbook()),
             }
             self.printed += 1;
         }
@@ -89,6 +90,7 @@ impl<W: Write> Printer<W> {
             }
             Output::Jsonl => writeln!(self.out, "{}", self.picked(thing))?,
             Output::Csv => self.csv(self.first, thing)?,
+            Output::Xlsx => return Err(no_workbook()),
         }
         Ok(())
     }
@@ -153,6 +155,14 @@ impl<W: Write> Printer<W> {
             .collect();
         csv_line(&mut self.out, cells.iter().map(String::as_str))
     }
+}
+
+/// Files of rows are written by the server and passed on as they are.
+fn no_workbook() -> CliError {
+    CliError::new(
+        Exit::Usage,
+        "only exports of numbers and regions are workbooks",
+    )
 }
 
 fn csv_line<'c>(

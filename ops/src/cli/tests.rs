@@ -115,6 +115,16 @@ fn commands_of_the_outside_are_read() {
         "audit list actor=root",
         "seed apply sample.toml",
         "status dev-3",
+        "x import numbers.xlsx --interface hz --dry-run --update --progress",
+        "a import - --format csv --group ga --progress never",
+        "x export number=170* --file numbers.xlsx --labels",
+        "a export -o xlsx",
+        "region import phone.dat --replace",
+        "region import areas.txt --format csv --dry-run",
+        "region lookup 13800000000",
+        "region list area_code=571 --limit 3",
+        "region export -o csv",
+        "plan --calls-per-second 10 --answer-time 8 --talk-time 60 --unbind-delay null,0 --unbind-delay 5",
     ] {
         let words = std::iter::once("tandem").chain(line.split(' '));
         assert!(Line::try_parse_from(words).is_ok(), "{line}");
@@ -408,5 +418,144 @@ async fn a_seed_file_with_mistakes_is_not_sent() {
     assert_eq!(
         shown,
         "{\"changed\":0,\"equal\":0,\"failed\":[],\"made\":1}\n"
+    );
+}
+
+#[tokio::test]
+async fn files_of_numbers_go_in_and_out() {
+    let world = World::new().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let written = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).expect("written");
+        path(name)
+    };
+    let wrong = written(
+        "wrong.csv",
+        "电话号码,线路上限\n180,1\nx,1\n181,none\n17000000000,1\n",
+    );
+    let before = world.fake.state().hash();
+    let (exit, text) = world
+        .fails(&format!("x import {wrong} --interface huawei-sim"))
+        .await;
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((exit, lines.len()), (Exit::Error, 4), "{text}");
+    assert_eq!(
+        lines[1],
+        format!("{wrong}:4: `line_limit`: `none` is not a whole number")
+    );
+    assert_eq!(lines[3], "3 of 4 rows are wrong; nothing was applied");
+    let good = written("good.csv", "number,line_limit\n180,3\n181,4\n");
+    let dry = world
+        .prints(&format!(
+            "x import {good} --interface huawei-sim --dry-run -o jsonl"
+        ))
+        .await;
+    assert_eq!(
+        dry,
+        "{\"changed\":0,\"dry_run\":true,\"equal\":0,\"failed\":null,\"made\":2}\n"
+    );
+    assert_eq!(world.fake.state().hash(), before);
+    let done = world
+        .prints(&format!("x import {good} --interface huawei-sim"))
+        .await;
+    assert!(
+        done.starts_with("made     2\nchanged  0\nequal    0\n"),
+        "{done}"
+    );
+    assert_eq!(
+        world
+            .prints("x export number=18* --columns number")
+            .await
+            .lines()
+            .count(),
+        3
+    );
+    for name in ["all.xlsx", "all.csv"] {
+        let file = path(name);
+        world
+            .prints(&format!("x export --file {file} --labels"))
+            .await;
+        let again = world
+            .prints(&format!(
+                "x import {file} --update -o csv --columns equal,changed"
+            ))
+            .await;
+        assert_eq!(again, "equal,changed\n102,0\n", "{name}");
+    }
+    let a = written("a.txt", "number;group\n0219;ga\n");
+    let made = world
+        .prints(&format!("a import {a} -o csv --columns made"))
+        .await;
+    assert_eq!(made, "made\n1\n");
+    for (line, exit, said) in [
+        (
+            format!("x import {}", path("none.csv")),
+            Exit::Usage,
+            "No such file".to_owned(),
+        ),
+        (
+            format!("x import {}", written("numbers", "number\n1\n")),
+            Exit::Usage,
+            "say its form with --format".into(),
+        ),
+        (
+            format!("x import {good} --format xlsx"),
+            Exit::Error,
+            "the workbook cannot be read".into(),
+        ),
+        (
+            format!("x import {good} --interface hz-9"),
+            Exit::Error,
+            "`interface`: no interface `hz-9`".into(),
+        ),
+        (
+            "x list -o xlsx".to_owned(),
+            Exit::Usage,
+            "only exports of numbers and regions are workbooks".into(),
+        ),
+        (
+            "x export -o json".to_owned(),
+            Exit::Usage,
+            "an export of rows is csv or xlsx".into(),
+        ),
+    ] {
+        let (got, text) = world.fails(&line).await;
+        assert_eq!((got, text.contains(&said)), (exit, true), "{line}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn regions_are_loaded_from_the_line() {
+    let world = World::new().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("areas.csv");
+    std::fs::write(
+        &file,
+        "mobile_prefix,area_code,area_name\n1380571,0571,杭州\n",
+    )
+    .expect("written");
+    let made = world
+        .prints(&format!(
+            "region import {} -o csv --columns made,failed",
+            file.display()
+        ))
+        .await;
+    assert_eq!(made, "made,failed\n1,\n");
+    assert_eq!(
+        world.prints("region lookup 13805711234 -o csv").await,
+        "number,area_code,area_name,source\n13805711234,571,杭州,mobile\n"
+    );
+    assert_eq!(
+        world.prints("region list").await,
+        "MOBILE_PREFIX  AREA_CODE  AREA_NAME\n1380571        571        杭州\n"
+    );
+    assert_eq!(
+        world.prints("region export").await,
+        "mobile_prefix,area_code,area_name\n1380571,0571,杭州\n"
+    );
+    assert_eq!(
+        world.fails("region lookup 13900000000").await.0,
+        Exit::NotFound
     );
 }

@@ -5,6 +5,7 @@ use super::args::{
     ListArgs, RecordFilter, RecordVerb, RemoveArgs, ReportVerb, Rows, SeedVerb, SetArgs,
 };
 use super::columns::{AUDIT, AXB_CDR, BINDING, CALL, CDR, DEVICE, NODES, REPORT, STATUS, usual};
+use super::files::{self, AVerb, XVerb};
 use super::http::{Client, Request};
 use super::print::Printer;
 use super::{CliError, Exit, Output, complain, fields, relations};
@@ -24,6 +25,10 @@ pub async fn carry_out<W: Write>(
     client: &Client,
     printer: &mut Printer<W>,
 ) -> Result<Exit, CliError> {
+    if printer.output == Some(Output::Xlsx) && !command.is_sheet() {
+        let text = "only exports of numbers and regions are workbooks";
+        return Err(CliError::new(Exit::Usage, text));
+    }
     printer.first = match command {
         ClientCommand::Status { .. } | ClientCommand::Device(DeviceVerb::Info { .. }) => STATUS,
         ClientCommand::Binding(_) => BINDING,
@@ -129,12 +134,26 @@ pub async fn carry_out<W: Write>(
             list(client, printer, &["audit"], AUDIT, args).await
         }
         ClientCommand::Seed(SeedVerb::Apply { file }) => seed(client, printer, file).await,
+        ClientCommand::X(XVerb::Import { interface, file }) => {
+            files::import_numbers(client, printer, "x-numbers", ("interface", interface), file)
+                .await
+        }
+        ClientCommand::X(XVerb::Export(args)) => {
+            files::export_numbers(client, printer, "x-numbers", args).await
+        }
+        ClientCommand::A(AVerb::Import { group, file }) => {
+            files::import_numbers(client, printer, "a-numbers", ("group", group), file).await
+        }
+        ClientCommand::A(AVerb::Export(args)) => {
+            files::export_numbers(client, printer, "a-numbers", args).await
+        }
+        ClientCommand::Region(verb) => files::region(client, printer, verb).await,
         // All other commands edit rows, and were carried out above.
         _ => Err(CliError::new(Exit::Usage, "no such command")),
     }
 }
 
-async fn show<W: Write>(
+pub(super) async fn show<W: Write>(
     client: &Client,
     printer: &mut Printer<W>,
     request: Request<'_>,
@@ -144,7 +163,7 @@ async fn show<W: Write>(
     Ok(Exit::Ok)
 }
 
-async fn list<W: Write>(
+pub(super) async fn list<W: Write>(
     client: &Client,
     printer: &mut Printer<W>,
     path: &[&str],

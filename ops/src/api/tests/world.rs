@@ -67,6 +67,40 @@ impl World {
         )
     }
 
+    /// A file, as an administrator, below `/api/v1`.
+    pub async fn upload(&self, path: &str, media: &str, body: &str) -> (u16, String) {
+        let url = format!("{}/api/v1{path}", self.url());
+        let request = self
+            .http
+            .post(url)
+            .bearer_auth("secret-1")
+            .body(body.to_owned());
+        let response = request
+            .header("Content-Type", media)
+            .send()
+            .await
+            .expect("an answer");
+        (
+            response.status().as_u16(),
+            response.text().await.expect("a body"),
+        )
+    }
+
+    /// The status of what may be no text.
+    pub async fn ask_raw(&self, path: &str) -> u16 {
+        let url = format!("{}/api/v1{path}", self.url());
+        let response = self
+            .http
+            .get(url)
+            .bearer_auth("secret-1")
+            .send()
+            .await
+            .expect("an answer");
+        let status = response.status().as_u16();
+        response.bytes().await.expect("a body");
+        status
+    }
+
     /// As an administrator, below `/api/v1`.
     pub async fn ask(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
         let body = (!body.is_null()).then_some(body);
