@@ -116,8 +116,7 @@ fn live_values(state: &State, row: &Row<Entity>) -> Vec<(&'static str, Value)> {
             vec![
                 ("x_count", x_count.into()),
                 ("x_free", x_free.into()),
-                // Standing (A,X) relations are not kept yet.
-                ("ax_binding_count", 0.into()),
+                ("ax_binding_count", state.ax_count(id).0.into()),
                 (
                     "bindings",
                     state
