@@ -312,6 +312,37 @@ fn a_and_x_are_drawn_uniformly() {
 }
 
 #[test]
+fn relations_are_drawn_uniformly_over_a_and_then_over_x() {
+    let (mut w, rows) = World::usual(20, 40);
+    w.checks = false;
+    w.change_interface(rows.interface, |i| i.type_rules.ax = true);
+    w.change_mapping(rows.mapping, |g| (g.allow_axb, g.allow_ax) = (false, true));
+    // Ten A numbers with one to four relations each; the other ten have none.
+    for a in 0..10 {
+        for n in 0..1 + a % 4 {
+            let x = 4 * a + n;
+            w.bound_relation(rows.interface, &format!("021{a:05}"), &format!("170{x:05}"));
+        }
+    }
+    let draws = 4_000;
+    let (mut of_a, mut of_x) = (BTreeMap::new(), BTreeMap::new());
+    for n in 0..draws {
+        let (call, attempt) = w.reserved(rows.mapping, "1", &format!("138{n:08}"));
+        let lease = attempt.ax.expect("a relation");
+        *of_a.entry(lease.a.clone()).or_insert(0) += 1;
+        if lease.a == "02100003" || lease.a == "02100007" {
+            *of_x.entry(lease.x).or_insert(0) += 1;
+        }
+        w.end(call);
+    }
+    // 9 degrees of freedom: 27.9 is passed once in a thousand.
+    assert!(chi_square(&of_a, 10, draws) < 27.9, "{of_a:?}");
+    // The four of one A are alike; 7 degrees of freedom over two such A, 24.3 once in a thousand.
+    let of_two = of_x.values().sum();
+    assert!(chi_square(&of_x, 8, of_two) < 24.3, "{of_x:?}");
+}
+
+#[test]
 fn the_rare_fitting_number_is_drawn_uniformly_too() {
     // 200 A numbers, of which all but five have their only X taken: throwing misses, listing decides.
     let (mut w, rows) = World::usual(200, 1);
