@@ -292,7 +292,7 @@ impl Interface {
             };
             let url = self.url(operation.op);
             if let Some(text) = url_mistake(&url) {
-                let finding = Finding::error(field, format!("\"{url}\" {text}"));
+                let finding = Finding::error(field, format!("\"{}\" {text}", shown(&url)));
                 if !found.iter().any(|f| f.field == finding.field) {
                     found.push(finding);
                 }
@@ -395,6 +395,20 @@ impl fmt::Debug for Interface {
             .field("tls_verify", &self.tls_verify)
             .field("rate_per_s", &self.rate_per_s)
             .finish_non_exhaustive()
+    }
+}
+
+/// A URL as it may be shown: neither credentials nor a query, which may be a token.
+fn shown(url: &str) -> String {
+    let head = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = head.split_once("://").unwrap_or(("", head));
+    let scheme = match scheme {
+        "" => String::new(),
+        scheme => format!("{scheme}://"),
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}…@{host}"),
+        None => format!("{scheme}{rest}"),
     }
 }
 
@@ -539,6 +553,15 @@ mod tests {
         let interface = good().with("app_sekret", "hush-hush");
         assert!(!format!("{interface:?}").contains("hush"));
         assert!(!format!("{:?}", interface.check()).contains("hush"));
+        for base in ["http://u:hush@host", "http://host?token=hush", "u:hush@h/x"] {
+            let mut interface = good();
+            interface.base_url = base.to_owned();
+            let found = format!("{:?}", interface.check());
+            assert!(
+                found.contains("base_url") && !found.contains("hush"),
+                "{found}"
+            );
+        }
     }
 
     #[test]
