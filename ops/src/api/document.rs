@@ -65,7 +65,7 @@ const fn post(
     }
 }
 
-const PAGE: &[&str] = &["limit", "cursor"];
+const PAGE: &[&str] = &["limit", "cursor", "sort"];
 const RECORDS: &[&str] = &[
     "limit",
     "cursor",
@@ -456,6 +456,7 @@ fn table_paths(table: Table) -> (PathItem, PathItem) {
         HttpMethod::Get,
         item(HttpMethod::Get, "Shows a row").response("200", shown(row())),
     );
+        .parameter(in_query("sort"))
     for (method, summary) in [
         (HttpMethod::Put, "Replaces a row"),
         (HttpMethod::Patch, "Changes fields of a row"),

@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::auth::Actor;
-use super::params::{Params, list, number, object, request_id};
+use super::params::{Params, list, list_by, number, object, request_id};
 use super::problem::Problem;
 use crate::dto::{self, Fault};
 use crate::rows;
@@ -378,12 +378,20 @@ fn digest(node: &str, answer: Answer) -> Result<Digest, Problem> {
     }
 }
 
+/// Names that bindings may be filtered and sorted by beside their fields' own.
+const BINDING_FIELDS: &[(&str, &str)] = &[
+    ("a", "a_number"),
+    ("x", "x_number"),
+    ("b", "b_number"),
+    ("interface", "interface_name"),
+    ("node", "owner_node"),
+];
+
 pub async fn bindings(request: HttpRequest, shared: web::Data<Shared>) -> Outcome {
     let state = shared.switch.state();
     let rows = state.bindings().map(|binding| (binding.id, binding));
-    Ok(HttpResponse::Ok().json(list(&request, rows, |binding| {
-        rows::binding(&state, binding)
-    })?))
+    let view = |binding| rows::binding(&state, binding);
+    Ok(HttpResponse::Ok().json(list_by(&request, rows, view, BINDING_FIELDS)?))
 }
 
 pub async fn binding(path: web::Path<String>, shared: web::Data<Shared>) -> Outcome {

@@ -15,6 +15,7 @@ mod params;
 pub mod problem;
 mod records;
 mod relations;
+mod sort;
 mod tables;
 
 pub use auth::{Access, Token};

@@ -1,10 +1,12 @@
 //! Query parameters, bodies and pages, alike for all lists.
 
 use super::problem::Problem;
+use super::sort::{self, Place};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 /// Rows of a page when the request does not say.
@@ -94,16 +96,60 @@ pub fn page(items: Vec<Value>, next: Option<u64>) -> Value {
     json!({"items": items, "next_cursor": next.map(|next| format!("c{next:x}"))})
 }
 
-/// Walks rows in the order of their keys and answers the page that the request asks for. A row is made into JSON only
-/// when its turn comes. Conditions are `field=value`; a value that ends in `*` fits by its beginning.
+/// Walks rows and answers the page that the request asks for, in the order of their keys or of the field that `sort`
+/// names (`-field`: in reverse). A row is made into JSON only when its turn comes. Conditions are `field=value`; a
+/// value that ends in `*` fits by its beginning.
 pub fn list<R>(
     request: &HttpRequest,
     rows: impl Iterator<Item = (u64, R)>,
     view: impl Fn(R) -> Value,
 ) -> Result<Value, Problem> {
+    list_by(request, rows, view, &[])
+}
+
+/// As [`list`], where fields have shorter names for conditions and `sort`: pairs of short and whole.
+pub fn list_by<R>(
+    request: &HttpRequest,
+    rows: impl Iterator<Item = (u64, R)>,
+    view: impl Fn(R) -> Value,
+    short: &[(&str, &str)],
+) -> Result<Value, Problem> {
+    let whole = |name: &str| {
+        let found = short.iter().find(|(short, _)| *short == name);
+        found.map_or(name, |(_, whole)| whole).to_owned()
+    };
+    let full = |filters: Vec<(String, String)>| -> Vec<(String, String)> {
+        let named = |(name, value): (String, String)| (whole(&name), value);
+        filters.into_iter().map(named).collect()
+    };
     let mut params = Params::of(request)?;
-    let (limit, cursor) = (params.limit()?, params.cursor()?);
-    let filters = params.filters();
+    let limit = params.limit()?;
+    let sort = params
+        .text("sort")
+        .map(|sort| match sort.strip_prefix('-') {
+            Some(field) => (whole(field), true),
+            None => (whole(&sort), false),
+        });
+    if let Some((field, reverse)) = sort {
+        let from = params
+            .text("cursor")
+            .map(|text| sort::read(&text))
+            .transpose()?;
+        let filters = full(params.filters());
+        return sorted(
+            rows,
+            view,
+            &filters,
+            limit,
+            &Sort {
+                field,
+                reverse,
+                from,
+            },
+        );
+    }
+    let cursor = params.cursor()?;
+    let filters = full(params.filters());
     let mut items = Vec::new();
     let mut last = 0;
     for (key, row) in rows.filter(|(key, _)| cursor.is_none_or(|cursor| *key > cursor)) {
@@ -118,6 +164,57 @@ pub fn list<R>(
         last = key;
     }
     Ok(page(items, None))
+}
+
+struct Sort {
+    field: String,
+    reverse: bool,
+    /// The last row of the page before.
+    from: Option<Place>,
+}
+
+/// A page of rows in the order of a field. Every row is looked at, and never more than a page of them kept.
+fn sorted<R>(
+    rows: impl Iterator<Item = (u64, R)>,
+    view: impl Fn(R) -> Value,
+    filters: &[(String, String)],
+    limit: usize,
+    sort: &Sort,
+) -> Result<Value, Problem> {
+    let before = |one: &Place, other: &Place| match sort.reverse {
+        false => one < other,
+        true => one > other,
+    };
+    let mut kept: BTreeMap<Place, Value> = BTreeMap::new();
+    let mut more = false;
+    for (key, row) in rows {
+        let row = view(row);
+        let value = row
+            .get(&sort.field)
+            .ok_or_else(|| Problem::bad_request(format!("no field `{}` to sort by", sort.field)))?;
+        let place = Place::of(&sort.field, value, key);
+        if !fits(&row, filters)? || sort.from.as_ref().is_some_and(|from| !before(from, &place)) {
+            continue;
+        }
+        kept.insert(place, row);
+        if kept.len() > limit {
+            more = true;
+            match sort.reverse {
+                false => kept.pop_last(),
+                true => kept.pop_first(),
+            };
+        }
+    }
+    let last = match sort.reverse {
+        false => kept.last_key_value(),
+        true => kept.first_key_value(),
+    };
+    let next = last.filter(|_| more).map(|(place, _)| place.written());
+    let mut items: Vec<Value> = kept.into_values().collect();
+    if sort.reverse {
+        items.reverse();
+    }
+    Ok(json!({"items": items, "next_cursor": next}))
 }
 
 /// Whether a row meets all conditions.

@@ -246,6 +246,9 @@ pub struct AddArgs {
     pub json: Option<PathBuf>,
 }
 
+    /// In the order of this field, `-FIELD` for the reverse; in the order of their making when left out.
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
+    pub sort: Option<String>,
 /// `… set`
 #[derive(Clone, Debug, Args)]
 pub struct SetArgs {

@@ -180,6 +180,11 @@ pub(super) async fn list<W: Write>(
 
 /// Prints a collection page by page.
 async fn pages<W: Write>(
+    query.extend(
+        args.sort
+            .iter()
+            .map(|sort| ("sort".to_owned(), sort.clone())),
+    );
     client: &Client,
     printer: &mut Printer<W>,
     path: &[&str],

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
 mod files;
+mod bindings;
 mod world;
 
 use world::World;
