@@ -3,12 +3,16 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use tandem_ops::seed::Mistake;
+
 use crate::config::Config;
 use crate::start::chain;
+use crate::types::Vendors;
 
-/// Checks a node file, a simulator file or a seed file; which one it is shows in its tables.
+/// Checks a node file, a simulator file or a seed file; which one it is shows in its tables. What is doubtful in a seed
+/// file is told and does no harm.
 pub fn run(path: &Path) -> ExitCode {
-    let mistakes = match std::fs::read_to_string(path) {
+    let Checked { mistakes, warnings } = match std::fs::read_to_string(path) {
         Err(error) => {
             eprintln!(
                 "tandem: config `{}` cannot be read: {error}",
@@ -20,8 +24,11 @@ pub fn run(path: &Path) -> ExitCode {
                 1
             });
         }
-        Ok(text) => mistakes(path, &text),
+        Ok(text) => check(path, &text),
     };
+    for warning in &warnings {
+        eprintln!("warning: {warning}");
+    }
     if mistakes.is_empty() {
         println!("{}: ok", path.display());
         return ExitCode::SUCCESS;
@@ -32,25 +39,39 @@ pub fn run(path: &Path) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn mistakes(path: &Path, text: &str) -> Vec<String> {
+/// One line each.
+#[derive(Default)]
+struct Checked {
+    mistakes: Vec<String>,
+    warnings: Vec<String>,
+}
+
+fn check(path: &Path, text: &str) -> Checked {
     let has = |table: &str| {
         text.lines()
             .any(|line| line.trim_start().starts_with(table))
     };
+    let only = |mistake: Option<String>| Checked {
+        mistakes: mistake.into_iter().collect(),
+        ..Checked::default()
+    };
     if has("[node]") || has("[cluster]") {
-        return Config::parse(path, text)
-            .err()
-            .map(|error| chain(&error))
-            .into_iter()
-            .collect();
+        return only(Config::parse(path, text).err().map(|error| chain(&error)));
     }
     if has("callee_phone") {
-        return simulator_of(path, text).err().into_iter().collect();
+        return only(simulator_of(path, text).err());
     }
-    tandem_ops::seed::check(text)
-        .into_iter()
-        .map(|mistake| format!("config `{}` {mistake}", path.display()))
-        .collect()
+    let seed = tandem_ops::seed::check(text, &Vendors);
+    let lines = |found: Vec<Mistake>| {
+        found
+            .into_iter()
+            .map(|found| format!("config `{}` {found}", path.display()))
+            .collect()
+    };
+    Checked {
+        mistakes: lines(seed.mistakes),
+        warnings: lines(seed.warnings),
+    }
 }
 
 /// Reads a simulator file; the error is one line.

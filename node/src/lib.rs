@@ -30,5 +30,6 @@ pub mod reconcile;
 pub mod shard;
 pub mod start;
 pub mod switch;
+pub mod types;
 #[cfg(test)]
 mod world;

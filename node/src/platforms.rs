@@ -87,18 +87,17 @@ pub fn fill_type_rules(command: &mut Command) {
 }
 
 fn connect(row: &Row<Interface>) -> Result<Client, String> {
-    let interface = configured(row)?;
+    let interface = configured(row.id, &row.entity)?;
     Client::new(&interface).map_err(|error| error.to_string())
 }
 
-/// The replicated row in the vendors' own terms.
-fn configured(row: &Row<Interface>) -> Result<tandem_vendors::Interface, String> {
-    let entity = &row.entity;
+/// The replicated row in the vendors' own terms; an error names a type that is not known.
+pub(crate) fn configured(id: Id, entity: &Interface) -> Result<tandem_vendors::Interface, String> {
     let vendor = Vendor::named(&entity.kind)
         .ok_or_else(|| format!("interface `{}`: no type `{}`", entity.name, entity.kind))?;
     let mut urls = entity.urls.clone();
     let base = urls.remove("base").unwrap_or_default();
-    let mut interface = tandem_vendors::Interface::new(row.id, &entity.name, vendor, &base);
+    let mut interface = tandem_vendors::Interface::new(id, &entity.name, vendor, &base);
     interface.urls = urls;
     interface.params = entity.params.clone();
     interface.timeout_ms = u64::from(entity.timeout_ms);

@@ -16,6 +16,7 @@ use tandem_ops::reconciliation::{ProgressTo, Reconciliation};
 use tandem_ops::switch::{
     Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable,
 };
+use tandem_ops::types::Types;
 
 use crate::call::actor::HangUp;
 use crate::call::reason;
@@ -23,6 +24,7 @@ use crate::core::Core;
 use crate::peer;
 use crate::platforms::fill_type_rules;
 use crate::reconcile;
+use crate::types::Vendors;
 
 /// A person waits this long for an edit.
 const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -155,6 +157,10 @@ impl Switch for Process {
                 core.is_draining().then_some("the node is draining"),
             ),
         ]
+    }
+
+    fn types(&self) -> &dyn Types {
+        &Vendors
     }
 
     fn store(&self) -> Arc<Store> {

@@ -7,6 +7,9 @@ use crate::switch::{
     Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable,
     answer,
 };
+use crate::types::{
+    Finding, Form, InterfaceType, Severity, TypeParam, TypePolicy, TypeUrl, Types, WarnBelow,
+};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::net::SocketAddr;
@@ -15,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use tandem_billing::Store;
 use tandem_billing::usage::{self, Usage};
 use tandem_cluster::command::{CallId, Claim, Command, Epoch, Reply, Reserve};
-use tandem_cluster::entity::{Entity, Id, Millis};
+use tandem_cluster::entity::{Conflict, Entity, Id, Interface, Millis};
 use tandem_cluster::state::State;
 use tandem_cluster::state::testing::PerPeriod;
 
@@ -208,6 +211,10 @@ impl Switch for Fake {
         }
     }
 
+    fn types(&self) -> &dyn Types {
+        &FakeTypes
+    }
+
     fn store(&self) -> Arc<Store> {
         self.store.clone()
     }
@@ -283,5 +290,108 @@ impl Switch for Fake {
             }
         }
         .boxed()
+    }
+}
+
+/// Two platforms: `huawei`, and `lone`, which carries one binding per X.
+pub struct FakeTypes;
+
+impl Types for FakeTypes {
+    fn all(&self) -> Vec<InterfaceType> {
+        let of = |id, name: &str, conflict| InterfaceType {
+            id,
+            name: name.into(),
+            title: format!("Platform {id}"),
+            base_url: format!("https://{name}.invalid"),
+            urls: vec![TypeUrl {
+                name: "bind".into(),
+                method: "POST".into(),
+                path: "/bind".into(),
+            }],
+            params: vec![
+                text("app_key", false),
+                text("app_secret", true),
+                TypeParam {
+                    name: "expiration".into(),
+                    form: Form::Number {
+                        min: 0,
+                        max: 7_776_000,
+                        warn_below: Some(WarnBelow {
+                            least: 7_200,
+                            why: "long calls outlive it".into(),
+                        }),
+                    },
+                    default: Some("7200".into()),
+                    required: false,
+                    secret: false,
+                    help: "seconds until the platform forgets".into(),
+                },
+                TypeParam {
+                    form: Form::Choice {
+                        words: vec!["aksk".into(), "wsse".into()],
+                    },
+                    default: Some("aksk".into()),
+                    ..text("scheme", false)
+                },
+            ],
+            policy: TypePolicy {
+                ax: true,
+                set_callee: true,
+                query: true,
+                conflict,
+                pair_rest_ms: 2_000,
+            },
+        };
+        vec![
+            of(1, "huawei", Conflict::XCallee),
+            of(2, "lone", Conflict::XExclusive),
+        ]
+    }
+
+    /// Knows the type, its parameters' names and the warning about a short `expiration`.
+    fn check(&self, interface: &Interface) -> Vec<Finding> {
+        let finding = |severity, field: String, text: String| Finding {
+            field,
+            severity,
+            text,
+        };
+        let Some(known) = self.find(&interface.kind) else {
+            let text = format!("`{}` is no type", interface.kind);
+            return vec![finding(Severity::Error, "type".into(), text)];
+        };
+        let mut found = Vec::new();
+        for (name, value) in &interface.params {
+            let field = || format!("params.{name}");
+            match known.params.iter().find(|param| param.name == *name) {
+                None => {
+                    let text = format!("is no parameter of {}", known.name);
+                    found.push(finding(Severity::Error, field(), text));
+                }
+                Some(param) => {
+                    if let Form::Number {
+                        warn_below: Some(low),
+                        ..
+                    } = &param.form
+                        && value.parse().is_ok_and(|value: u64| value < low.least)
+                    {
+                        let text = format!("\"{value}\" is below {}: {}", low.least, low.why);
+                        found.push(finding(Severity::Warning, field(), text));
+                    }
+                }
+            }
+        }
+        found.sort_by_key(|finding| finding.severity == Severity::Warning);
+        found
+    }
+}
+
+fn text(name: &str, secret: bool) -> TypeParam {
+    TypeParam {
+        name: name.into(),
+        form: Form::Text { bytes_max: 256 },
+        default: None,
+        required: secret,
+        secret,
+        help: format!("the {name}"),
     }
 }

@@ -22,3 +22,5 @@ mod rows;
 pub mod seed;
 pub mod sheet;
 pub mod switch;
+pub mod types;
+mod warnings;

@@ -2,6 +2,7 @@
 //! state is read.
 
 use crate::dto::{self, Dto, Fault, Names};
+use crate::warnings::{self, Warner};
 use serde_json::{Map, Value, json};
 use tandem_billing::{Money, Time};
 use tandem_cluster::command::{AxDeed, Refusal};
@@ -69,6 +70,7 @@ pub fn live(table: Table) -> &'static [&'static str] {
             "x_count",
             "x_free",
             "ax_binding_count",
+            "ax_bound_count",
             "bindings",
             "let_go",
             "last_error",
@@ -85,7 +87,7 @@ pub fn live(table: Table) -> &'static [&'static str] {
     }
 }
 
-/// One row as people see it: its fields, ids of what it refers to, live columns, and what every row has.
+/// One row without its warnings: its fields, ids of what it refers to, live columns, and what every row has.
 pub fn view(state: &State, row: &Row<Entity>) -> Value {
     let names = StateNames(state);
     let table = dto::table_of(&row.entity);
@@ -112,11 +114,13 @@ fn live_values(state: &State, row: &Row<Entity>) -> Vec<(&'static str, Value)> {
     match &row.entity {
         Entity::Interface(_) => {
             let (x_count, x_free) = state.x_pool(id);
+            let (ax_count, ax_bound) = state.ax_count(id);
             let error = state.interface_error(id);
             vec![
                 ("x_count", x_count.into()),
                 ("x_free", x_free.into()),
-                ("ax_binding_count", state.ax_count(id).0.into()),
+                ("ax_binding_count", ax_count.into()),
+                ("ax_bound_count", ax_bound.into()),
                 (
                     "bindings",
                     state
@@ -176,6 +180,17 @@ fn live_values(state: &State, row: &Row<Entity>) -> Vec<(&'static str, Value)> {
     }
 }
 
+/// As [`view`], with `warnings` where the table has some.
+pub fn warned(state: &State, warner: &Warner<'_>, row: &Row<Entity>) -> Value {
+    let mut shown = view(state, row);
+    if warnings::has(dto::table_of(&row.entity))
+        && let Value::Object(fields) = &mut shown
+    {
+        fields.insert("warnings".into(), json!(warner.of(&row.entity)));
+    }
+    shown
+}
+
 /// Takes from a written row what is only ever read, resolves `<field>_id`, and answers the version it names.
 pub fn writable(
     state: &State,
@@ -200,7 +215,8 @@ pub fn writable(
             })?;
         fields.insert((*field).to_owned(), Value::String(name));
     }
-    for field in ["id", "created_at", "updated_at"].iter().chain(live(table)) {
+    let shown_only = ["id", "created_at", "updated_at", "warnings"];
+    for field in shown_only.iter().chain(live(table)) {
         fields.remove(*field);
     }
     match fields.remove("version") {

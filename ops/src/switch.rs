@@ -5,6 +5,7 @@
 //! process needs one message kind for the whole admin API, and a new question needs no new wiring.
 
 use crate::reconciliation::{ProgressTo, Reconciliation};
+use crate::types::Types;
 use crate::{dto, rows};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,9 @@ pub trait Switch: Send + Sync + 'static {
     fn checks(&self) -> Vec<Check> {
         self.local().checks
     }
+
+    /// The types of interfaces that this program speaks.
+    fn types(&self) -> &dyn Types;
 
     /// This node's store of records.
     fn store(&self) -> Arc<tandem_billing::Store>;

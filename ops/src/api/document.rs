@@ -5,6 +5,7 @@ use super::{Shared, files};
 use crate::dto::{self, TABLES};
 use crate::import::{self, BadRow, Progress};
 use crate::seed::Report;
+use crate::types::{self, InterfaceType};
 use actix_web::{HttpResponse, web};
 use tandem_cluster::entity::Table;
 use utoipa::openapi::path::{
@@ -252,6 +253,16 @@ const PLAIN: &[Plain] = &[
         "The mobile prefixes as a file in the form that an import takes.",
         &["format", "labels"],
     ),
+    get(
+        "/interface-types",
+        "类型: what an interface can be, with parameters and addresses.",
+        PAGE,
+    ),
+    get(
+        "/interface-types/{name}",
+        "One type, by name or number.",
+        &[],
+    ),
     post(
         "/seed",
         "Makes the cluster hold the rows of a seed file (TOML).",
@@ -293,6 +304,12 @@ pub fn document() -> OpenApi {
         .schema(BadRow::name(), BadRow::schema())
         .schema(Progress::name(), Progress::schema())
         .schema(import::Report::name(), import::Report::schema())
+        .schema(InterfaceType::name(), InterfaceType::schema())
+        .schema(types::TypeUrl::name(), types::TypeUrl::schema())
+        .schema(types::TypeParam::name(), types::TypeParam::schema())
+        .schema(types::TypePolicy::name(), types::TypePolicy::schema())
+        .schema(types::Form::name(), types::Form::schema())
+        .schema(types::WarnBelow::name(), types::WarnBelow::schema())
         .schema(dto::PrefixList::name(), dto::PrefixList::schema())
         .schema(dto::Section::name(), dto::Section::schema())
         .schema(dto::XState::name(), dto::XState::schema())
@@ -380,6 +397,8 @@ fn operation(plain: &Plain) -> OperationBuilder {
             operation = operation.request_body(Some(body.build()));
             RefOr::Ref(Ref::from_schema_name(Progress::name()))
         }
+        "/interface-types" => page_of(RefOr::Ref(Ref::from_schema_name(InterfaceType::name()))),
+        "/interface-types/{name}" => RefOr::Ref(Ref::from_schema_name(InterfaceType::name())),
         path if !path.ends_with("/export") && plain.query.contains(&"cursor") => {
             page_of(of(Type::Object))
         }
@@ -437,6 +456,7 @@ fn table_paths(table: Table) -> (PathItem, PathItem) {
         )
         .parameter(in_query("limit"))
         .parameter(in_query("cursor"))
+        .parameter(in_query("sort"))
         .response("200", shown(page_of(row()))),
     );
     many.merge_operations(PathItem::new(
@@ -456,7 +476,6 @@ fn table_paths(table: Table) -> (PathItem, PathItem) {
         HttpMethod::Get,
         item(HttpMethod::Get, "Shows a row").response("200", shown(row())),
     );
-        .parameter(in_query("sort"))
     for (method, summary) in [
         (HttpMethod::Put, "Replaces a row"),
         (HttpMethod::Patch, "Changes fields of a row"),

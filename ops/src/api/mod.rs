@@ -17,6 +17,7 @@ mod records;
 mod relations;
 mod sort;
 mod tables;
+mod types;
 
 pub use auth::{Access, Token};
 pub(crate) use document::schema;
@@ -238,6 +239,8 @@ fn routes(app: &mut web::ServiceConfig) {
                 .route(web::post().to(live::pay)),
         )
         .service(path("/audit").route(web::get().to(live::audit)))
+        .service(path("/interface-types").route(web::get().to(types::list)))
+        .service(path("/interface-types/{name}").route(web::get().to(types::show)))
         .service(path("/seed").route(web::post().to(tables::seed)))
         .service(path("/x-numbers/import").route(web::post().to(files::import_x)))
         .service(path("/x-numbers/export").route(web::get().to(files::export_x)))

@@ -7,6 +7,7 @@ use super::{SEED_MAX, Shared};
 use crate::dto::{self, Dto};
 use crate::rows::{self, StateNames};
 use crate::seed as seeds;
+use crate::warnings::{self, Warner};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
@@ -26,11 +27,12 @@ pub async fn list(
 ) -> Answer {
     let table = table(&path)?;
     let state = shared.switch.state();
+    let warner = Warner::new(shared.switch.types(), &state);
     let rows = rows::ids(&state, table).map(|id| (u64::from(id), id));
     let view = |id: Id| {
         state
             .row(table, id)
-            .map_or(Value::Null, |row| rows::view(&state, &row))
+            .map_or(Value::Null, |row| rows::warned(&state, &warner, &row))
     };
     Ok(HttpResponse::Ok().json(page(&request, rows, view)?))
 }
@@ -38,7 +40,8 @@ pub async fn list(
 pub async fn show(path: web::Path<(String, String)>, shared: web::Data<Shared>) -> Answer {
     let (table, state) = (table(&path.0)?, shared.switch.state());
     let row = located(&state, table, &path.1)?;
-    Ok(HttpResponse::Ok().json(rows::view(&state, &row)))
+    let warner = Warner::new(shared.switch.types(), &state);
+    Ok(HttpResponse::Ok().json(rows::warned(&state, &warner, &row)))
 }
 
 pub async fn add(
@@ -186,16 +189,18 @@ pub async fn seed(shared: web::Data<Shared>, actor: Actor, payload: web::Payload
     Ok(HttpResponse::Ok().json(seeds::apply(&*shared.switch, &actor.0, &seed).await))
 }
 
-/// Proposes a row and answers it as it is then.
+/// Proposes a row that can work and answers it as it is then.
 async fn put_row(shared: &Shared, put: Put, table: Table, thing: &str) -> Result<Value, Problem> {
+    warnings::refuse(shared.switch.types(), &put.entity)?;
     match shared.switch.propose(Command::Put(put)).await? {
         Reply::Row { id, version } => {
             let state = shared.switch.state();
+            let warner = Warner::new(shared.switch.types(), &state);
             // The answer to a repeated request may name a row that is gone meanwhile.
             let gone = json!({"id": id, "version": version});
             Ok(state
                 .row(table, id)
-                .map_or(gone, |row| rows::view(&state, &row)))
+                .map_or(gone, |row| rows::warned(&state, &warner, &row)))
         }
         Reply::Refused(Refusal::NotFound) => Err(Problem::not_found(format!("no {thing}"))),
         Reply::Refused(refusal) => Err(Problem::refused(refusal, thing)),

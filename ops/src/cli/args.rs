@@ -70,7 +70,7 @@ pub enum ClientCommand {
     Device(DeviceVerb),
     /// AXB 接口管理: connections to X platforms.
     #[command(subcommand)]
-    Interface(RowVerb),
+    Interface(InterfaceVerb),
     /// X 号码管理.
     #[command(subcommand)]
     X(XVerb),
@@ -192,6 +192,19 @@ pub enum RowVerb {
     Remove(RemoveArgs),
 }
 
+/// `tandem interface …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum InterfaceVerb {
+    /// What can be done to rows.
+    #[command(flatten)]
+    Rows(RowVerb),
+    /// 类型: what an interface can be; with its parameters and addresses when one is named.
+    Types {
+        /// Name or number of one type.
+        name: Option<String>,
+    },
+}
+
 /// `tandem account …`
 #[derive(Clone, Debug, Subcommand)]
 pub enum AccountVerb {
@@ -233,6 +246,9 @@ pub struct ListArgs {
     /// Most rows to print.
     #[arg(long)]
     pub limit: Option<u64>,
+    /// In the order of this field, `-FIELD` for the reverse; in the order of their making when left out.
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
+    pub sort: Option<String>,
 }
 
 /// `… add`
@@ -246,9 +262,6 @@ pub struct AddArgs {
     pub json: Option<PathBuf>,
 }
 
-    /// In the order of this field, `-FIELD` for the reverse; in the order of their making when left out.
-    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
-    pub sort: Option<String>,
 /// `… set`
 #[derive(Clone, Debug, Args)]
 pub struct SetArgs {
@@ -534,7 +547,7 @@ impl ClientCommand {
     /// The table and verb of a command that edits or reads rows.
     pub(super) fn rows(&self) -> Option<(Table, Rows<'_>)> {
         Some(match self {
-            ClientCommand::Interface(verb) => (Table::Interfaces, verb.rows()),
+            ClientCommand::Interface(InterfaceVerb::Rows(verb)) => (Table::Interfaces, verb.rows()),
             ClientCommand::X(XVerb::Rows(verb)) => (Table::XNumbers, verb.rows()),
             ClientCommand::AGroup(verb) => (Table::AGroups, verb.rows()),
             ClientCommand::A(AVerb::Rows(verb)) => (Table::ANumbers, verb.rows()),
@@ -561,6 +574,7 @@ impl ClientCommand {
     pub(super) fn is_look(&self) -> bool {
         match self {
             ClientCommand::Status { .. }
+            | ClientCommand::Interface(InterfaceVerb::Types { .. })
             | ClientCommand::Cluster(ClusterVerb::Status)
             | ClientCommand::Device(DeviceVerb::List(_) | DeviceVerb::Info { .. })
             | ClientCommand::Binding(BindingVerb::List(_) | BindingVerb::Show { .. })

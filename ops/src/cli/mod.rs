@@ -11,12 +11,14 @@ mod http;
 mod plan;
 mod print;
 mod relations;
+mod types;
 mod verbs;
 
 pub use args::{ClientCommand, Globals, Output};
 
 use http::Client;
 use print::Printer;
+use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -152,10 +154,31 @@ fn colours(to: &impl IsTerminal) -> bool {
 
 /// One line on standard error.
 pub fn complain(text: &str) {
+    say("error:", "31", text);
+}
+
+/// Tells what is doubtful about a thing just shown, a line each.
+fn warn(thing: &Value) {
+    for text in warnings(thing) {
+        say("warning:", "33", &text);
+    }
+}
+
+/// The `warnings` of a thing. They hold what people once typed, which must not steer the terminal.
+fn warnings(thing: &Value) -> Vec<String> {
+    let texts = thing.get("warnings").and_then(Value::as_array);
+    texts
+        .into_iter()
+        .flatten()
+        .map(|text| print::cell(Some(text), true))
+        .collect()
+}
+
+fn say(head: &str, colour: &str, text: &str) {
     let head = if colours(&io::stderr()) {
-        "\x1b[1;31merror:\x1b[0m"
+        format!("\x1b[1;{colour}m{head}\x1b[0m")
     } else {
-        "error:"
+        head.to_owned()
     };
     // Nobody is left to tell when standard error is closed.
     let _ = writeln!(io::stderr(), "{head} {text}");

@@ -231,7 +231,7 @@ fn field<'v>(row: &'v Value, column: &str) -> Option<&'v Value> {
 }
 
 /// A value as text. On a terminal control characters must not reach it: some values come from the network.
-fn cell(value: Option<&Value>, terminal: bool) -> String {
+pub(super) fn cell(value: Option<&Value>, terminal: bool) -> String {
     let text = match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),

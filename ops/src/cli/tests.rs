@@ -95,6 +95,9 @@ fn commands_of_the_outside_are_read() {
         "device sync dev-2",
         "device label dev-2 room-b",
         "interface list type=huawei",
+        "interface types",
+        "interface types huawei -o json",
+        "binding list x=170 interface=hz --sort -created_at --watch",
         "x add interface=hz number=170",
         "a-group remove ga gb",
         "a set ga/021 line_limit=2 --version 3",
@@ -558,4 +561,96 @@ async fn regions_are_loaded_from_the_line() {
         world.fails("region lookup 13900000000").await.0,
         Exit::NotFound
     );
+}
+
+#[tokio::test]
+async fn types_are_shown_with_their_parameters_and_addresses() {
+    let world = World::new().await;
+    assert_eq!(
+        world
+            .prints("interface types -o csv --columns id,name,policy.conflict")
+            .await,
+        "id,name,policy.conflict\n1,huawei,x_callee\n2,lone,x_exclusive\n"
+    );
+    let shown = world.prints("interface types lone").await;
+    for part in [
+        "lone (type 2): Platform 2\n",
+        "AX yes, AX outgoing yes, reconcile yes, conflict x_exclusive, pair rest 2000 ms\n",
+        "urls.base = https://lone.invalid\nurls.bind = /bind (POST)\n\n",
+        "0 to 7776000, warns below 7200",
+        "aksk | wsse",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let whole: Value =
+        serde_json::from_str(&world.prints("interface types 1 -o json").await).expect("JSON");
+    assert_eq!(whole["params"][1]["secret"], true);
+    assert_eq!(
+        world.fails("interface types none").await,
+        (Exit::NotFound, "no interface type `none`".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn what_is_doubtful_about_a_row_is_said_beside_it() {
+    let world = World::new().await;
+    let line = "x add interface=huawei-sim number=17100000000 allow_other_callers=no -o json";
+    let shown: Value = serde_json::from_str(&world.prints(line).await).expect("JSON");
+    let said = warnings(&shown);
+    assert!(
+        matches!(&*said, [one] if one.ends_with("can be used by nobody")),
+        "{said:?}"
+    );
+    let short = world
+        .prints("interface set huawei-sim params.expiration=60 -o json")
+        .await;
+    let shown: Value = serde_json::from_str(&short).expect("JSON");
+    assert_eq!(warnings(&shown).len(), 1, "{shown}");
+    let (exit, text) = world
+        .fails("interface set huawei-sim params.expirration=60")
+        .await;
+    assert_eq!(
+        (exit, &*text),
+        (
+            Exit::Refused,
+            "`params.expirration`: is no parameter of huawei"
+        )
+    );
+    // Texts from elsewhere do not steer the terminal.
+    let evil = serde_json::json!({"warnings": ["\u{1b}[2Jred"]});
+    assert_eq!(warnings(&evil), ["\u{b7}[2Jred"]);
+    assert_eq!(warnings(&Value::Null), [""; 0]);
+}
+
+#[tokio::test]
+async fn bindings_are_listed_in_order_and_watched() {
+    let world = World::new().await;
+    for (call, b) in [(1, "13800000002"), (2, "13800000001")] {
+        world.fake.call(call, b);
+    }
+    assert_eq!(
+        world
+            .prints(
+                "binding list interface=huawei-sim state=binding --sort b -o csv --columns b_number"
+            )
+            .await,
+        "b_number\n13800000001\n13800000002\n"
+    );
+    let watched = |line: &str| {
+        let server = format!("http://{}", world.api.address());
+        let words = [
+            "tandem", "--server", &server, "--token", "secret-1", "--watch",
+        ];
+        let words = words.into_iter().chain(line.split(' ')).map(str::to_owned);
+        Line::try_parse_from(words).expect("a command")
+    };
+    let Line { globals, command } = watched("binding list --sort -x");
+    let watching = watch(&command, &globals);
+    let ended = tokio::time::timeout(Duration::from_millis(500), watching).await;
+    assert!(ended.is_err(), "it goes on: {ended:?}");
+    let Line { globals, command } = watched("binding unbind 1");
+    let refused = watch(&command, &globals)
+        .await
+        .expect_err("it changes things");
+    assert_eq!(refused.exit, Exit::Usage);
 }

@@ -2,13 +2,14 @@
 
 use super::args::{
     AccountVerb, AddArgs, AuditVerb, BindingVerb, CallVerb, ClientCommand, ClusterVerb, DeviceVerb,
-    ListArgs, RecordFilter, RecordVerb, RemoveArgs, ReportVerb, Rows, SeedVerb, SetArgs,
+    InterfaceVerb, ListArgs, RecordFilter, RecordVerb, RemoveArgs, ReportVerb, Rows, SeedVerb,
+    SetArgs,
 };
 use super::columns::{AUDIT, AXB_CDR, BINDING, CALL, CDR, DEVICE, NODES, REPORT, STATUS, usual};
 use super::files::{self, AVerb, XVerb};
 use super::http::{Client, Request};
 use super::print::Printer;
-use super::{CliError, Exit, Output, complain, fields, relations};
+use super::{CliError, Exit, Output, complain, fields, relations, types, warn};
 use crate::dto;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -50,6 +51,9 @@ pub async fn carry_out<W: Write>(
                 Request::new(Method::GET, ["status"]).query(node),
             )
             .await
+        }
+        ClientCommand::Interface(InterfaceVerb::Types { name }) => {
+            types::run(client, printer, name.as_deref()).await
         }
         ClientCommand::Cluster(verb) => cluster(client, printer, verb).await,
         ClientCommand::Device(verb) => device(client, printer, verb).await,
@@ -160,6 +164,7 @@ pub(super) async fn show<W: Write>(
 ) -> Result<Exit, CliError> {
     let thing = client.json(request).await?;
     printer.one(&thing)?;
+    warn(&thing);
     Ok(Exit::Ok)
 }
 
@@ -175,16 +180,16 @@ pub(super) async fn list<W: Write>(
         let (name, value) = fields::split(filter)?;
         query.push((name.to_owned(), value.to_owned()));
     }
-    pages(client, printer, path, usual, query, args.limit).await
-}
-
-/// Prints a collection page by page.
-async fn pages<W: Write>(
     query.extend(
         args.sort
             .iter()
             .map(|sort| ("sort".to_owned(), sort.clone())),
     );
+    pages(client, printer, path, usual, query, args.limit).await
+}
+
+/// Prints a collection page by page.
+pub(super) async fn pages<W: Write>(
     client: &Client,
     printer: &mut Printer<W>,
     path: &[&str],
@@ -582,6 +587,7 @@ async fn seed<W: Write>(
         complain(mistake.as_str().unwrap_or_default());
     }
     printer.one(&report)?;
+    warn(&report);
     let done = ["made", "changed", "equal"]
         .iter()
         .any(|count| report.get(count).and_then(Value::as_u64) > Some(0));

@@ -4,6 +4,7 @@ use super::Seed;
 use crate::dto::{self, Dto, Names};
 use crate::rows::{self, StateNames};
 use crate::switch::Switch;
+use crate::warnings::{self, Warner};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -27,6 +28,9 @@ pub struct Report {
     pub equal: u64,
     /// Rows that were not taken, with the reason; at most 100 and a line that counts the others.
     pub failed: Vec<String>,
+    /// Rows that work, but maybe not as meant; at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Makes the cluster hold the rows of a file. Doing it again changes nothing.
@@ -95,7 +99,23 @@ pub async fn apply(switch: &dyn Switch, actor: &str, seed: &Seed) -> Report {
             .failed
             .push(format!("and {} more", failed - TOLD_MAX));
     }
+    report.warnings = doubts(switch, seed);
     report
+}
+
+/// What is doubtful about the rows of a file as the cluster holds them now.
+fn doubts(switch: &dyn Switch, seed: &Seed) -> Vec<String> {
+    let state = switch.state();
+    let warner = Warner::new(switch.types(), &state);
+    let rows = seed.rows.iter().filter(|row| warnings::has(row.table()));
+    let found = rows.flat_map(|row| {
+        let table = row.table();
+        let id = state.find(table, &row.key());
+        let held = id.and_then(|id| state.row(table, id));
+        let found = held.map_or_else(Vec::new, |held| warner.of(&held.entity));
+        found.into_iter().map(move |text| format!("{row}: {text}"))
+    });
+    found.take(TOLD_MAX).collect()
 }
 
 /// What is wrong with the rows as they stand, before any of them is proposed.
@@ -115,6 +135,7 @@ fn faults(switch: &dyn Switch, seed: &Seed) -> Vec<String> {
             .and_then(|id| state.row(row.table(), id));
         let fault = row
             .entity(&names, old.as_ref().map(|old| &old.entity))
+            .and_then(|entity| warnings::refuse(switch.types(), &entity))
             .err()?;
         Some(format!("{row}: {fault}"))
     });

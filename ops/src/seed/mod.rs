@@ -10,8 +10,8 @@
 //! ```
 //!
 //! X and A numbers may be given one by one (`number`) or as a range or list (`numbers`). [`parse`] reads a file and
-//! names every mistake with its line, [`check`] also looks for rows that the file refers to and does not hold, and
-//! [`apply`] makes the cluster hold the rows: rows that are equal are left alone, rows that the file does not name too.
+//! names every mistake with its line, [`check`] also looks for rows that the file refers to and does not hold and for
+//! what is doubtful, and [`apply`] makes the cluster hold the rows: rows that are equal are left alone, rows that the file does not name too.
 
 mod apply;
 mod numbers;
@@ -19,6 +19,8 @@ mod numbers;
 pub use apply::{Report, apply};
 
 use crate::dto::{self, Dto, Fault, Names};
+use crate::types::Types;
+use crate::warnings::{self, FileWarner};
 use numbers::{SeedA, SeedX};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -76,9 +78,18 @@ pub fn parse(text: &str) -> Result<Seed, Vec<Mistake>> {
     }
 }
 
-/// All mistakes of a file that is meant to be whole: of a table that the file has rows of, every row that another
-/// refers to must be there.
-pub fn check(text: &str) -> Vec<Mistake> {
+/// What [`check`] finds, in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// What keeps the file from being taken.
+    pub mistakes: Vec<Mistake>,
+    /// What works, but maybe not as meant.
+    pub warnings: Vec<Mistake>,
+}
+
+/// All mistakes of a file that is meant to be whole, and what is doubtful in it: of a table that the file has rows of,
+/// every row that another refers to must be there.
+pub fn check(text: &str, types: &dyn Types) -> Checked {
     let (rows, mut mistakes) = read(text);
     let held: BTreeSet<(Table, String)> = rows
         .iter()
@@ -86,14 +97,44 @@ pub fn check(text: &str) -> Vec<Mistake> {
         .collect();
     let tables: BTreeSet<Table> = rows.iter().map(|placed| placed.row.table()).collect();
     let names = FileNames { held, tables };
+    let warner = FileWarner::new(types, rows.iter().map(|placed| &placed.row));
+    let mut warnings = Vec::new();
     for placed in &rows {
-        if let Err(fault) = placed.row.entity(&names, None) {
-            mistakes.push(place(text, placed, &fault));
+        let checked = placed.row.entity(&names, None).and_then(|entity| {
+            warnings::refuse(types, &entity)?;
+            Ok(entity)
+        });
+        match checked {
+            Err(fault) => mistakes.push(place(text, placed, &fault)),
+            Ok(entity) => {
+                for warning in warner.of(&placed.row, &entity) {
+                    warnings.push(placed.warning(text, &warning));
+                }
+            }
         }
     }
-    mistakes.sort();
-    mistakes.dedup();
-    mistakes
+    // Many rows of one range are alike.
+    for found in [&mut mistakes, &mut warnings] {
+        found.sort();
+        found.dedup();
+    }
+    Checked { mistakes, warnings }
+}
+
+impl Placed {
+    /// A warning, at the first field it names that is written.
+    fn warning(&self, text: &str, warning: &str) -> Mistake {
+        let mut named = warning.split('`').skip(1).step_by(2);
+        let at = named.find_map(|field| self.place_of(field));
+        mistake(text, at.unwrap_or(self.at), warning)
+    }
+
+    /// Where a field, or the part of one, is written.
+    fn place_of(&self, field: &str) -> Option<usize> {
+        let field = field.split('.').next().unwrap_or_default();
+        let key = self.keys.iter().find(|(key, _)| key == field)?;
+        Some(key.1.start)
+    }
 }
 
 /// Whether a file looks like a seed file rather than a node's own: it has a list of some table.
@@ -257,13 +298,8 @@ fn entry<'de, T: Deserialize<'de>>(item: Spanned<DeValue<'de>>) -> Result<T, tom
 }
 
 fn place(text: &str, placed: &Placed, fault: &Fault) -> Mistake {
-    let field = fault.field.split('.').next().unwrap_or_default();
-    let key = placed.keys.iter().find(|(key, _)| key == field);
-    mistake(
-        text,
-        key.map_or(placed.at, |(_, range)| range.start),
-        &fault.to_string(),
-    )
+    let at = placed.place_of(&fault.field).unwrap_or(placed.at);
+    mistake(text, at, &fault.to_string())
 }
 
 fn mistake(text: &str, at: usize, what: &str) -> Mistake {

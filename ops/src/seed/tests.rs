@@ -1,9 +1,10 @@
 use super::*;
-use crate::fake::Fake;
+use crate::fake::{Fake, FakeTypes};
 use crate::switch::Switch;
 
 fn mistakes(text: &str) -> Vec<String> {
-    check(text).iter().map(ToString::to_string).collect()
+    let found = check(text, &FakeTypes).mistakes;
+    found.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -191,4 +192,66 @@ fn what_is_no_toml_is_named_by_place() {
         "{said:?}"
     );
     assert!(!is_seed("[sip]\nlisten = '127.0.0.1:5060'\n"));
+}
+
+#[test]
+fn what_is_doubtful_in_a_file_is_named_with_its_line_once() {
+    let text = "\
+[[interfaces]]
+name = 'hz'
+type = 'huawei'
+params = { expiration = 600 }
+
+[[interfaces]]
+name = 'alone'
+type = 'lone'
+
+[[x_numbers]]
+interface = 'hz'
+numbers = '17000000000..17000000999'
+allow_other_callers = false
+
+[[x_numbers]]
+interface = 'alone'
+number = '17100000000'
+line_limit = 2
+
+[[x_numbers]]
+interface = 'hz'
+numbers = ['17200000000', '17200000001']
+callers = ['@300']
+
+[[ax_bindings]]
+interface = 'alone'
+a_number = '02100000000'
+x_number = '17200000000'
+
+[[ax_bindings]]
+interface = 'alone'
+a_number = '02100000000'
+x_number = '17100000000'
+";
+    let found = check(text, &FakeTypes);
+    assert_eq!(found.mistakes, []);
+    let lines: Vec<String> = found.warnings.iter().map(ToString::to_string).collect();
+    let heads = [
+        "4:1: `params.expiration` \"600\" is below 7200",
+        "13:1: `callers` is empty",
+        "18:1: `line_limit` is 2",
+        "23:1: `callers` names no region",
+        "28:1: `x_number` is not in the X numbers of the interface",
+    ];
+    assert_eq!(lines.len(), heads.len(), "{lines:?}");
+    for (line, head) in lines.iter().zip(heads) {
+        assert!(line.starts_with(head), "{head}: {line}");
+    }
+}
+
+#[test]
+fn an_interface_of_a_file_that_cannot_work_is_a_mistake() {
+    let text = "[[interfaces]]\nname = 'hz'\ntype = 'huawei'\nparams = { app_sekret = 'hush' }\n";
+    assert_eq!(
+        mistakes(text),
+        ["4:1: `params.app_sekret`: is no parameter of huawei"]
+    );
 }

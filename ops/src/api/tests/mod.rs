@@ -6,8 +6,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
-mod files;
 mod bindings;
+mod columns;
+mod files;
+mod types;
 mod world;
 
 use world::World;
