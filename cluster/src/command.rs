@@ -851,6 +851,8 @@ pub trait Biller: Send + Sync {
     /// The next slice after `from_secs` that `available` pays for: its end in seconds from the answer and its price;
     /// `None` when not even one period is covered.
     fn slice(&self, rate: &FeeRate, from_secs: u32, available: Micros) -> Option<Slice>;
+    /// The longest call, in seconds, that `available` pays for; `None`: money sets no limit.
+    fn longest(&self, rate: &FeeRate, available: Micros) -> Option<u32>;
 }
 
 /// A stretch of talk paid for in advance.

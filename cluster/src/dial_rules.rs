@@ -44,6 +44,8 @@ impl std::error::Error for RuleError {}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
+    /// As it was written.
+    text: String,
     head: Vec<Token>,
     /// Characters of `from` that are not runs.
     literal: usize,
@@ -116,22 +118,33 @@ impl Rules {
     /// The number after the rules. `rng(bound)` gives a number below `bound`; it is asked only where a rule says
     /// random.
     pub fn apply(&self, number: &str, rng: &mut impl FnMut(u32) -> u32) -> String {
-        let mut best: Option<(&Rule, usize)> = None;
-        for rule in &self.rules {
-            if best.is_some_and(|(found, _)| found.literal >= rule.literal) {
-                continue;
-            }
-            if let Some(matched) = rule.matches(number) {
-                best = Some((rule, matched));
-            }
-        }
-        let Some((rule, matched)) = best else {
+        let Some((_, rule, matched)) = self.best(number) else {
             return number.to_owned();
         };
         let mut out = String::with_capacity(number.len() + 8);
         rule.write(number, rng, &mut out);
         out.push_str(&number[matched..]);
         out
+    }
+
+    /// The rule that [`Rules::apply`] follows for this number: its place in the list, from 1, and its text.
+    pub fn rule_for(&self, number: &str) -> Option<(usize, &str)> {
+        let (place, rule, _) = self.best(number)?;
+        Some((place + 1, &rule.text))
+    }
+
+    /// The rule that wins, with its place and how much of the number's head it replaces.
+    fn best(&self, number: &str) -> Option<(usize, &Rule, usize)> {
+        let mut best: Option<(usize, &Rule, usize)> = None;
+        for (place, rule) in self.rules.iter().enumerate() {
+            if best.is_some_and(|(_, found, _)| found.literal >= rule.literal) {
+                continue;
+            }
+            if let Some(matched) = rule.matches(number) {
+                best = Some((place, rule, matched));
+            }
+        }
+        best
     }
 }
 
@@ -254,6 +267,7 @@ fn parse_rule(text: &str, start: usize) -> Result<Rule, RuleError> {
     let literal = head.iter().filter(|token| **token != Token::Run).count();
     let (to, offers) = parse_to(to, start + from.len() + 1)?;
     Ok(Rule {
+        text: text.to_owned(),
         head,
         literal,
         lengths,

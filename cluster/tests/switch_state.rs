@@ -20,6 +20,9 @@ impl Biller for Free {
     fn slice(&self, _: &FeeRate, _: u32, _: Micros) -> Option<Slice> {
         None
     }
+    fn longest(&self, _: &FeeRate, _: Micros) -> Option<u32> {
+        None
+    }
 }
 
 async fn alike(nodes: &[Cluster]) -> u64 {

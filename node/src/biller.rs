@@ -46,6 +46,10 @@ impl Biller for Arithmetic {
             last: false,
         })
     }
+
+    fn longest(&self, rate: &FeeRate, available: Micros) -> Option<u32> {
+        rating::longest(&rate_of(rate), Money::from_micros(available))
+    }
 }
 
 fn usage_of(usage: &Usage) -> usage::Usage {

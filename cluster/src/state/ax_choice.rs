@@ -5,12 +5,13 @@
 //! those come first on which no call is about to set its callee, then those with the shortest queue: a call that can
 //! go at once does not wait.
 
-use super::State;
 use super::bits::Ids;
 use super::digits::Digits;
+use super::explain::AxExcluded;
 use super::numbers::{Rank, Want};
 use super::rng::Rng;
-use crate::entity::{ANumber, Conflict, Id, Row, Table, XNumber, XSelect};
+use super::{AxPhase, State};
+use crate::entity::{ANumber, AxBinding, Conflict, Id, Row, Table, XNumber, XSelect};
 use std::sync::Arc;
 
 /// Throws for an A before the fitting ones are listed.
@@ -25,7 +26,7 @@ pub(super) struct PickedAx {
     pub(super) ax: Id,
 }
 
-struct Search<'a> {
+pub(super) struct Search<'a> {
     state: &'a State,
     want: &'a Want<'a>,
     conflict: Conflict,
@@ -42,20 +43,10 @@ impl State {
         if bound == 0 {
             return None;
         }
-        let free_a = &*self.index.a_pools.get(&want.group)?.free;
-        let pool = self.index.x_pools.get(&want.interface)?;
-        if free_a.is_empty() || pool.free.is_empty() {
+        let search = Search::new(self, want)?;
+        if search.free_a.is_empty() || search.free_x.is_empty() {
             return None;
         }
-        let search = Search {
-            state: self,
-            want,
-            conflict: self.conflict(want.interface),
-            b: Digits::from(want.b_submitted),
-            area: self.area_of(want.caller),
-            free_a,
-            free_x: &pool.free,
-        };
         let id = search.draw_a(bound, rng)?;
         let a = self.content.a_numbers.get(&id)?;
         let best = search.best_for(a);
@@ -68,7 +59,38 @@ impl State {
     }
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    /// `None`: the group has no A, or the interface no X.
+    pub(super) fn new(state: &'a State, want: &'a Want<'a>) -> Option<Self> {
+        Some(Search {
+            state,
+            want,
+            conflict: state.conflict(want.interface),
+            b: Digits::from(want.b_submitted),
+            area: state.area_of(want.caller),
+            free_a: &state.index.a_pools.get(&want.group)?.free,
+            free_x: &state.index.x_pools.get(&want.interface)?.free,
+        })
+    }
+
+    /// Whether this call may use a relation with its A, whatever its state; else why not.
+    pub(super) fn verdict(&self, ax: &Row<AxBinding>) -> Result<Rank, AxExcluded> {
+        let state = self.state;
+        let bound = (state.ax_live(ax.id)).is_some_and(|live| live.phase == AxPhase::Bound);
+        if !bound {
+            return Err(AxExcluded::NotBound);
+        }
+        let a = &ax.entity.a_number;
+        let number = Digits::from(&**a);
+        let (_, (rank, _)) = self.usable(ax.id, &number)?;
+        match state.find_a(self.want.group, a) {
+            None => Err(AxExcluded::NotInGroup),
+            Some(id) if !self.free_a.contains(id) => Err(AxExcluded::AFull),
+            Some(_) if a == self.want.b_submitted => Err(AxExcluded::Callee),
+            Some(_) => Ok(rank),
+        }
+    }
+
     fn draw_a(&self, bound: u32, rng: &mut Rng) -> Option<Id> {
         if bound > LIST_AT_ONCE {
             for _ in 0..A_THROWS {
@@ -136,7 +158,7 @@ impl Search<'_> {
         let mut best = Vec::new();
         let mut best_key = None;
         for ax in self.state.index.ax.of_a(self.want.interface, &number) {
-            let Some((x, key)) = self.usable(ax, &number) else {
+            let Ok((x, key)) = self.usable(ax, &number) else {
                 continue;
             };
             if best_key.is_none_or(|known| key < known) {
@@ -151,30 +173,39 @@ impl Search<'_> {
     }
 
     /// The X of a relation with what it is preferred by, if this call may use it.
-    fn usable(&self, ax: Id, a: &Digits) -> Option<(Id, (Rank, usize))> {
+    fn usable(&self, ax: Id, a: &Digits) -> Result<(Id, (Rank, usize)), AxExcluded> {
         let state = self.state;
-        let entity = &state.content.ax.get(&ax)?.entity;
-        // One whose end has come and that nobody has noticed yet.
-        let live = state.content.ax_live.get(&ax)?;
-        if super::ax_index::ends(entity, live).is_some_and(|end| end <= state.content.at) {
-            return None;
-        }
-        let id = state.named(Table::XNumbers, &entity.x_number)?;
-        if !self.free_x.contains(id) || self.want.refused_x.contains(&id) {
-            return None;
-        }
-        let x = state.x(id)?;
-        if !state.callee_fits(self.conflict, x, &self.b)
-            || (self.conflict == Conflict::XCallee && state.stands_as_b(id, a))
-        {
-            return None;
-        }
-        let rank = Rank::of(&x.entity, self.want.caller, self.area)?;
-        let rank = match self.want.mode {
-            XSelect::None => Rank::Other,
-            XSelect::Restrict if rank == Rank::Other => return None,
-            XSelect::Restrict | XSelect::Prefer => rank,
+        let row = state.content.ax.get(&ax);
+        let live = state.content.ax_live.get(&ax);
+        let (Some(row), Some(live)) = (row, live) else {
+            return Err(AxExcluded::NotBound);
         };
-        Some((id, (rank, state.index.ax.queued(id).count())))
+        // One whose end has come and that nobody has noticed yet.
+        if super::ax_index::ends(&row.entity, live).is_some_and(|end| end <= state.content.at) {
+            return Err(AxExcluded::Expired);
+        }
+        let x = state
+            .named(Table::XNumbers, &row.entity.x_number)
+            .and_then(|id| state.x(id))
+            .filter(|x| x.entity.interface == self.want.interface)
+            .ok_or(AxExcluded::NotListed)?;
+        if !self.free_x.contains(x.id) {
+            return Err(AxExcluded::XFull);
+        }
+        if self.want.refused_x.contains(&x.id)
+            || !state.callee_fits(self.conflict, x, &self.b)
+            || (self.conflict == Conflict::XCallee && state.stands_as_b(x.id, a))
+        {
+            return Err(AxExcluded::Conflict);
+        }
+        let rank = Rank::of(&x.entity, self.want.caller, self.area);
+        let rank = match (rank, self.want.mode) {
+            (None, _) | (Some(Rank::Other), XSelect::Restrict) => {
+                return Err(AxExcluded::NotPermitted);
+            }
+            (Some(_), XSelect::None) => Rank::Other,
+            (Some(rank), _) => rank,
+        };
+        Ok((x.id, (rank, state.index.ax.queued(x.id).count())))
     }
 }

@@ -21,6 +21,7 @@ mod conflict;
 mod digits;
 mod edit;
 mod end;
+pub mod explain;
 mod hash;
 mod index;
 mod model;

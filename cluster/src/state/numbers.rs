@@ -5,12 +5,13 @@
 //! until the draw fits, which is exactly uniform and costs the same for a hundred numbers as for a hundred thousand.
 //! When a bounded number of throws all miss, the fitting ones are listed and one of them is drawn.
 
-use super::State;
 use super::bits::Ids;
 use super::digits::Digits;
+use super::explain::XRank;
 use super::index::{CallerEntry, Index, XPool};
 use super::rng::Rng;
-use crate::entity::{ANumber, Conflict, Id, Row, XNumber, XSelect};
+use super::{Call, State};
+use crate::entity::{ANumber, Conflict, Id, MappingGateway, RoutingGateway, Row, XNumber, XSelect};
 use std::sync::Arc;
 
 /// Throws for an A before the fitting ones are listed.
@@ -36,6 +37,37 @@ pub(super) struct Want<'a> {
     pub(super) refused_x: &'a [Id],
 }
 
+impl<'a> Want<'a> {
+    /// What a call wants on an AXB gateway.
+    pub(super) fn of(
+        call: &'a Call,
+        gateway: &Row<RoutingGateway>,
+        from: &Row<MappingGateway>,
+        b_submitted: &'a str,
+    ) -> Option<Self> {
+        let axb = gateway.entity.axb.as_ref()?;
+        Some(Want {
+            group: axb.a_group,
+            interface: axb.interface,
+            caller: &call.asked.caller,
+            b_submitted,
+            mode: from.entity.x_select_mode,
+            refused_x: &call.refused_x,
+        })
+    }
+}
+
+/// Why an X with room is not for a call, whatever the A.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// The platform refused it in this call.
+    Refused,
+    /// The type forbids B' beside what stands on it.
+    Callee,
+    /// The type forbids a binding beside its static relation.
+    Ax,
+}
+
 /// How well an X number's caller list names a caller; the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
@@ -50,6 +82,16 @@ pub(super) enum Rank {
 impl Rank {
     fn prefix(length: usize) -> Rank {
         Rank::Prefix(u16::MAX - length.min(usize::from(u16::MAX)) as u16)
+    }
+
+    /// The form that is told.
+    pub(super) fn told(self) -> XRank {
+        match self {
+            Rank::Exact => XRank::Exact,
+            Rank::Prefix(short) => XRank::Prefix(std::cmp::Reverse(u16::MAX - short)),
+            Rank::Region => XRank::Region,
+            Rank::Other => XRank::Other,
+        }
     }
 
     /// Of an X row for a caller; `None`: not permitted.
@@ -99,7 +141,7 @@ impl Tier<'_> {
 }
 
 /// The search for one call.
-struct Search<'a> {
+pub(super) struct Search<'a> {
     state: &'a State,
     want: &'a Want<'a>,
     conflict: Conflict,
@@ -123,16 +165,7 @@ impl State {
         } else {
             self.area_of(want.caller)
         };
-        let tiers = tiers(pool, want, area);
-        let mut search = Search {
-            state: self,
-            want,
-            conflict: self.conflict(want.interface),
-            b: Digits::from(want.b_submitted),
-            area,
-            tiers,
-            listed: None,
-        };
+        let mut search = Search::new(self, want, area, tiers(pool, want, area));
         let throwable: u32 = search.tiers.iter().map(Tier::len).sum();
         if throwable == 0 {
             return None;
@@ -198,19 +231,55 @@ fn tiers<'a>(pool: &'a XPool, want: &Want<'a>, area: Option<&str>) -> Vec<Tier<'
     }
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(
+        state: &'a State,
+        want: &'a Want<'a>,
+        area: Option<&'a str>,
+        tiers: Vec<Tier<'a>>,
+    ) -> Self {
+        Search {
+            state,
+            want,
+            conflict: state.conflict(want.interface),
+            b: Digits::from(want.b_submitted),
+            area,
+            tiers,
+            listed: None,
+        }
+    }
+
+    /// A search that only answers questions about single numbers.
+    pub(super) fn questions(state: &'a State, want: &'a Want<'a>) -> Self {
+        Self::new(state, want, state.area_of(want.caller), Vec::new())
+    }
+
+    /// The rank of an X that the mode of choice lets the caller use.
+    pub(super) fn rank(&self, x: &XNumber) -> Option<Rank> {
+        Rank::of(x, self.want.caller, self.area)
+            .filter(|rank| *rank != Rank::Other || self.want.mode != XSelect::Restrict)
+    }
+
+    /// Why an X is not for this call with any A.
+    pub(super) fn unfit(&self, x: &Row<XNumber>) -> Option<Unfit> {
+        if self.want.refused_x.contains(&x.id) {
+            Some(Unfit::Refused)
+        } else if !self.state.callee_fits(self.conflict, x, &self.b) {
+            Some(Unfit::Callee)
+        } else if !self.state.beside_ax(self.conflict, x) {
+            Some(Unfit::Ax)
+        } else {
+            None
+        }
+    }
+
     /// Whether this call may use X, drawn from a source of this rank, with some A. A number that lies in several
     /// sources of a tier counts in one of them only, or it would be drawn too often.
     fn usable(&self, tier: &Tier<'_>, x: Id, rank: Rank) -> bool {
-        if self.want.refused_x.contains(&x) {
-            return false;
-        }
         let Some(row) = self.state.content.x_numbers.get(&x) else {
             return false;
         };
-        if !self.state.callee_fits(self.conflict, row, &self.b)
-            || !self.state.beside_ax(self.conflict, row)
-        {
+        if self.unfit(row).is_some() {
             return false;
         }
         match rank {
@@ -218,6 +287,11 @@ impl Search<'_> {
             _ if tier.alike && row.entity.allow_other_callers => false,
             rank => Rank::of(&row.entity, self.want.caller, self.area) == Some(rank),
         }
+    }
+
+    /// Whether this A may be bound with X for the call.
+    pub(super) fn takes(&self, a: &str, x: Id) -> bool {
+        a != self.want.b_submitted && self.pair_fits(&(Digits::from(a), x))
     }
 
     /// Whether A and X may be bound to each other now.

@@ -4,8 +4,12 @@ use super::model::cut;
 use super::rng::Rng;
 use super::route::{Chosen, LOCKED, Numbers};
 use super::{Binding, Blob, Call, Phase, State, Tariff};
-use crate::command::{Attempt, AxbUsage, Biller, Credit, Effect, Lease, Refusal, Reply, Reserve};
-use crate::entity::{AxbRoute, FeeRate, Id, MappingGateway, Micros, PrefixList, Row};
+use crate::command::{
+    Attempt, AxbUsage, Biller, Credit, Effect, Lease, Refusal, Reply, Reserve, Slice,
+};
+use crate::entity::{
+    AxbRoute, FeeRate, Id, MappingGateway, Micros, Millis, PrefixList, RoutingGateway, Row,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,6 +17,27 @@ use std::sync::Arc;
 const NUMBER_MAX: usize = 128;
 /// Bytes of a SIP Call-ID.
 const SIP_CALL_ID_MAX: usize = 256;
+
+/// What a mapping gateway asks of every call, in the order of the refusals.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Gate {
+    Lock,
+    Capacity,
+    Caller,
+    Callee,
+}
+
+impl Gate {
+    pub(super) const ALL: [Gate; 4] = [Gate::Lock, Gate::Capacity, Gate::Caller, Gate::Callee];
+}
+
+/// An attempt as it leaves.
+pub(super) struct Dialled {
+    pub(super) caller_out: String,
+    pub(super) callee_out: String,
+    pub(super) landing: Option<Tariff>,
+    pub(super) axb_settlement: Option<Tariff>,
+}
 
 impl State {
     pub(super) fn reserve(&mut self, asked: &Reserve, rng: &mut Rng, biller: &dyn Biller) -> Reply {
@@ -28,31 +53,7 @@ impl State {
         let Some(from) = self.content.mapping.get(&asked.gateway).cloned() else {
             return Reply::Refused(Refusal::GatewayLocked);
         };
-        let mut call = Call {
-            asked: Arc::new(bounded(asked)),
-            owner: asked.call.epoch(),
-            reserved_at: self.content.at,
-            refused: None,
-            admitted: false,
-            attempt: None,
-            routed: false,
-            a_id: None,
-            ax: None,
-            binding: None,
-            axb: None,
-            customer: None,
-            landing: None,
-            axb_settlement: None,
-            reserved: 0,
-            credit: None,
-            answered_at: None,
-            pdd_ms: None,
-            codec: String::new(),
-            dialogs: Blob::default(),
-            tried: Vec::new(),
-            refused_x: Vec::new(),
-            further_x: 0,
-        };
+        let mut call = fresh(asked, self.content.at);
         match self.admit(&mut call, &from, rng, biller) {
             Ok((chosen, cost)) => {
                 call.admitted = true;
@@ -69,29 +70,63 @@ impl State {
     }
 
     /// Every reason to refuse, in their order. Changes nothing but the call's own tariff and credit.
-    fn admit(
+    pub(super) fn admit(
         &self,
         call: &mut Call,
         from: &Row<MappingGateway>,
         rng: &mut Rng,
         biller: &dyn Biller,
     ) -> Result<(Chosen, Micros), Refusal> {
+        for gate in Gate::ALL {
+            self.gate(gate, from, &call.asked.caller, &call.asked.callee)?;
+        }
+        let account = self.payer(from)?;
+        let tariff = self
+            .tariff(account, &call.asked.callee)
+            .ok_or(Refusal::RateNotFound)?;
+        call.customer = Some(tariff.clone());
+        let slice = self.first_slice(&tariff, biller)?;
+        call.credit = slice.map(|slice| Credit {
+            upto_secs: slice.upto_secs,
+            last: slice.last,
+        });
+        let cost = slice.map_or(0, |slice| slice.cost);
+        let chosen = self.route(call, from, rng)?;
+        Ok((chosen, cost))
+    }
+
+    /// Whether a mapping gateway lets a call of these numbers (N and B) pass.
+    pub(super) fn gate(
+        &self,
+        gate: Gate,
+        from: &Row<MappingGateway>,
+        caller: &str,
+        callee: &str,
+    ) -> Result<(), Refusal> {
         let gateway = &from.entity;
-        if gateway.lock_type == LOCKED {
-            return Err(Refusal::GatewayLocked);
-        }
-        if self.mapping_gateway_calls(from.id) >= gateway.capacity {
-            return Err(Refusal::GatewayCapacity);
-        }
-        if !passes(&gateway.caller_prefixes, &call.asked.caller) {
-            return Err(Refusal::CallerForbidden);
-        }
-        if !passes(&gateway.callee_prefixes, &call.asked.callee) {
-            return Err(Refusal::CalleeForbidden);
-        }
+        let (holds, refusal) = match gate {
+            Gate::Lock => (gateway.lock_type != LOCKED, Refusal::GatewayLocked),
+            Gate::Capacity => (
+                self.mapping_gateway_calls(from.id) < gateway.capacity,
+                Refusal::GatewayCapacity,
+            ),
+            Gate::Caller => (
+                passes(&gateway.caller_prefixes, caller),
+                Refusal::CallerForbidden,
+            ),
+            Gate::Callee => (
+                passes(&gateway.callee_prefixes, callee),
+                Refusal::CalleeForbidden,
+            ),
+        };
+        if holds { Ok(()) } else { Err(refusal) }
+    }
+
+    /// The account that pays for a mapping gateway's calls, if it may.
+    pub(super) fn payer(&self, from: &Row<MappingGateway>) -> Result<Id, Refusal> {
         // An account in use cannot be removed; were it gone all the same, nobody would pay.
         let account = self
-            .account(gateway.account)
+            .account(from.entity.account)
             .ok_or(Refusal::AccountLocked)?;
         if account.entity.lock_type == LOCKED {
             return Err(Refusal::AccountLocked);
@@ -103,39 +138,83 @@ impl State {
         {
             return Err(Refusal::AccountExpired);
         }
-        let tariff = self
-            .tariff(account.id, &call.asked.callee)
-            .ok_or(Refusal::RateNotFound)?;
-        let cost = if is_free(&tariff.rate.entity) {
-            0
-        } else {
-            let available = self.available(account.id);
-            let slice = biller
-                .slice(&tariff.rate.entity, 0, available)
-                .ok_or_else(|| {
-                    call.customer = Some(tariff.clone());
-                    Refusal::BalanceInsufficient
-                })?;
-            call.credit = Some(Credit {
-                upto_secs: slice.upto_secs,
-                last: slice.last,
-            });
-            slice.cost
-        };
-        call.customer = Some(tariff);
-        let chosen = self.route(call, from, rng)?;
-        Ok((chosen, cost))
+        Ok(account.id)
+    }
+
+    /// The first slice of credit; `None`: the call costs nothing.
+    pub(super) fn first_slice(
+        &self,
+        tariff: &Tariff,
+        biller: &dyn Biller,
+    ) -> Result<Option<Slice>, Refusal> {
+        if is_free(&tariff.rate.entity) {
+            return Ok(None);
+        }
+        let available = self.available(tariff.account);
+        let slice = biller.slice(&tariff.rate.entity, 0, available);
+        slice.map(Some).ok_or(Refusal::BalanceInsufficient)
     }
 
     /// The rate of `number` in the account's group: longest prefix; locked or none gives none.
     pub(super) fn tariff(&self, account: Id, number: &str) -> Option<Tariff> {
-        let group = &self.account(account)?.entity.fee_rate_group;
-        let (_, rate) =
-            super::index::Index::longest_prefix(self.index.rates.get(&**group)?, number)?;
+        let rate = self.rate_of(account, number)?;
         (!rate.entity.locked).then(|| Tariff {
             account,
             rate: rate.clone(),
         })
+    }
+
+    /// The rate with the longest matching prefix, locked or not.
+    pub(super) fn rate_of(&self, account: Id, number: &str) -> Option<&Arc<Row<FeeRate>>> {
+        let group = &self.account(account)?.entity.fee_rate_group;
+        let rates = self.index.rates.get(&**group)?;
+        super::index::Index::longest_prefix(rates, number).map(|(_, rate)| rate)
+    }
+
+    /// Numbers as sent to a gateway, and what its suppliers get for the call.
+    pub(super) fn dialled(
+        &self,
+        asked: &Reserve,
+        gateway: &Row<RoutingGateway>,
+        numbers: Option<&Numbers>,
+        rng: &mut Rng,
+    ) -> Dialled {
+        let rules = self
+            .index
+            .routing_rules
+            .get(&gateway.id)
+            .cloned()
+            .unwrap_or_default();
+        let mut dice = |bound: u32| rng.below(bound);
+        let (caller, callee) = match numbers {
+            Some(numbers) => (&*numbers.a.entity.number, &*numbers.x.entity.number),
+            None => (&*asked.caller, &*asked.callee),
+        };
+        let caller_out = rules.caller.apply(caller, &mut dice);
+        let callee_out = rules.callee.apply(callee, &mut dice);
+        let entity = &gateway.entity;
+        let landed = if numbers.is_some() {
+            callee
+        } else {
+            &callee_out
+        };
+        let landing = entity
+            .clearing_account
+            .and_then(|account| self.tariff(account, landed));
+        let axb_settlement = numbers.zip(entity.axb.as_ref()).and_then(|(numbers, axb)| {
+            let rated = if axb.rate_on_submitted {
+                &numbers.b_submitted
+            } else {
+                &asked.callee
+            };
+            self.tariff(axb.account?, rated)
+        });
+        Dialled {
+            caller_out,
+            callee_out,
+            landing,
+            axb_settlement,
+        }
     }
 
     /// What running calls have left of an account's money and limit.
@@ -157,39 +236,19 @@ impl State {
         rng: &mut Rng,
     ) {
         let Chosen { gateway, numbers } = chosen;
-        let rules = self
-            .index
-            .routing_rules
-            .get(&gateway.id)
-            .cloned()
-            .unwrap_or_default();
-        let mut dice = |bound: u32| rng.below(bound);
-        let (caller, callee) = match &numbers {
-            Some(numbers) => (&*numbers.a.entity.number, &*numbers.x.entity.number),
-            None => (&*call.asked.caller, &*call.asked.callee),
-        };
-        let caller_out = rules.caller.apply(caller, &mut dice);
-        let callee_out = rules.callee.apply(callee, &mut dice);
+        let Dialled {
+            caller_out,
+            callee_out,
+            landing,
+            axb_settlement,
+        } = self.dialled(&call.asked, &gateway, numbers.as_ref(), rng);
         let entity = &gateway.entity;
-        let landed = if numbers.is_some() {
-            callee
-        } else {
-            &callee_out
-        };
-        call.landing = entity
-            .clearing_account
-            .and_then(|account| self.tariff(account, landed));
-        call.axb_settlement = None;
+        call.landing = landing;
+        call.axb_settlement = axb_settlement;
         let (mut lease, mut ax) = (None, None);
         call.binding = None;
         call.a_id = None;
         if let (Some(numbers), Some(axb)) = (&numbers, &entity.axb) {
-            let rated = if axb.rate_on_submitted {
-                &numbers.b_submitted
-            } else {
-                &call.asked.callee
-            };
-            call.axb_settlement = axb.account.and_then(|account| self.tariff(account, rated));
             call.axb = Some(Arc::new(AxbUsage {
                 a: numbers.a.entity.number.clone(),
                 x: numbers.x.entity.number.clone(),
@@ -282,6 +341,35 @@ impl State {
             self.index.a_use_of(a, false);
             self.a_settle(a);
         }
+    }
+}
+
+/// A call that nothing has been decided about.
+pub(super) fn fresh(asked: &Reserve, at: Millis) -> Call {
+    Call {
+        asked: Arc::new(bounded(asked)),
+        owner: asked.call.epoch(),
+        reserved_at: at,
+        refused: None,
+        admitted: false,
+        attempt: None,
+        routed: false,
+        a_id: None,
+        ax: None,
+        binding: None,
+        axb: None,
+        customer: None,
+        landing: None,
+        axb_settlement: None,
+        reserved: 0,
+        credit: None,
+        answered_at: None,
+        pdd_ms: None,
+        codec: String::new(),
+        dialogs: Blob::default(),
+        tried: Vec::new(),
+        refused_x: Vec::new(),
+        further_x: 0,
     }
 }
 

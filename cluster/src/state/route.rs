@@ -5,7 +5,8 @@ use super::numbers::Want;
 use super::rng::Rng;
 use super::{Call, State};
 use crate::command::Refusal;
-use crate::entity::{ANumber, Id, MappingGateway, RoutingGateway, Row, XNumber};
+use crate::entity::{ANumber, Id, MappingGateway, PrefixStyle, RoutingGateway, Row, XNumber};
+use serde::Serialize;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -25,6 +26,34 @@ pub(super) struct Numbers {
     pub(super) b_submitted: String,
     /// The static relation that the call goes out over; `None`: a binding is made for it.
     pub(super) ax: Option<Id>,
+}
+
+/// A gateway that serves the callee.
+pub(super) struct Candidate<'a> {
+    /// Its prefix that matches.
+    pub(super) prefix: &'a str,
+    pub(super) gateway: &'a Arc<Row<RoutingGateway>>,
+    pub(super) skip: Option<Skip>,
+}
+
+/// Why a gateway is passed over before any number is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Skip {
+    /// Locked.
+    Locked,
+    /// Not among the gateways that the mapping gateway may use.
+    NotAllowed,
+    /// A longer prefix has a gateway that says 终结.
+    Terminated,
+    /// Tried in this call.
+    Tried,
+    /// An AXB gateway, and the mapping gateway may use neither AXB nor AX.
+    AxbNotAllowed,
+    /// No free line.
+    Full,
+    /// A settlement account that is watched has no money.
+    NoMoney,
 }
 
 /// Why nothing was found.
@@ -54,8 +83,6 @@ impl Seen {
 
 impl State {
     /// The next gateway for a call, those tried left out.
-    ///
-    /// The gateways of the longest prefix come first; shorter prefixes follow only when every gateway there says 延续.
     pub(super) fn route(
         &self,
         call: &Call,
@@ -63,60 +90,106 @@ impl State {
         rng: &mut Rng,
     ) -> Result<Chosen, Refusal> {
         let mut seen = Seen::default();
-        for (_, ids) in Index::prefixes(&self.index.routes, &call.asked.callee) {
-            let level: Vec<&Arc<Row<RoutingGateway>>> = ids
-                .iter()
-                .filter_map(|id| self.content.routing.get(id))
-                .filter(|gateway| gateway.entity.lock_type != LOCKED)
-                .filter(|gateway| {
-                    from.entity.routing_gateways.is_empty()
-                        || from.entity.routing_gateways.contains(&gateway.id)
-                })
-                .collect();
-            if level.is_empty() {
-                continue;
+        for Candidate { gateway, skip, .. } in self.candidates(call, from) {
+            match skip {
+                Some(Skip::Terminated) => break,
+                Some(Skip::Locked | Skip::NotAllowed) => continue,
+                Some(Skip::Tried | Skip::AxbNotAllowed) => {
+                    seen.matched = true;
+                    continue;
+                }
+                Some(Skip::Full | Skip::NoMoney) => {
+                    seen.matched = true;
+                    seen.usable = true;
+                    continue;
+                }
+                None => {
+                    seen.matched = true;
+                    seen.usable = true;
+                }
             }
-            seen.matched = true;
-            let last = level
-                .iter()
-                .any(|g| g.entity.prefix_style == crate::entity::PrefixStyle::Terminate);
-            let mut candidates: Vec<_> = level
-                .into_iter()
-                .filter(|g| !call.tried.contains(&g.id))
-                .collect();
-            candidates.sort_by(|one, other| self.compare(one, other));
-            for gateway in candidates {
-                let allowed = from.entity.allow_axb || from.entity.allow_ax;
-                if gateway.entity.axb.is_some() && !allowed {
-                    continue;
-                }
-                seen.usable = true;
-                if self.gateway_calls(gateway.id) >= gateway.entity.capacity
-                    || !self.suppliers_have_money(gateway)
-                {
-                    continue;
-                }
-                if gateway.entity.axb.is_none() {
+            if gateway.entity.axb.is_none() {
+                return Ok(Chosen {
+                    gateway: gateway.clone(),
+                    numbers: None,
+                });
+            }
+            match self.numbers_for(call, gateway, from, rng) {
+                Some(numbers) => {
                     return Ok(Chosen {
                         gateway: gateway.clone(),
-                        numbers: None,
+                        numbers: Some(numbers),
                     });
                 }
-                match self.numbers_for(call, gateway, from, rng) {
-                    Some(numbers) => {
-                        return Ok(Chosen {
-                            gateway: gateway.clone(),
-                            numbers: Some(numbers),
-                        });
-                    }
-                    None => seen.lacked_numbers = true,
-                }
-            }
-            if last {
-                break;
+                None => seen.lacked_numbers = true,
             }
         }
         Err(seen.refusal())
+    }
+
+    /// Every gateway that serves the callee in the order of trial, with the reason to skip it if there is one.
+    ///
+    /// The gateways of the longest prefix come first; shorter prefixes follow only when every gateway there says 延续,
+    /// those locked or not allowed left out of account.
+    pub(super) fn candidates<'a>(
+        &'a self,
+        call: &'a Call,
+        from: &'a Row<MappingGateway>,
+    ) -> impl Iterator<Item = Candidate<'a>> {
+        let mut terminated = false;
+        Index::prefixes(&self.index.routes, &call.asked.callee).flat_map(move |(prefix, ids)| {
+            let mut level: Vec<Candidate<'a>> = ids
+                .iter()
+                .filter_map(|id| self.content.routing.get(id))
+                .map(|gateway| {
+                    let skip = self.skip(call, from, gateway);
+                    Candidate {
+                        prefix,
+                        gateway,
+                        skip,
+                    }
+                })
+                .collect();
+            level.sort_by(|one, other| self.compare(one.gateway, other.gateway));
+            let mut last = false;
+            for candidate in &mut level {
+                if matches!(candidate.skip, Some(Skip::Locked | Skip::NotAllowed)) {
+                    continue;
+                }
+                last |= candidate.gateway.entity.prefix_style == PrefixStyle::Terminate;
+                if terminated {
+                    candidate.skip = Some(Skip::Terminated);
+                }
+            }
+            terminated |= last;
+            level
+        })
+    }
+
+    /// Why a gateway is not asked for numbers.
+    fn skip(
+        &self,
+        call: &Call,
+        from: &Row<MappingGateway>,
+        gateway: &Row<RoutingGateway>,
+    ) -> Option<Skip> {
+        let from = &from.entity;
+        if gateway.entity.lock_type == LOCKED {
+            return Some(Skip::Locked);
+        }
+        if !from.routing_gateways.is_empty() && !from.routing_gateways.contains(&gateway.id) {
+            return Some(Skip::NotAllowed);
+        }
+        if call.tried.contains(&gateway.id) {
+            return Some(Skip::Tried);
+        }
+        if gateway.entity.axb.is_some() && !from.allow_axb && !from.allow_ax {
+            return Some(Skip::AxbNotAllowed);
+        }
+        if self.gateway_calls(gateway.id) >= gateway.entity.capacity {
+            return Some(Skip::Full);
+        }
+        (!self.suppliers_have_money(gateway)).then_some(Skip::NoMoney)
     }
 
     /// Numbers on an AXB gateway: a pair to bind, or else a static relation, as far as the customer may use them.
@@ -127,19 +200,8 @@ impl State {
         from: &Row<MappingGateway>,
         rng: &mut Rng,
     ) -> Option<Numbers> {
-        let axb = gateway.entity.axb.as_ref()?;
-        let rules = self.index.routing_rules.get(&gateway.id)?;
-        let b_submitted = rules
-            .axb_callee
-            .apply(&call.asked.callee, &mut |bound| rng.below(bound));
-        let want = Want {
-            group: axb.a_group,
-            interface: axb.interface,
-            caller: &call.asked.caller,
-            b_submitted: &b_submitted,
-            mode: from.entity.x_select_mode,
-            refused_x: &call.refused_x,
-        };
+        let b_submitted = self.b_submitted(gateway, &call.asked.callee, rng)?;
+        let want = Want::of(call, gateway, from, &b_submitted)?;
         let (allow_axb, allow_ax) = (from.entity.allow_axb, from.entity.allow_ax);
         let pair = allow_axb.then(|| self.pick_pair(&want, rng)).flatten();
         let (a, x, ax) = match pair {
@@ -155,6 +217,21 @@ impl State {
             b_submitted,
             ax,
         })
+    }
+
+    /// B' of an AXB gateway.
+    pub(super) fn b_submitted(
+        &self,
+        gateway: &Row<RoutingGateway>,
+        callee: &str,
+        rng: &mut Rng,
+    ) -> Option<String> {
+        let rules = self.index.routing_rules.get(&gateway.id)?;
+        Some(
+            rules
+                .axb_callee
+                .apply(callee, &mut |bound| rng.below(bound)),
+        )
     }
 
     /// Priority, then load, then past calls, then name.

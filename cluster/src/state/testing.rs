@@ -44,6 +44,12 @@ impl Biller for PerPeriod {
         }
     }
 
+    fn longest(&self, rate: &FeeRate, available: Micros) -> Option<u32> {
+        let periods = available.max(0).checked_div(rate.fee)?;
+        let secs = periods.saturating_mul(Micros::from(rate.period));
+        Some(u32::try_from(secs).unwrap_or(u32::MAX))
+    }
+
     fn slice(&self, rate: &FeeRate, from_secs: u32, available: Micros) -> Option<Slice> {
         let period = rate.period.max(1);
         let wanted = 60u32.div_ceil(period);
