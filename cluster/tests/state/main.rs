@@ -15,6 +15,7 @@ mod numbers_domain;
 mod operators;
 mod random;
 mod random_edits;
+mod random_world;
 mod records;
 mod rules;
 mod scenario;
