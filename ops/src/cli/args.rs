@@ -570,6 +570,16 @@ impl ClientCommand {
         )
     }
 
+    /// Whether it sends a file that takes long to be checked.
+    pub(super) fn is_upload(&self) -> bool {
+        matches!(
+            self,
+            ClientCommand::X(XVerb::Import { .. })
+                | ClientCommand::A(AVerb::Import { .. })
+                | ClientCommand::Region(RegionVerb::Import { .. })
+        )
+    }
+
     /// Whether it changes nothing, so that it may be repeated.
     pub(super) fn is_look(&self) -> bool {
         match self {

@@ -23,6 +23,9 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// A file of a million rows is checked before the server says the first word.
+const UPLOAD_SECS: u64 = 600;
+
 /// What a command ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -119,7 +122,13 @@ async fn once(command: &ClientCommand, globals: &Globals) -> Result<Exit, CliErr
     let mut printer = Printer::new(io::BufWriter::new(stdout), globals.output, &globals.columns);
     let exit = match command {
         ClientCommand::Plan(args) => plan::run(args, &mut printer, colours(&io::stdout()))?,
-        command => verbs::carry_out(command, &Client::new(globals)?, &mut printer).await?,
+        command => {
+            let mut globals = globals.clone();
+            if command.is_upload() {
+                globals.timeout = globals.timeout.max(UPLOAD_SECS);
+            }
+            verbs::carry_out(command, &Client::new(&globals)?, &mut printer).await?
+        }
     };
     printer.finish()?;
     Ok(exit)

@@ -22,8 +22,8 @@ use utoipa::ToSchema;
 
 /// Bad rows that are named one by one.
 pub const NAMED_MAX: usize = 1_000;
-/// Times a command is proposed again when no quorum answers, a second apart: an election is over by then.
-const TRIES: u32 = 8;
+/// Times a command is proposed when no quorum answers, a second apart: an election is over by then.
+const TRIES: u32 = 4;
 
 /// A row of a file that cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
