@@ -1,8 +1,9 @@
-//! The device actor: claims this node's access name, keeps the claim alive, fences the node when it is lost, and, on
-//! the leader, ends the tenures whose lease has run out. It also keeps what is live here in step with the state: an
-//! orphaned binding is adopted, a call that the state holds and nobody runs is closed.
+//! The device actor: claims this node's access name and keeps the claim alive; on the leader it ends the tenures whose
+//! lease has run out; it keeps what is live here in step with the state. It looks at the world and carries out what
+//! [`machine`] decides.
 
-use std::collections::{BTreeSet, HashSet};
+pub mod machine;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,52 +12,40 @@ use actix::prelude::*;
 use tandem_cluster::command::{
     BindingId, CallId, Claim, Command, Effect, End, EndedBy, Epoch, Refusal, Reply,
 };
-use tandem_cluster::entity::{Id, Millis, Table};
-use tandem_cluster::handle::{Role, Status};
-use tandem_cluster::state::{AxPhase, Phase};
+use tandem_cluster::entity::{Id, Millis};
+use tandem_cluster::handle::{ProposeError, Role};
+use tandem_cluster::state::{AxPhase, Binding, Phase};
 
 use crate::ax;
 use crate::binding::actor::{BindingActor, Order};
 use crate::call::actor::{HangUp, Turn};
 use crate::call::reason;
 use crate::core::Core;
+use machine::{Action, Event, Limits, Machine, Suspect, View};
 
 /// A claim is renewed this often; the lease lasts three times as long by default.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(1);
-/// The leader looks for leases that ran out this often.
+/// The cluster is looked at this often.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// Live actors and the state are compared this often.
 const RECONCILE_EVERY: Duration = Duration::from_secs(2);
-/// Pause after a claim that was refused or could not be replicated.
-const CLAIM_AGAIN: Duration = Duration::from_millis(500);
-/// An election takes less than this: calls wait for its end. After it they are refused, for a caller is better served by
-/// trying elsewhere. Milliseconds.
-const QUORUM_GRACE: u64 = 1_500;
-/// A node that has just started has not heard from anybody yet. Milliseconds.
-const SILENCE: Millis = 3_000;
-/// What is younger than this may still be on its way between state and actors.
-const SETTLED: u64 = 5_000;
+/// A tenure that ran out is declared so within this, or at the next look.
+const DOWN_WITHIN: Duration = Duration::from_secs(1);
+/// A resignation must be replicated within this; without a quorum the lease runs out by itself.
+const RESIGN_WITHIN: Duration = Duration::from_secs(2);
+
+const CLAIM_AGAIN_MS: Millis = 500;
+const QUORUM_GRACE_MS: Millis = 1_500;
+const SILENCE_MS: Millis = 3_000;
+const SETTLED_MS: Millis = 5_000;
 
 /// This node's device.
 pub struct DeviceActor {
     core: Arc<Core>,
+    machine: Machine,
     boot: u64,
-    /// Set once: told how the first claim went.
+    /// Told how the first claim went.
     first: Option<tokio::sync::oneshot::Sender<Result<Epoch, Refusal>>>,
-    leading_since: Option<u64>,
-    quorum_seen: Option<u64>,
-    /// Nodes that do not answer, each told once.
-    silent: BTreeSet<u64>,
-    stopping: bool,
-    /// Seen without an actor at the last look; acted on when still so at the next.
-    suspects: HashSet<Suspect>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Suspect {
-    Binding(BindingId),
-    Call(CallId),
-    Relation(Id),
 }
 
 /// An effect of an applied entry.
@@ -80,17 +69,82 @@ impl DeviceActor {
         core: Arc<Core>,
         first: tokio::sync::oneshot::Sender<Result<Epoch, Refusal>>,
     ) -> Self {
+        let limits = Limits {
+            claim_again_ms: CLAIM_AGAIN_MS,
+            quorum_grace_ms: QUORUM_GRACE_MS,
+            silence_ms: SILENCE_MS,
+            settled_ms: SETTLED_MS,
+            lease_ms: Millis::from(core.config.node.lease_ms),
+        };
         DeviceActor {
             core,
+            machine: Machine::new(limits),
             boot: rand::random(),
             first: Some(first),
-            leading_since: None,
-            quorum_seen: None,
-            silent: BTreeSet::new(),
-            stopping: false,
-            suspects: HashSet::new(),
         }
     }
+
+    fn feed(&mut self, event: Event, ctx: &mut Context<Self>) {
+        for action in self.machine.on(event, self.core.clock.mono()) {
+            self.perform(action, ctx);
+        }
+    }
+
+    fn perform(&mut self, action: Action, ctx: &mut Context<Self>) {
+        let core = &self.core;
+        match action {
+            Action::Claim { afresh } => {
+                if afresh {
+                    self.boot = rand::random();
+                }
+                self.claim(ctx);
+            }
+            Action::ClaimAfter(ms) => {
+                let pause = Duration::from_millis(ms);
+                ctx.run_later(pause, |device, ctx| device.feed(Event::ClaimAgain, ctx));
+            }
+            Action::Serve(epoch) => core.set_epoch(epoch),
+            Action::TellFirst(answer) => {
+                if let Some(first) = self.first.take() {
+                    // Nobody may listen any more when the process is stopping.
+                    let _ = first.send(answer);
+                }
+            }
+            Action::Renew(epoch) => self.renew(epoch, ctx),
+            Action::Resign(epoch) => drop(actix::spawn(self.resign(epoch))),
+            Action::EndCalls(epoch) => self.end_calls(epoch),
+            Action::SetQuorum(quorum) => core.set_quorum(quorum),
+            Action::SetDraining(draining) => core.set_draining(draining),
+            Action::Say { node, answers } => self.say(node, answers),
+            Action::Down(epoch) => {
+                tracing::warn!(epoch, "lease ran out");
+                let cluster = core.cluster.clone();
+                let down = Command::NodeDown { epoch };
+                // Repeated by the next look if it did not work.
+                actix::spawn(async move { cluster.propose_within(down, DOWN_WITHIN).await });
+            }
+            Action::Adopt(epoch, binding) => self.adopt(epoch, binding),
+            Action::CountAdopted => {
+                metrics::counter!("tandem_node_takeovers_total", "what" => "binding").increment(1);
+            }
+            Action::Release(epoch, binding) => match core.bindings.get(binding) {
+                Some(actor) => actor.do_send(Order::Release),
+                None => self.adopt(epoch, binding),
+            },
+            Action::Farewell(epoch, gone) => self.farewell(epoch, &gone),
+            Action::Close(call) => self.close(call),
+            Action::Turn(call, attempt) => {
+                if let Some(actor) = core.calls.get(call) {
+                    actor.do_send(Turn { attempt });
+                }
+            }
+            Action::Look(epoch, relation) => ax::actor::look(core, epoch, relation),
+            Action::FarewellAx(epoch, gone) => ax::actor::farewell(core, epoch, *gone),
+            Action::AskAgain(epoch, interface) => self.ask_again(epoch, interface),
+        }
+    }
+
+    // ---- the claim ----
 
     fn claim(&mut self, ctx: &mut Context<Self>) {
         let config = &self.core.config;
@@ -104,189 +158,139 @@ impl DeviceActor {
         });
         let cluster = self.core.cluster.clone();
         let claimed = async move { cluster.propose(command).await };
-        ctx.spawn(
-            claimed
-                .into_actor(self)
-                .map(|reply, device, ctx| match reply {
-                    Ok(Reply::Claimed { epoch }) => {
-                        tracing::info!(epoch, "access name claimed");
-                        metrics::counter!("tandem_node_claims_total", "result" => "granted")
-                            .increment(1);
-                        device.core.set_epoch(Some(epoch));
-                        device.answer_first(Ok(epoch));
-                    }
-                    Ok(Reply::Refused(refusal)) => {
-                        metrics::counter!("tandem_node_claims_total", "result" => "refused")
-                            .increment(1);
-                        tracing::error!(?refusal, "access name refused");
-                        device.answer_first(Err(refusal));
-                        ctx.run_later(CLAIM_AGAIN, Self::claim);
-                    }
-                    _ => drop(ctx.run_later(CLAIM_AGAIN, Self::claim)),
-                }),
-        );
+        ctx.spawn(claimed.into_actor(self).map(|reply, device, ctx| {
+            let event = heard(reply);
+            device.feed(event, ctx);
+        }));
     }
 
-    fn answer_first(&mut self, answer: Result<Epoch, Refusal>) {
-        if let Some(first) = self.first.take() {
-            // Nobody may listen any more when the process is stopping.
-            let _ = first.send(answer);
-        }
-    }
-
-    fn keep_alive(&mut self, ctx: &mut Context<Self>) {
-        let Some(epoch) = self.core.epoch() else {
-            return;
-        };
+    fn renew(&self, epoch: Epoch, ctx: &mut Context<Self>) {
         let cluster = self.core.cluster.clone();
-        let limit = KEEP_ALIVE_EVERY;
         let renewed = async move {
             cluster
-                .propose_within(Command::KeepAlive { epoch }, limit)
+                .propose_within(Command::KeepAlive { epoch }, KEEP_ALIVE_EVERY)
                 .await
         };
         ctx.spawn(renewed.into_actor(self).map(move |reply, device, ctx| {
             if let Ok(Reply::Refused(Refusal::StaleEpoch)) = reply {
-                device.fence(epoch, ctx);
+                device.feed(Event::Stale(epoch), ctx);
             }
         }));
     }
 
-    /// The tenure is over: what runs under it is ended here (the state has closed the records), then the name is
-    /// claimed anew.
-    fn fence(&mut self, epoch: Epoch, ctx: &mut Context<Self>) {
-        if self.core.epoch() != Some(epoch) {
-            return;
+    fn resign(&self, epoch: Option<Epoch>) -> impl Future<Output = ()> + use<> {
+        let cluster = self.core.cluster.clone();
+        async move {
+            if let Some(epoch) = epoch {
+                let _ = cluster
+                    .propose_within(Command::Resign { epoch }, RESIGN_WITHIN)
+                    .await;
+            }
         }
+    }
+
+    fn end_calls(&self, epoch: Epoch) {
         tracing::error!(epoch, "claim lost; calls of this tenure are ended");
         metrics::counter!("tandem_node_claims_total", "result" => "lost").increment(1);
-        self.core.set_epoch(None);
         for (call, actor) in self.core.calls.all() {
             if call.epoch() == epoch {
                 actor.do_send(HangUp(reason::NODE_FAILURE));
             }
         }
-        // A fresh boot: this process's earlier tenure must not be given back to it.
-        self.boot = rand::random();
-        self.claim(ctx);
     }
 
-    /// Says once of every other node that it does not answer, and once that it does again.
-    fn watch_members(&mut self, status: &Status, now: Millis) {
-        if now < SILENCE {
-            return;
-        }
-        for member in &status.members {
-            match (member.alive, self.silent.contains(&member.node)) {
-                (false, false) => {
-                    self.silent.insert(member.node);
-                    tracing::warn!(node = member.node, address = %member.address, "node does not answer");
-                }
-                (true, true) => {
-                    self.silent.remove(&member.node);
-                    tracing::info!(node = member.node, address = %member.address, "node answers again");
-                }
-                _ => {}
-            }
-        }
-    }
+    // ---- looks ----
 
-    /// Looks at the cluster. The leader also declares tenures down whose lease has run out.
-    fn watch(&mut self) {
-        let status = self.core.cluster.status();
-        let now = self.core.clock.now();
-        self.watch_members(&status, now.mono);
-        if status.quorum && status.stopped.is_none() {
-            self.quorum_seen = Some(now.mono);
-        }
-        let missing = self.quorum_seen.map(|seen| now.mono.saturating_sub(seen));
-        self.core
-            .set_quorum(missing.is_some_and(|missing| missing < QUORUM_GRACE));
-        let state = self.core.cluster.state();
-        if !self.stopping {
-            let own = state.device(&self.core.config.node.access_name);
-            self.core
-                .set_draining(own.is_some_and(|device| device.draining));
-        }
-        metrics::gauge!("tandem_node_active_calls").set(self.core.calls.len() as f64);
-        let answered = self.core.figures.answered.load(Ordering::Relaxed);
+    fn look_at_cluster(&mut self, ctx: &mut Context<Self>) {
+        let core = &self.core;
+        let (status, state) = (core.cluster.status(), core.cluster.state());
+        let own = state.device(&core.config.node.access_name);
+        metrics::gauge!("tandem_node_active_calls").set(core.calls.len() as f64);
+        let answered = core.figures.answered.load(Ordering::Relaxed);
         metrics::gauge!("tandem_node_answered_calls").set(answered as f64);
-        if status.role != Role::Leader {
-            self.leading_since = None;
-            return;
-        }
-        // A new leader first lets every node renew: while there was none, nobody could.
-        let since = *self.leading_since.get_or_insert(now.mono);
-        if now.mono.saturating_sub(since) < u64::from(self.core.config.node.lease_ms) {
-            return;
-        }
-        for epoch in state.expired_claims(now.wall) {
-            let cluster = self.core.cluster.clone();
-            actix::spawn(async move {
-                tracing::warn!(epoch, "lease ran out");
-                // Repeated by the next look if it did not work.
-                let _ = cluster
-                    .propose_within(Command::NodeDown { epoch }, Duration::from_secs(1))
-                    .await;
-            });
-        }
-    }
-
-    fn reconcile(&mut self) {
-        let Some(epoch) = self.core.epoch() else {
-            return;
+        let leads = status.role == Role::Leader;
+        let view = View {
+            healthy: status.quorum && status.stopped.is_none(),
+            leads,
+            members: status
+                .members
+                .iter()
+                .map(|member| (member.node, member.alive))
+                .collect(),
+            draining: own.is_some_and(|device| device.draining),
+            expired: match leads {
+                true => state.expired_claims(core.clock.now().wall),
+                false => Vec::new(),
+            },
         };
-        let state = self.core.cluster.state();
-        let settled = |since: u64| since + SETTLED < state.at();
-        let mut suspects = HashSet::new();
-        for row in state
-            .bindings_of(epoch)
-            .filter(|row| settled(row.created_at))
-        {
-            if !self.core.bindings.contains(row.id) {
-                let suspect = Suspect::Binding(row.id);
-                match self.suspects.contains(&suspect) {
-                    true => {
-                        tracing::warn!(binding = row.id, "binding without an actor taken up");
-                        self.adopt(epoch, row.id);
-                    }
-                    false => drop(suspects.insert(suspect)),
-                }
-            }
-        }
-        for id in state.ax_bindings().map(|row| row.id) {
-            let own = state
-                .ax_live(id)
-                .is_some_and(|live| live.owner == Some(epoch));
-            if own && !self.core.relations.contains(id) {
-                let suspect = Suspect::Relation(id);
-                match self.suspects.contains(&suspect) {
-                    true => ax::actor::look(&self.core, epoch, id),
-                    false => drop(suspects.insert(suspect)),
-                }
-            }
-        }
-        for call in state
-            .calls_of(epoch)
-            .filter(|call| settled(call.reserved_at))
-        {
-            if !self.core.calls.contains(call.id()) {
-                let suspect = Suspect::Call(call.id());
-                match self.suspects.contains(&suspect) {
-                    true => self.close(call.id(), call.answered_at),
-                    false => drop(suspects.insert(suspect)),
-                }
-            }
-        }
-        self.suspects = suspects;
+        self.feed(Event::Looked(view), ctx);
     }
 
-    fn close(&self, call: CallId, answered_at: Option<u64>) {
+    fn look_at_state(&mut self, ctx: &mut Context<Self>) {
+        let core = &self.core;
+        let Some(epoch) = core.epoch() else { return };
+        let state = core.cluster.state();
+        let bindings = state
+            .bindings_of(epoch)
+            .filter(|row| !core.bindings.contains(row.id))
+            .map(|row| (Suspect::Binding(row.id), row.created_at));
+        let calls = state
+            .calls_of(epoch)
+            .filter(|call| !core.calls.contains(call.id()))
+            .map(|call| (Suspect::Call(call.id()), call.reserved_at));
+        let asked = |id: &Id| {
+            state
+                .ax_live(*id)
+                .is_some_and(|live| live.owner == Some(epoch))
+        };
+        // No row says since when its wish stands; two looks are time enough.
+        let relations = state
+            .ax_bindings()
+            .map(|row| row.id)
+            .filter(|id| asked(id) && !core.relations.contains(*id))
+            .map(|id| (Suspect::Relation(id), 0));
+        let what = bindings.chain(calls).chain(relations).collect();
+        let at = state.at();
+        self.feed(Event::Unattended { at, what }, ctx);
+    }
+
+    fn say(&self, node: u64, answers: bool) {
+        let status = self.core.cluster.status();
+        let member = status.members.iter().find(|member| member.node == node);
+        let address = member.map_or("", |member| &member.address);
+        if answers {
+            tracing::info!(node, %address, "node answers again");
+        } else {
+            tracing::warn!(node, %address, "node does not answer");
+        }
+    }
+
+    // ---- bindings and calls ----
+
+    fn adopt(&self, epoch: Epoch, id: BindingId) {
+        let state = self.core.cluster.state();
+        if let Some(row) = state.binding(id)
+            && !self.core.bindings.contains(id)
+        {
+            tracing::info!(binding = id, "binding taken up");
+            BindingActor::adopt(Arc::clone(&self.core), epoch, row);
+        }
+    }
+
+    fn farewell(&self, epoch: Epoch, gone: &Binding) {
+        match self.core.bindings.get(gone.id) {
+            Some(actor) => actor.do_send(Order::Forced),
+            None => drop(BindingActor::farewell(Arc::clone(&self.core), epoch, gone)),
+        }
+    }
+
+    fn close(&self, call: CallId) {
         tracing::warn!(?call, "call without an actor closed");
+        let state = self.core.cluster.state();
         self.core.submit(Command::End(End {
             call,
             ended_at: self.core.clock.now().wall,
-            answered_at,
+            answered_at: state.call(call).and_then(|call| call.answered_at),
             pdd_ms: None,
             codec: String::new(),
             reason: reason::of(reason::NODE_FAILURE),
@@ -294,22 +298,10 @@ impl DeviceActor {
         }));
     }
 
-    fn adopt(&self, epoch: Epoch, id: BindingId) {
-        let state = self.core.cluster.state();
-        if let Some(row) = state.binding(id)
-            && !self.core.bindings.contains(id)
-        {
-            BindingActor::adopt(Arc::clone(&self.core), epoch, row);
-        }
-    }
-
     /// An interface was edited, perhaps mended: what it could not release is tried now instead of after a pause.
-    fn ask_again(&self, interface: Id) {
-        let Some(own) = self.core.epoch() else {
-            return;
-        };
+    fn ask_again(&self, epoch: Epoch, interface: Id) {
         let state = self.core.cluster.state();
-        let stuck = state.bindings_of(own).filter(|row| {
+        let stuck = state.bindings_of(epoch).filter(|row| {
             row.interface == interface && matches!(row.phase, Phase::Unbinding | Phase::Orphan)
         });
         for row in stuck {
@@ -324,52 +316,25 @@ impl DeviceActor {
                     .is_some_and(|live| live.phase == AxPhase::Unbinding)
         });
         for row in stuck {
-            ax::actor::look(&self.core, own, row.id);
+            ax::actor::look(&self.core, epoch, row.id);
         }
     }
+}
 
-    fn apply(&mut self, effect: Effect, ctx: &mut Context<Self>) {
-        let own = self.core.epoch();
-        match effect {
-            Effect::Adopted { owner, binding } if Some(owner) == own => {
-                metrics::counter!("tandem_node_takeovers_total", "what" => "binding").increment(1);
-                self.adopt(owner, binding);
-            }
-            Effect::UnbindAsked { owner, binding } if Some(owner) == own => {
-                match self.core.bindings.get(binding) {
-                    Some(actor) => actor.do_send(Order::Release),
-                    None => self.adopt(owner, binding),
-                }
-            }
-            Effect::ForceUnbound { owner, gone } if Some(owner) == own => {
-                match self.core.bindings.get(gone.id) {
-                    Some(actor) => actor.do_send(Order::Forced),
-                    None => drop(BindingActor::farewell(Arc::clone(&self.core), owner, &gone)),
-                }
-            }
-            Effect::Edited {
-                table: Table::Interfaces,
-                id,
-            } => self.ask_again(id),
-            Effect::AxTurn {
-                owner,
-                call,
-                attempt,
-            } if Some(owner) == own => {
-                if let Some(actor) = self.core.calls.get(call) {
-                    actor.do_send(Turn { attempt });
-                }
-            }
-            Effect::AxAsked { owner, ax } if Some(owner) == own => {
-                ax::actor::look(&self.core, owner, ax);
-            }
-            Effect::AxForced { owner, gone } if Some(owner) == own => {
-                ax::actor::farewell(&self.core, owner, *gone);
-            }
-            Effect::Fenced { epoch } => self.fence(epoch, ctx),
-            // Another node's, or looked up where it is needed.
-            _ => {}
+/// The answer to a claim.
+fn heard(reply: Result<Reply, ProposeError>) -> Event {
+    match reply {
+        Ok(Reply::Claimed { epoch }) => {
+            tracing::info!(epoch, "access name claimed");
+            metrics::counter!("tandem_node_claims_total", "result" => "granted").increment(1);
+            Event::Claimed(epoch)
         }
+        Ok(Reply::Refused(refusal)) => {
+            tracing::error!(?refusal, "access name refused");
+            metrics::counter!("tandem_node_claims_total", "result" => "refused").increment(1);
+            Event::Refused(refusal)
+        }
+        _ => Event::Unanswered,
     }
 }
 
@@ -377,10 +342,12 @@ impl Actor for DeviceActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.claim(ctx);
-        ctx.run_interval(KEEP_ALIVE_EVERY, Self::keep_alive);
-        ctx.run_interval(WATCH_EVERY, |device, _| device.watch());
-        ctx.run_interval(RECONCILE_EVERY, |device, _| device.reconcile());
+        self.feed(Event::Started, ctx);
+        ctx.run_interval(KEEP_ALIVE_EVERY, |device, ctx| {
+            device.feed(Event::Renew, ctx)
+        });
+        ctx.run_interval(WATCH_EVERY, Self::look_at_cluster);
+        ctx.run_interval(RECONCILE_EVERY, Self::look_at_state);
     }
 }
 
@@ -388,34 +355,29 @@ impl Handler<Applied> for DeviceActor {
     type Result = ();
 
     fn handle(&mut self, Applied(effect): Applied, ctx: &mut Context<Self>) {
-        self.apply(effect, ctx);
+        self.feed(Event::Applied(effect), ctx);
     }
 }
 
 impl Handler<Stopping> for DeviceActor {
     type Result = ();
 
-    fn handle(&mut self, _: Stopping, _: &mut Context<Self>) {
-        self.stopping = true;
-        self.core.set_draining(true);
+    fn handle(&mut self, _: Stopping, ctx: &mut Context<Self>) {
+        self.feed(Event::Stopping, ctx);
     }
 }
 
 impl Handler<Resign> for DeviceActor {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Resign, _: &mut Context<Self>) -> Self::Result {
-        self.stopping = true;
-        let epoch = self.core.epoch();
-        self.core.set_epoch(None);
-        let cluster = self.core.cluster.clone();
-        Box::pin(async move {
-            if let Some(epoch) = epoch {
-                // Without a quorum the lease runs out by itself.
-                let _ = cluster
-                    .propose_within(Command::Resign { epoch }, Duration::from_secs(2))
-                    .await;
+    fn handle(&mut self, _: Resign, ctx: &mut Context<Self>) -> Self::Result {
+        let mut resigned: ResponseFuture<()> = Box::pin(std::future::ready(()));
+        for action in self.machine.on(Event::Resign, self.core.clock.mono()) {
+            match action {
+                Action::Resign(epoch) => resigned = Box::pin(self.resign(epoch)),
+                action => self.perform(action, ctx),
             }
-        })
+        }
+        resigned
     }
 }
