@@ -2,7 +2,7 @@
 
 use super::*;
 use tandem_cluster::entity::Transport;
-use tandem_sip::leg::{Cause, EndedBy as LegEnd};
+use tandem_sip::leg::{Cause, Ended, EndedBy as LegEnd, Offer};
 
 /// A call under test with its clock.
 struct Story {

@@ -1,0 +1,189 @@
+//! A call from its answer on: limits and credit, changes of the session, news that cross from leg to leg.
+
+use tandem_cluster::command::{Credit, EndedBy};
+use tandem_cluster::entity::Millis;
+use tandem_sip::leg::{Body, Command, LegEvent, Offer};
+
+use super::{Action, Machine, Now, Phase, Side, Timer, other, to};
+use crate::call::reason;
+
+/// INFO requests in flight in one call; more are refused with 500.
+const INFOS_MAX: usize = 8;
+
+impl Machine {
+    pub(super) fn answer(&mut self, unbind_at: Option<Millis>, now: Now) -> Vec<Action> {
+        let mut actions = vec![Action::Disarm(Timer::Commit)];
+        actions.extend(self.let_talk(now));
+        actions.push(Action::ReleaseAt(unbind_at));
+        actions
+    }
+
+    pub(super) fn answer_unprotected(&mut self, now: Now) -> Vec<Action> {
+        let mut actions = vec![Action::Unprotected];
+        actions.extend(self.let_talk(now));
+        actions
+    }
+
+    pub(super) fn let_talk(&mut self, now: Now) -> Vec<Action> {
+        self.phase = Phase::Talking;
+        self.offer = None;
+        let mut actions = vec![Action::Caller(Command::Answer {
+            body: self.answer.take(),
+        })];
+        actions.extend(self.set_limits(now));
+        actions
+    }
+
+    /// Arms the talk limit and the renewal of credit from what is known now.
+    pub(super) fn set_limits(&mut self, now: Now) -> Vec<Action> {
+        let Some(answered) = self.answered else {
+            return Vec::new();
+        };
+        let from_answer = |secs: u32| answered.mono + u64::from(secs) * 1_000;
+        let configured = self
+            .attempt
+            .as_ref()
+            .and_then(|a| a.max_duration_secs)
+            .map(from_answer);
+        let paid = self
+            .credit
+            .filter(|c| c.last)
+            .map(|c| from_answer(c.upto_secs));
+        let mut actions = Vec::new();
+        let limit = match (configured, paid) {
+            (Some(configured), Some(paid)) if paid < configured => {
+                Some((paid, reason::BALANCE_EXHAUSTED))
+            }
+            (None, Some(paid)) => Some((paid, reason::BALANCE_EXHAUSTED)),
+            (Some(configured), _) => Some((configured, reason::MAX_DURATION)),
+            (None, None) => None,
+        };
+        if let Some((at, reason)) = limit {
+            self.limit_reason = reason;
+            actions.push(Action::Arm(Timer::Limit, at));
+        }
+        if let Some(credit) = self.credit.filter(|c| !c.last) {
+            let at = from_answer(credit.upto_secs)
+                .saturating_sub(self.limits.renew_lead_ms)
+                .max(now.mono);
+            actions.push(Action::Arm(Timer::Renew, at));
+        }
+        actions
+    }
+
+    pub(super) fn renew(&mut self) -> Vec<Action> {
+        match self.credit {
+            Some(credit) if !credit.last => vec![Action::Renew {
+                upto_secs: credit.upto_secs,
+            }],
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn renewed(&mut self, credit: Credit, now: Now) -> Vec<Action> {
+        // A late copy of an earlier answer must not shorten what was granted since.
+        if self
+            .credit
+            .is_some_and(|c| c.last || c.upto_secs > credit.upto_secs)
+        {
+            return Vec::new();
+        }
+        self.credit = Some(credit);
+        self.set_limits(now)
+    }
+
+    // ---- talking ----
+
+    pub(super) fn in_dialog(&mut self, from: Side, event: LegEvent, now: Now) -> Vec<Action> {
+        match event {
+            LegEvent::Ended(ended) => {
+                let (reason, by) = match from {
+                    Side::Caller => reason::of_talk(&ended, EndedBy::Caller),
+                    Side::Callee => reason::of_talk(&ended, EndedBy::Callee),
+                };
+                let mut actions = vec![to(other(from), Command::HangUp { cause: ended.cause })];
+                actions.extend(self.close(reason, by, now));
+                actions
+            }
+            LegEvent::Confirmed { body } => {
+                // The answer to an offer that travelled in our 200 (RFC 3261 §13.2.1).
+                if self.delayed {
+                    vec![to(other(from), Command::Ack { body })]
+                } else {
+                    Vec::new()
+                }
+            }
+            LegEvent::Reoffered { via, body } => self.reoffered(from, via, body),
+            LegEvent::Reanswered { status, body, .. } => self.reanswered(from, status, body),
+            LegEvent::Reconfirmed { body } => match self.ack_owed {
+                Some(side) if side == from => {
+                    self.ack_owed = None;
+                    vec![to(other(from), Command::Ack { body })]
+                }
+                _ => Vec::new(),
+            },
+            LegEvent::Info {
+                content_type,
+                bytes,
+                id,
+            } => {
+                if self.infos.len() >= INFOS_MAX {
+                    return vec![to(from, Command::AnswerInfo { id, status: 500 })];
+                }
+                self.infos.push((from, id));
+                vec![to(
+                    other(from),
+                    Command::Info {
+                        content_type,
+                        bytes,
+                    },
+                )]
+            }
+            LegEvent::InfoAnswered { status } => {
+                // Answers come in the order of the requests of one direction.
+                match self.infos.iter().position(|(side, _)| *side == other(from)) {
+                    Some(at) => {
+                        let (side, id) = self.infos.remove(at);
+                        vec![to(side, Command::AnswerInfo { id, status })]
+                    }
+                    None => Vec::new(),
+                }
+            }
+            // Belongs to set-up; a far end that repeats it changes nothing.
+            LegEvent::Invited(_) | LegEvent::Progress { .. } | LegEvent::Answered { .. } => {
+                Vec::new()
+            }
+        }
+    }
+
+    pub(super) fn reoffered(&mut self, from: Side, via: Offer, body: Option<Body>) -> Vec<Action> {
+        if self.reoffer.is_some() {
+            // Glare: both ends changed the session at once (RFC 3261 §14.1).
+            return vec![to(from, Command::RefuseReoffer { status: 491 })];
+        }
+        self.reoffer = Some((from, via == Offer::Invite && body.is_none()));
+        vec![to(other(from), Command::Reoffer { via, body })]
+    }
+
+    pub(super) fn reanswered(
+        &mut self,
+        from: Side,
+        status: u16,
+        body: Option<Body>,
+    ) -> Vec<Action> {
+        match self.reoffer {
+            Some((asker, delayed)) if asker == other(from) => {
+                self.reoffer = None;
+                let command = match status {
+                    200..=299 => {
+                        self.ack_owed = delayed.then_some(asker);
+                        Command::AcceptReoffer { body }
+                    }
+                    _ => Command::RefuseReoffer { status },
+                };
+                vec![to(asker, command)]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
