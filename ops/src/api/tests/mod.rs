@@ -745,6 +745,8 @@ async fn the_document_names_every_path_and_every_path_answers() {
     let open = ["livez", "readyz", "metrics", "version", ""];
     let mut routed = 0;
     for route in routes.filter(|route| !open.contains(route) && !route.starts_with("{table}")) {
+        // A name may hold a slash; the document does not say so.
+        let route = route.replace("{key:.+}", "{name}");
         assert!(
             paths.contains_key(&format!("/api/v1/{route}")),
             "no document of `{route}`"
