@@ -1,18 +1,10 @@
 //! The replicated state's own cost: one whole AXB call (reserve, bound, answered, unbound, end) by the number of
-//! numbers and of live bindings. It must grow with neither.
-//!
-//! A clone of the state is kept for readers and replaced after every so many commands: never, after each one (the worst
-//! case for shared maps), after 16 (5 ms at 600 calls/s), after 1,000 (5 ms at full speed). The cases take turns in
-//! short rounds and the quickest round counts: what else runs on the machine only adds.
-//!
-//! `cargo bench -p tandem-cluster --bench state [-- rounds]`
+//! numbers and of live bindings. It must not grow with either. `kept` clones the state after every command and keeps
+//! the clone until the next, as the adapter does for its readers: the worst case for shared maps.
 
-#[path = "sample.rs"]
-mod sample;
-
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 use tandem_cluster::command::*;
 use tandem_cluster::entity::*;
 use tandem_cluster::state::State;
@@ -21,9 +13,7 @@ use tandem_cluster::state::testing::PerPeriod;
 struct Bench {
     state: State,
     kept: Option<State>,
-    /// A clone is taken after so many commands; 0: never.
-    keep: u32,
-    unkept: u32,
+    keep: bool,
     at: Millis,
     calls: u32,
     seed: u64,
@@ -35,8 +25,7 @@ impl Bench {
         let mut bench = Bench {
             state,
             kept: None,
-            keep: 0,
-            unkept: 0,
+            keep: false,
             at: 1_700_000_000_000,
             calls: 0,
             seed: 1,
@@ -50,7 +39,103 @@ impl Bench {
             lease_ms: 60_000,
         }));
         bench.state.set_voters(BTreeSet::from([1]));
-        sample::entities(numbers, live, |entity| bench.put(entity));
+        bench.put(Entity::Account(Account {
+            account: "c1".into(),
+            name: "customer".into(),
+            money: 1_000_000_000_000,
+            limit_money: 0,
+            fee_rate_group: "g".into(),
+            kind: AccountKind::Settlement,
+            lock_type: 0,
+            valid_until: None,
+            check_balance: false,
+        }));
+        for prefix in ["", "1", "13", "138", "0", "00"] {
+            bench.put(Entity::FeeRate(FeeRate {
+                group: "g".into(),
+                prefix: prefix.into(),
+                area_code: String::new(),
+                area_name: String::new(),
+                level: 4,
+                fee: 100,
+                period: 60,
+                locked: false,
+                sections: Vec::new(),
+            }));
+        }
+        bench.put(Entity::Interface(Interface {
+            name: "hz".into(),
+            kind: "huawei".into(),
+            params: BTreeMap::new(),
+            urls: BTreeMap::new(),
+            unbind_delay_secs: Some(5),
+            hold_missing: false,
+            timeout_ms: 5_000,
+            tls_verify: true,
+            ca_pem: None,
+            pair_rest_ms: 2_000,
+            rate_per_s: None,
+            type_rules: TypeRules::default(),
+        }));
+        bench.put(Entity::AGroup(AGroup { name: "ga".into() }));
+        for n in 0..numbers {
+            let number = format!("021{n:08}");
+            bench.put(Entity::ANumber(ANumber {
+                group: 1,
+                number,
+                line_limit: 1 + live / numbers,
+            }));
+            bench.put(Entity::XNumber(XNumber {
+                interface: 1,
+                number: format!("170{n:08}"),
+                line_limit: 1 + 2 * live / numbers,
+                callers: Vec::new(),
+                allow_other_callers: true,
+                param: String::new(),
+                disabled: false,
+            }));
+        }
+        bench.put(Entity::RoutingGateway(RoutingGateway {
+            name: "platform".into(),
+            lock_type: 0,
+            prefixes: vec![String::new()],
+            prefix_style: PrefixStyle::Terminate,
+            address: "10.1.0.1:5060".parse().expect("address"),
+            transport: Transport::Udp,
+            capacity: 1_000_000,
+            priority: 1,
+            caller_rules: String::new(),
+            callee_rules: String::new(),
+            clearing_account: Some(1),
+            switch_on: Vec::new(),
+            response_timeout_ms: 5_000,
+            send_identity: false,
+            axb: Some(AxbRoute {
+                a_group: 1,
+                interface: 1,
+                callee_rules: String::new(),
+                account: Some(1),
+                rate_on_submitted: false,
+            }),
+        }));
+        bench.put(Entity::MappingGateway(MappingGateway {
+            name: "customer".into(),
+            lock_type: 0,
+            capacity: 1_000_000,
+            remote_ips: Vec::new(),
+            account: 1,
+            caller_rules: String::new(),
+            callee_rules: String::new(),
+            caller_source: CallerSource::From,
+            callee_source: CalleeSource::RequestUri,
+            caller_prefixes: PrefixList::default(),
+            callee_prefixes: PrefixList::default(),
+            routing_gateways: Vec::new(),
+            max_duration_secs: None,
+            x_select_mode: XSelect::Prefer,
+            allow_axb: true,
+            allow_ax: false,
+        }));
         for _ in 0..live {
             bench.reserve();
         }
@@ -61,9 +146,7 @@ impl Bench {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let (reply, effects) = self.state.apply(self.at, self.seed, command, &PerPeriod);
         black_box(effects);
-        self.unkept += 1;
-        if self.keep > 0 && self.unkept >= self.keep {
-            self.unkept = 0;
+        if self.keep {
             self.kept = Some(self.state.clone());
         }
         reply
@@ -152,60 +235,25 @@ impl Bench {
     }
 }
 
-/// Calls in one round of a case.
-const ROUND: u32 = 500;
-/// Calls before the first round: pairs come to rest and wake by then, and ended calls are remembered.
-const WARM: u32 = 70_000;
-
-fn main() {
-    let rounds: usize = std::env::args()
-        .filter_map(|arg| arg.parse().ok())
-        .next()
-        .unwrap_or(25)
-        .max(1);
-    let sizes = [100u32, 10_000, 100_000]
-        .into_iter()
-        // A hundred A and a hundred X make ten thousand pairs, so they cannot carry 50,000 bindings.
-        .flat_map(|numbers| {
-            [
-                (numbers, 0),
-                (numbers, 50_000.min(numbers.saturating_mul(numbers) / 2)),
-            ]
-        });
-    let mut benches: Vec<(u32, u32, Bench)> = sizes
-        .map(|(numbers, live)| (numbers, live, Bench::new(numbers, live)))
-        .collect();
-    for (_, _, bench) in &mut benches {
-        (0..WARM).for_each(|_| bench.cycle());
-    }
-    let keeps = [0, 1, 16, 1_000];
-    let mut took = vec![[const { Vec::new() }; 4]; benches.len()];
-    for _ in 0..rounds {
-        for ((_, _, bench), took) in benches.iter_mut().zip(&mut took) {
-            for (keep, took) in keeps.into_iter().zip(took) {
-                (bench.keep, bench.kept) = (keep, None);
-                bench.cycle();
-                let begun = Instant::now();
-                (0..ROUND).for_each(|_| bench.cycle());
-                took.push(begun.elapsed());
-            }
+fn calls(c: &mut Criterion) {
+    let mut group = c.benchmark_group("state");
+    group
+        .sample_size(20)
+        .measurement_time(std::time::Duration::from_secs(2));
+    for (numbers, live) in [(100, 0), (10_000, 0), (100_000, 0), (100_000, 50_000)] {
+        let mut bench = Bench::new(numbers, live);
+        for keep in [false, true] {
+            bench.keep = keep;
+            let name = if keep { "call, kept" } else { "call" };
+            let id = BenchmarkId::new(name, format!("{numbers} numbers, {live} bindings"));
+            group.bench_function(id, |b| b.iter(|| bench.cycle()));
         }
+        bench.keep = false;
+        let id = BenchmarkId::new("hash", format!("{numbers} numbers, {live} bindings"));
+        group.bench_function(id, |b| b.iter(|| bench.state.hash()));
     }
-    println!("us a call (5 commands), clone kept: never, each, 16, 1,000 commands");
-    for ((numbers, live, bench), took) in benches.iter().zip(&took) {
-        let us = took.each_ref().map(|took: &Vec<Duration>| {
-            let quickest = took.iter().min().expect("one round at least");
-            quickest.as_secs_f64() * 1e6 / f64::from(ROUND)
-        });
-        let begun = Instant::now();
-        black_box(bench.state.hash());
-        println!(
-            "{numbers:7} numbers, {live:6} bindings: {:6.2} {:6.2} {:6.2} {:6.2} · hash {:6.1?}",
-            us[0],
-            us[1],
-            us[2],
-            us[3],
-            begun.elapsed()
-        );
-    }
+    group.finish();
 }
+
+criterion_group!(benches, calls);
+criterion_main!(benches);

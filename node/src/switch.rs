@@ -12,12 +12,14 @@ use tandem_cluster::command::{CallId, Command, Epoch, Reply};
 use tandem_cluster::entity::{Id, Millis};
 use tandem_cluster::handle::{self, ProposeError};
 use tandem_cluster::state::State;
+use tandem_cluster::state::explain::{Explanation, Question};
 use tandem_ops::reconciliation::{ProgressTo, Reconciliation};
 use tandem_ops::switch::{
     Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable,
 };
 use tandem_ops::types::Types;
 
+use crate::biller::Arithmetic;
 use crate::call::actor::HangUp;
 use crate::call::reason;
 use crate::core::Core;
@@ -220,6 +222,10 @@ impl Switch for Process {
         progress: ProgressTo,
     ) -> BoxFuture<'_, Result<Reconciliation, Failed>> {
         reconcile::run(Arc::clone(&self.core), interface, apply, progress).boxed()
+    }
+
+    fn explain(&self, question: &Question) -> Option<Explanation> {
+        self.core.cluster.state().explain(question, &Arithmetic)
     }
 
     fn ask(&self, node: &str, query: Query) -> BoxFuture<'_, Result<Answer, AskError>> {

@@ -20,6 +20,7 @@ use tandem_billing::usage::{self, Usage};
 use tandem_cluster::command::{CallId, Claim, Command, Epoch, Reply, Reserve};
 use tandem_cluster::entity::{Conflict, Entity, Id, Interface, Millis};
 use tandem_cluster::state::State;
+use tandem_cluster::state::explain::{Explanation, Question};
 use tandem_cluster::state::testing::PerPeriod;
 
 /// 2025-11-21T22:00:00Z.
@@ -278,6 +279,10 @@ impl Switch for Fake {
             })
         }
         .boxed()
+    }
+
+    fn explain(&self, question: &Question) -> Option<Explanation> {
+        self.state().explain(question, &PerPeriod)
     }
 
     fn ask(&self, node: &str, query: Query) -> BoxFuture<'_, Result<Answer, AskError>> {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tandem_cluster::command::{CallId, Command, Epoch, Reply};
 use tandem_cluster::entity::{Id, Micros, Millis};
 use tandem_cluster::state::State;
+use tandem_cluster::state::explain::{Explanation, Question};
 
 /// The process, seen from the admin API.
 ///
@@ -79,6 +80,10 @@ pub trait Switch: Send + Sync + 'static {
         progress: ProgressTo,
     ) -> BoxFuture<'_, Result<Reconciliation, Failed>>;
 
+    /// Every decision about a call that is not made, by the state as applied here; `None`: no such mapping gateway. Walks
+    /// over the numbers of every interface that would be asked.
+    fn explain(&self, question: &Question) -> Option<Explanation>;
+
     /// Carries a question to the node with this access name (which may be this one) and has it answered there by
     /// [`answer`]. Ends within 2 s, within 30 s for [`Query::Snapshot`].
     fn ask(&self, node: &str, query: Query) -> BoxFuture<'_, Result<Answer, AskError>>;
@@ -124,11 +129,7 @@ pub enum Answer {
 pub async fn answer(switch: &dyn Switch, query: Query) -> Answer {
     match query {
         Query::Status => Answer::Status(Box::new(switch.local())),
-        Query::Digest => {
-            // In this order: a state is never older than the progress that was seen before it.
-            let applied = switch.raft().applied;
-            Answer::Digest(Digest::of(&switch.state(), applied))
-        }
+        Query::Digest => Answer::Digest(Digest::of(&switch.state(), switch.raft().applied)),
         Query::HangUp(call) => Answer::HangUp(switch.hang_up(call)),
         Query::Snapshot => match switch.snapshot().await {
             Ok(upto) => Answer::Snapshot(upto),

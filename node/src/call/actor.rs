@@ -411,7 +411,7 @@ impl CallActor {
 
     /// The callee as sent, when the platform chose another X than the one asked for.
     fn callee_of(&self, x: &str) -> String {
-        let state = self.core.tables();
+        let state = self.core.cluster.state();
         match self
             .machine
             .attempt()

@@ -181,6 +181,16 @@ const PLAIN: &[Plain] = &[
         "Compares what the platform holds with what is held here; lines of JSON, `progress` and at the end `result`.",
         &[],
     ),
+    post(
+        "/route-test",
+        "Every decision about a call that is not made.",
+        &[
+            ("from", true),
+            ("caller", true),
+            ("callee", true),
+            ("seed", false),
+        ],
+    ),
     get("/calls", "Calls in progress.", PAGE),
     get("/calls/{id}", "One call.", &[]),
     post("/calls/{id}/hangup", "Ends a call.", &[]),

@@ -15,6 +15,7 @@ mod params;
 pub mod problem;
 mod records;
 mod relations;
+mod route;
 mod sort;
 mod tables;
 mod types;
@@ -225,6 +226,7 @@ fn routes(app: &mut web::ServiceConfig) {
                 .route(web::post().to(relations::force_unbind)),
         )
         .service(path("/interfaces/{name}/reconcile").route(web::post().to(relations::reconcile)))
+        .service(path("/route-test").route(web::post().to(route::test)))
         .service(path("/calls").route(web::get().to(live::calls)))
         .service(path("/calls/{id}").route(web::get().to(live::call)))
         .service(path("/calls/{id}/hangup").route(web::post().to(live::hangup)))

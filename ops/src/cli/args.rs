@@ -95,6 +95,9 @@ pub enum ClientCommand {
     /// 费率.
     #[command(subcommand)]
     Rate(RowVerb),
+    /// How calls are carried.
+    #[command(subcommand)]
+    Route(RouteVerb),
     /// AX 绑定管理: static relations of an A and an X, named `A/X`.
     #[command(subcommand)]
     Ax(AxVerb),
@@ -324,6 +327,26 @@ pub struct ReconcileArgs {
     /// Clear what differs, on the side that is wrong; without it, differences are only shown.
     #[arg(long)]
     pub apply: bool,
+}
+
+/// `tandem route …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum RouteVerb {
+    /// Tells every decision about a call without making it.
+    Test {
+        /// Name of the mapping gateway that it comes from.
+        #[arg(long, value_name = "GATEWAY")]
+        from: String,
+        /// Caller as received.
+        #[arg(long, value_name = "NUMBER")]
+        caller: String,
+        /// Callee as received.
+        #[arg(long, value_name = "NUMBER")]
+        callee: String,
+        /// The dice: one seed, one pair; random when left out.
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+    },
 }
 
 /// `tandem ax …`
@@ -593,6 +616,7 @@ impl ClientCommand {
             | ClientCommand::AxbCdr(RecordVerb::Query { .. })
             | ClientCommand::Report(_)
             | ClientCommand::Region(RegionVerb::List(_) | RegionVerb::Lookup { .. })
+            | ClientCommand::Route(_)
             | ClientCommand::Audit(_) => true,
             other => matches!(other.rows(), Some((_, Rows::List(_) | Rows::Show(_)))),
         }

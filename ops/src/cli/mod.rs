@@ -11,6 +11,7 @@ mod http;
 mod plan;
 mod print;
 mod relations;
+mod route;
 mod types;
 mod verbs;
 
@@ -164,6 +165,11 @@ fn colours(to: &impl IsTerminal) -> bool {
 /// One line on standard error.
 pub fn complain(text: &str) {
     say("error:", "31", text);
+}
+
+/// Tells what people want to know beside the data.
+fn note(text: &str) {
+    say("note:", "36", text);
 }
 
 /// Tells what is doubtful about a thing just shown, a line each.

@@ -3,7 +3,7 @@
 use super::args::{AxVerb, ReconcileArgs, Rows};
 use super::http::{Client, Request};
 use super::print::Printer;
-use super::{CliError, Exit, complain};
+use super::{CliError, Exit, complain, note};
 use crate::reconciliation::{Difference, Kind, Outcome, Progress, Reconciliation};
 use reqwest::Method;
 use serde::Deserialize;
@@ -138,7 +138,7 @@ pub async fn reconcile<W: Write>(
         for unasked in &result.unasked {
             complain(&format!("{name}: X {}: {}", unasked.x, unasked.error));
         }
-        complain(&words(&result));
+        note(&words(&result));
         let open = |difference: &&Difference| {
             let stays = matches!(difference.outcome, Outcome::Shown | Outcome::Stands);
             difference.kind != Kind::InFlight && stays

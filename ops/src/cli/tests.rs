@@ -107,6 +107,7 @@ fn commands_of_the_outside_are_read() {
         "rate list group=landing --limit 10",
         "binding force-unbind 1 2 3",
         "binding reconcile --interface hz --apply",
+        "route test --from customer --caller 139 --callee 138 --seed 7",
         "ax list state=bound",
         "ax add interface=hz a_number=021 x_number=170",
         "ax bind 021/170 --wait-secs 3",
@@ -165,6 +166,44 @@ async fn ax_relations_are_bound_and_released_from_the_line() {
     );
     let audit = world.prints("audit list -o jsonl").await;
     assert!(audit.contains(r#""action":"force_unbind""#), "{audit}");
+}
+
+#[tokio::test]
+async fn a_call_is_explained_without_being_made() {
+    let world = World::new().await;
+    let told = world
+        .prints("route test --from customer --caller 13900000001 --callee 13800000001 --seed 7")
+        .await;
+    for line in [
+        "from      customer",
+        "caller    13900000001",
+        "rate      0.1 per 60 s (group customers, prefix ``)",
+        "  A       group ga: 200 of 200 with a free line",
+        "interface huawei-sim, mode none: 100 in all; may be taken: 100 other; left out: none",
+        "  landing account landing, 0.03 per 60 s (group landing, prefix `170`)",
+        "result    goes out over `platform` with A 021",
+    ] {
+        assert!(told.contains(line), "no `{line}` in\n{told}");
+    }
+    let json = world
+        .prints("route test --from customer --caller 1 --callee 900 -o json")
+        .await;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["account"]["available"], "1000000");
+    assert!(world.fake.state().calls().next().is_none());
+
+    world
+        .prints("mapping-gateway set customer lock_type=3")
+        .await;
+    let (told, exit) = world
+        .run("route test --from customer --caller 1 --callee 2")
+        .await;
+    assert_eq!(exit, Ok(Exit::Refused), "{told}");
+    assert!(told.contains("REFUSED, gateway_locked"), "{told}");
+    let (exit, _) = world
+        .fails("route test --from nobody --caller 1 --callee 2")
+        .await;
+    assert_eq!(exit, Exit::NotFound);
 }
 
 #[tokio::test]

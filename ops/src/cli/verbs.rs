@@ -9,7 +9,7 @@ use super::columns::{AUDIT, AXB_CDR, BINDING, CALL, CDR, DEVICE, NODES, REPORT, 
 use super::files::{self, AVerb, XVerb};
 use super::http::{Client, Request};
 use super::print::Printer;
-use super::{CliError, Exit, Output, complain, fields, relations, types, warn};
+use super::{CliError, Exit, Output, complain, fields, relations, route, types, warn};
 use crate::dto;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -90,6 +90,7 @@ pub async fn carry_out<W: Write>(
             BindingVerb::Unbind { ids } => each(client, "bindings", ids, "unbind").await,
             BindingVerb::ForceUnbind { ids } => each(client, "bindings", ids, "force-unbind").await,
         },
+        ClientCommand::Route(verb) => route::route(client, printer, verb).await,
         ClientCommand::Ax(verb) => {
             relations::ax(client, printer, verb, usual(Table::AxBindings)).await
         }
