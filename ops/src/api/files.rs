@@ -19,6 +19,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use futures::{StreamExt, stream};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use tandem_cluster::state::State;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -26,6 +27,8 @@ type Outcome = Result<HttpResponse, Problem>;
 /// A piece of an answer that is sent as it comes.
 type Piece = Result<web::Bytes, std::io::Error>;
 
+/// How long a file may be under way to us.
+const UPLOAD_MAX: Duration = Duration::from_secs(600);
 /// Pieces that wait for a slow reader.
 const PIECES_MAX: usize = 4;
 /// Media type of JSON lines.
@@ -153,7 +156,7 @@ async fn import(
         return Err(Fault::new(field, text).into());
     }
     let permit = alone(shared)?;
-    let body = bytes(payload, Limits::default().bytes).await?;
+    let body = uploaded(payload).await?;
     let ready = apart(move || numbers::check(&body, source, &options, &state)).await??;
     let ready = match ready {
         Checked::Good(ready) => ready,
@@ -189,7 +192,7 @@ pub async fn import_regions(
     let (replace, dry_run) = (flag(&mut params, "replace")?, flag(&mut params, "dry_run")?);
     params.done()?;
     let permit = alone(&shared)?;
-    let body = bytes(payload, Limits::default().bytes).await?;
+    let body = uploaded(payload).await?;
     let state = shared.switch.state();
     let ready = apart(move || {
         let checked = region_files::check(&body, source)?;
@@ -218,6 +221,15 @@ pub async fn import_regions(
         region_files::apply(&*switch, &actor.0, rows, replace, report, &tell).await;
         drop(permit);
     }))
+}
+
+/// A file as it comes. Whoever stops sending must not keep others from importing.
+async fn uploaded(payload: web::Payload) -> Result<web::Bytes, Problem> {
+    let body = bytes(payload, Limits::default().bytes);
+    tokio::time::timeout(UPLOAD_MAX, body).await.map_err(|_| {
+        let detail = format!("the file did not come within {} s", UPLOAD_MAX.as_secs());
+        Problem::bad_request(detail)
+    })?
 }
 
 /// Runs what takes long where no request waits for it.
