@@ -1,8 +1,11 @@
-//! The mobile table with 500,000 prefixes: one lookup, and an import from its first part to the last.
+//! What operators load: the mobile table with 500,000 prefixes (one lookup, and an import from its first part to the
+//! last), and 100,000 X numbers in 50 commands.
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use tandem_cluster::command::*;
+use tandem_cluster::entity::*;
 use tandem_cluster::state::State;
 use tandem_cluster::state::testing::PerPeriod;
 
@@ -85,5 +88,80 @@ fn regions(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, regions);
+/// X numbers with two callers each.
+fn numbers() -> Vec<Command> {
+    let row = |n: u32| PutRow {
+        id: None,
+        version: None,
+        memo: String::new(),
+        entity: Entity::XNumber(XNumber {
+            interface: 1,
+            number: format!("170{n:08}"),
+            line_limit: 20,
+            callers: vec![format!("057{}*", n % 10), format!("@0{}", 310 + n % 340)],
+            allow_other_callers: true,
+            param: String::new(),
+            disabled: false,
+        }),
+    };
+    (0..50)
+        .map(|part| {
+            Command::PutMany(PutMany {
+                request: u64::from(part) + 10,
+                actor: "bench".into(),
+                rows: (part * 2_000..(part + 1) * 2_000).map(row).collect(),
+            })
+        })
+        .collect()
+}
+
+fn put_many(criterion: &mut Criterion) {
+    let mut empty = State::new();
+    let interface = Command::Put(Put {
+        request: 1,
+        actor: "bench".into(),
+        id: None,
+        version: None,
+        memo: String::new(),
+        entity: Entity::Interface(Interface {
+            name: "hz".into(),
+            kind: "huawei".into(),
+            params: BTreeMap::new(),
+            urls: BTreeMap::new(),
+            unbind_delay_secs: None,
+            hold_missing: false,
+            timeout_ms: 5_000,
+            tls_verify: true,
+            ca_pem: None,
+            pair_rest_ms: 2_000,
+            rate_per_s: None,
+            type_rules: TypeRules::default(),
+        }),
+    });
+    empty.apply(1, 1, &interface, &PerPeriod);
+    let commands = numbers();
+    let largest = commands
+        .iter()
+        .flat_map(tandem_cluster::codec::encode)
+        .map(|bytes| bytes.len());
+    println!(
+        "largest command of 2,000 rows: {} bytes",
+        largest.max().unwrap_or(0)
+    );
+    let mut group = criterion.benchmark_group("put_many");
+    group.sample_size(10);
+    group.bench_function("100000", |b| {
+        b.iter(|| {
+            let mut state = empty.clone();
+            for command in &commands {
+                let (reply, _) = state.apply(1, 1, command, &PerPeriod);
+                assert!(matches!(reply, Reply::Rows(_)));
+            }
+            state
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, regions, put_many);
 criterion_main!(benches);

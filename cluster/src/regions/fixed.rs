@@ -4,6 +4,40 @@
 //! Codes that were merged into a neighbour's in the last decades (`378` into `371`, `852` into `851` and the like) are
 //! kept, because peers and older tables still send them. Without the leading 0, in ascending order of their text.
 
+/// Where an area stands in [`AREAS`], by its code as a number: its place plus one, or 0.
+static PLACES: [u16; 1_000] = {
+    let mut places = [0; 1_000];
+    let mut at = 0;
+    while at < AREAS.len() {
+        let code = AREAS[at].0.as_bytes();
+        let mut number = 0;
+        let mut digit = 0;
+        while digit < code.len() {
+            number = number * 10 + (code[digit] - b'0') as usize;
+            digit += 1;
+        }
+        at += 1;
+        places[number] = at as u16;
+    }
+    places
+};
+
+/// Code and name of the area with this code; its first digit tells how long a code is.
+pub(super) fn area(number: &str) -> Option<(&'static str, &'static str)> {
+    let digits = match number.as_bytes().first()? {
+        b'1' | b'2' => 2,
+        _ => 3,
+    };
+    let head = number.as_bytes().get(..digits)?;
+    let code = super::digits(head)? as usize;
+    let place = usize::from(*PLACES.get(code)?).checked_sub(1)?;
+    // A three-digit text whose number has two digits begins with 0, which no code does.
+    AREAS
+        .get(place)
+        .copied()
+        .filter(|(code, _)| code.len() == digits)
+}
+
 /// Code and name of an area.
 pub(super) const AREAS: &[(&str, &str)] = &[
     ("10", "北京"),

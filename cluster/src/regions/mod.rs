@@ -77,18 +77,16 @@ pub fn area_code(text: &str) -> Option<&str> {
     fits.then_some(code)
 }
 
+/// Some few digits as a number; `None`: not all are digits.
+fn digits(text: &[u8]) -> Option<u32> {
+    text.iter().try_fold(0u32, |sum, c| {
+        c.is_ascii_digit().then(|| sum * 10 + u32::from(c - b'0'))
+    })
+}
+
 /// The built-in area of a number that begins with an area code, the leading 0 taken off.
 fn fixed_area(number: &str) -> Option<Region<'static>> {
-    // No code is the head of another, so the first digit tells its length.
-    let digits = match number.as_bytes().first()? {
-        b'1' | b'2' => 2,
-        _ => 3,
-    };
-    let head = number.get(..digits)?;
-    let at = fixed::AREAS
-        .binary_search_by_key(&head, |(code, _)| code)
-        .ok()?;
-    let (area_code, area_name) = fixed::AREAS[at];
+    let (area_code, area_name) = fixed::area(number)?;
     Some(Region {
         area_code,
         area_name,
@@ -246,10 +244,7 @@ impl Regions {
 
     fn mobile(&self, number: &str) -> Option<Region<'_>> {
         let head = number.as_bytes().get(..7)?;
-        let prefix = head.iter().try_fold(0u32, |sum, c| {
-            c.is_ascii_digit().then(|| sum * 10 + u32::from(c - b'0'))
-        })?;
-        let area = self.area(self.pages.get(prefix))?;
+        let area = self.area(self.pages.get(digits(head)?))?;
         Some(Region {
             area_code: &area.code,
             area_name: &area.name,

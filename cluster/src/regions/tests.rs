@@ -98,6 +98,7 @@ fn fixed_areas_are_in_order_and_none_is_the_head_of_another() {
         assert_eq!(area_code(code), Some(code));
         assert_eq!(code.len(), if code < "3" { 2 } else { 3 }, "{code}");
         assert!(!name.is_empty());
+        assert_eq!(fixed::area(&format!("{code}88886666")), Some((code, name)));
     }
     assert!(Regions::fixed().len() > 300);
 }
