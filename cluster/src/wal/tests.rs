@@ -516,6 +516,40 @@ fn after_a_failed_write_every_call_fails() {
 }
 
 #[test]
+fn a_call_that_meets_the_failure_is_answered_all_the_same() {
+    for _ in 0..100 {
+        let disk = SimDisk::default();
+        let wal = Wal::open(
+            Arc::new(disk.clone()),
+            Path::new("/data"),
+            identity(),
+            SMALL,
+        )
+        .expect("opens");
+        disk.fail_after(0);
+        let (done, answers) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let (wal, done) = (wal.clone(), done.clone());
+                scope.spawn(move || {
+                    for _ in 0..25 {
+                        let done = done.clone();
+                        let told = move |outcome: std::io::Result<()>| {
+                            done.send(outcome.is_err()).expect("waited for")
+                        };
+                        wal.save_vote(Vote::default(), Box::new(told));
+                    }
+                });
+            }
+        });
+        drop(done);
+        // Ends when the last callback is gone, called or not.
+        let answers: Vec<bool> = answers.iter().collect();
+        assert_eq!(answers, [true; 100]);
+    }
+}
+
+#[test]
 fn refusals_of_the_operating_system_are_one_clear_line() {
     let line = |kind: std::io::ErrorKind| {
         DiskError::new("write", Path::new("/d/f"), kind.into()).to_string()

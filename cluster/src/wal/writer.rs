@@ -226,15 +226,19 @@ impl Wal {
     }
 
     fn send(&self, job: Job) {
-        if let Err(mpsc::SendError(job)) = self.jobs.send(job) {
-            // The thread ends only after a failure.
-            let reason = self
-                .memory()
-                .failed
-                .clone()
-                .unwrap_or_else(|| "the writer is gone".into());
-            job.callback()(Err(WalError::Closed(reason).into()));
-        }
+        let (job, reason) = {
+            // Under the lock that the failure is noted with: what is queued before it, the thread answers when it ends,
+            // and after it nothing is queued.
+            let memory = self.memory();
+            match &memory.failed {
+                Some(reason) => (job, reason.clone()),
+                None => match self.jobs.send(job) {
+                    Ok(()) => return,
+                    Err(mpsc::SendError(job)) => (job, "the writer is gone".into()),
+                },
+            }
+        };
+        job.callback()(Err(WalError::Closed(reason).into()));
     }
 
     /// Entries in a range of indexes, as many from its start as fit one read of a few megabytes; at least one if
@@ -474,7 +478,7 @@ impl Worker {
             }
             if let Err(error) = self.write(jobs) {
                 tracing::error!(%error, "log cannot be written, node stops");
-                // What is still queued is answered with the failure; senders see a closed queue from here on.
+                // The failure is noted, so nothing more is queued; what is still there is answered with it.
                 let reason = error.to_string();
                 while let Ok(job) = self.queue.try_recv() {
                     job.callback()(Err(WalError::Closed(reason.clone()).into()));
