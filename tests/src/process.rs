@@ -40,7 +40,9 @@ pub fn signal(pid: u32, name: &str) -> bool {
 
 /// Whether the process runs (a zombie does not).
 pub fn alive(pid: u32) -> bool {
-    stat(pid).is_some_and(|fields| fields[0] != "Z")
+    // A killed process is a zombie as soon as its first thread has ended; the others keep its ports until they have.
+    let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    stat(pid).is_some_and(|fields| fields[0] != "Z" || threads() > 1)
 }
 
 /// Waits until the process is gone; false when it is still there after `limit`.
