@@ -333,9 +333,9 @@ fn refusals_carry_the_status_and_the_reason_of_the_domain() {
             "wanted {wanted} {reason}: {words:?}"
         );
     };
-    gateway(json!({ "allow_axb": false }));
+    gateway(json!({ "allow_axb": false, "allow_ax": false }));
     refused(AXB, "403", "axb_not_allowed");
-    gateway(json!({ "allow_axb": true, "lock_type": 3 }));
+    gateway(json!({ "allow_axb": true, "allow_ax": true, "lock_type": 3 }));
     refused(AXB, "403", "locked");
     gateway(json!({ "lock_type": 0, "capacity": 1 }));
     let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
