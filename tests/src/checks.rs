@@ -5,7 +5,8 @@ use crate::records::{self, Record};
 use crate::rerate::Tariff;
 use crate::switch::{NODES, Switch};
 use crate::wait::eventually;
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How late an unbind may take effect at the platform after its moment, in seconds: two processes, one HTTP exchange
@@ -183,4 +184,32 @@ pub fn round(switch: &Switch, since: f64, x_limit: usize) -> (Log, Vec<Life>) {
     log.never_doubled(x_limit);
     let lives = log.lives();
     (log, lives)
+}
+
+/// The binding of a callee as a node lists it.
+pub fn binding(switch: &Switch, node: u8, callee: &str) -> Option<Value> {
+    let rows = switch.api(node).list("bindings");
+    rows.into_iter().find(|row| row["b_number"] == callee)
+}
+
+/// Waits until no node lists a binding of the callee.
+#[track_caller]
+pub fn gone(switch: &Switch, callee: &str) {
+    for node in 1..=NODES {
+        eventually(
+            "the row has gone",
+            Duration::from_secs(3),
+            || match binding(switch, node, callee) {
+                None => Ok(()),
+                Some(row) => Err(format!("node {node}: {row}")),
+            },
+        );
+    }
+}
+
+/// Callees that the platform holds bindings for.
+pub fn held(switch: &Switch) -> BTreeSet<String> {
+    let rows = switch.platform().table();
+    let b = rows.iter().map(|row| row["B"].as_str().unwrap_or_default());
+    b.map(plain).collect()
 }

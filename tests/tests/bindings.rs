@@ -1,9 +1,9 @@
 //! 当前绑定 under the operator's hands: unbind asks the platform, force-unbind does not wait for it.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tandem_tests::platform::plain;
+use tandem_tests::checks::{binding, gone, held};
 use tandem_tests::switch::NODES;
 use tandem_tests::{Seed, Sipp, Switch, Talk, eventually};
 
@@ -18,38 +18,10 @@ fn seed() -> Seed {
         .customer("customer", "127.0.0.1", "")
 }
 
-/// The binding of a callee as a node lists it.
-fn binding(switch: &Switch, node: u8, callee: &str) -> Option<Value> {
-    let rows = switch.api(node).list("bindings");
-    rows.into_iter().find(|row| row["b_number"] == callee)
-}
-
 #[track_caller]
 fn id_of(switch: &Switch, callee: &str) -> String {
     let row = binding(switch, 2, callee);
     row.unwrap_or_else(|| panic!("no binding of {callee}"))["id"].to_string()
-}
-
-/// Waits until no node lists a binding of the callee.
-#[track_caller]
-fn gone(switch: &Switch, callee: &str) {
-    for node in 1..=NODES {
-        eventually(
-            "the row has gone",
-            Duration::from_secs(3),
-            || match binding(switch, node, callee) {
-                None => Ok(()),
-                Some(row) => Err(format!("node {node}: {row}")),
-            },
-        );
-    }
-}
-
-/// Callees that the platform holds bindings for.
-fn held(switch: &Switch) -> BTreeSet<String> {
-    let rows = switch.platform().table();
-    let b = rows.iter().map(|row| row["B"].as_str().unwrap_or_default());
-    b.map(plain).collect()
 }
 
 #[test]

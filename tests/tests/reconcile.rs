@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tandem_tests::checks::nothing_left;
+use tandem_tests::checks::{binding, gone, held, nothing_left};
 use tandem_tests::platform::plain;
 use tandem_tests::switch::NODES;
 use tandem_tests::talk::try_call;
@@ -18,34 +18,6 @@ fn seed() -> Seed {
         .a("ga", "02100000000..02100000019", "")
         .axb_gateway("platform", "", "ga", "i", "")
         .customer("customer", "127.0.0.1", "")
-}
-
-/// The binding of a callee as a node lists it.
-fn binding(switch: &Switch, node: u8, callee: &str) -> Option<Value> {
-    let rows = switch.api(node).list("bindings");
-    rows.into_iter().find(|row| row["b_number"] == callee)
-}
-
-/// Waits until no node lists a binding of the callee.
-#[track_caller]
-fn gone(switch: &Switch, callee: &str) {
-    for node in 1..=NODES {
-        eventually(
-            "the row has gone",
-            Duration::from_secs(3),
-            || match binding(switch, node, callee) {
-                None => Ok(()),
-                Some(row) => Err(format!("node {node}: {row}")),
-            },
-        );
-    }
-}
-
-/// Callees that the platform holds bindings for.
-fn held(switch: &Switch) -> BTreeSet<String> {
-    let rows = switch.platform().table();
-    let b = rows.iter().map(|row| row["B"].as_str().unwrap_or_default());
-    b.map(plain).collect()
 }
 
 /// The differences that `binding reconcile` shows.
