@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::numbers::{from_e164, to_e164};
+
 /// The configuration, as a TOML file or made by a program. Port 0 takes a free port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +111,20 @@ impl Credentials {
             auth_failures_max: auth_failures_max(),
             block_s: block_s(),
         }
+    }
+}
+
+impl Credentials {
+    /// Whether an X (E.164) is the application's.
+    pub(super) fn owns(&self, x: &str) -> bool {
+        let any = self.x_numbers.is_empty() && self.x_prefix.is_empty();
+        any || (!self.x_prefix.is_empty() && from_e164(x).starts_with(self.x_prefix.as_str()))
+            || self.x_numbers.iter().any(|own| to_e164(own) == x)
+    }
+
+    /// The X that the platform may choose from, in E.164.
+    pub(super) fn listed_x(&self) -> impl Iterator<Item = String> {
+        self.x_numbers.iter().map(|x| to_e164(x))
     }
 }
 

@@ -2,6 +2,7 @@
 //! none.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -19,10 +20,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::faults::{Fate, Faults};
-use super::huawei::{Answer, Call};
 use super::log::Line;
-use super::{Platform, Shared, SimError, bindings, clear_faults, now_ms, seconds};
-use crate::interface::Vendor;
+use super::vendor::{Answer, Call};
+use super::{Counter, Platform, Shared, SimError, bindings, clear_faults, now_ms, seconds};
 
 const BODY_MAX: usize = 65_536;
 /// Long, so that it is the client that decides how long a connection is kept.
@@ -148,9 +148,9 @@ enum Next {
 }
 
 async fn vendor(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpResponse {
-    let Some(path) = request.path().strip_prefix("/huawei") else {
-        return HttpResponse::NotFound().body("no such vendor");
-    };
+    let path = request.path();
+    let inside = path.strip_prefix('/').unwrap_or(path);
+    let (word, path) = inside.split_at(inside.find('/').unwrap_or(inside.len()));
     let Some(peer) = request.peer_addr() else {
         return HttpResponse::BadRequest().finish();
     };
@@ -170,16 +170,23 @@ async fn vendor(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> Http
     };
     let rolls = [rand::random(), rand::random()];
     // A statement of its own: the lock must not be held while the answer waits.
-    let next = decide(&mut shared.platform(), &call, now_ms(), rolls);
+    let next = decide(&mut shared.platform(), word, &call, now_ms(), rolls);
     match next {
-        None => HttpResponse::NotFound().body("vendor is not configured"),
+        None => HttpResponse::NotFound().body("no such vendor is configured"),
         Some(Next::Answer { answer, after_ms }) => {
             pause(after_ms).await;
             let status =
                 StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            HttpResponse::build(status)
-                .insert_header((CONTENT_TYPE, "application/json;charset=UTF-8"))
-                .body(answer.body)
+            let content_type = match answer.content_type {
+                "" => "application/json;charset=UTF-8",
+                other => other,
+            };
+            let mut response = HttpResponse::build(status);
+            response.insert_header((CONTENT_TYPE, content_type));
+            for header in answer.headers {
+                response.append_header(header);
+            }
+            response.body(answer.body)
         }
         Some(Next::Cut { after_ms }) => {
             pause(after_ms).await;
@@ -189,10 +196,15 @@ async fn vendor(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> Http
 }
 
 /// Serves a request under the lock and writes its lines.
-fn decide(platform: &mut Platform, call: &Call, now_ms: u64, rolls: [f64; 2]) -> Option<Next> {
-    let huawei = platform.huawei.as_mut()?;
-    let gate = &mut platform.huawei_faults;
-    let faulty = gate.faults.hold_for(call.op());
+fn decide(
+    platform: &mut Platform,
+    word: &str,
+    call: &Call,
+    now_ms: u64,
+    rolls: [f64; 2],
+) -> Option<Next> {
+    let Counter { vendor, gate } = platform.vendors.get_mut(word)?;
+    let faulty = gate.faults.hold_for(vendor.op(call));
     let down = faulty && gate.faults.down;
     let after_ms = if faulty && !down {
         gate.faults.latency_ms.min(600_000)
@@ -200,18 +212,18 @@ fn decide(platform: &mut Platform, call: &Call, now_ms: u64, rolls: [f64; 2]) ->
         0
     };
     let (answer, answered) = if down {
-        let mut answer = huawei.refused_by_fault(call, Some(""));
+        let mut answer = vendor.refused_by_fault(call, Some(""));
         (answer.status, answer.code) = (0, String::new());
         (answer, false)
     } else {
-        match huawei.admit(call, now_ms) {
+        match vendor.admit(call, now_ms) {
             Err(answer) => (answer, true),
-            Ok(()) if !faulty => (huawei.serve(call, now_ms, None), true),
+            Ok(()) if !faulty => (vendor.serve(call, now_ms, None), true),
             Ok(()) => match gate.fate(now_ms, rolls) {
-                Fate::Refuse(code) => (huawei.refused_by_fault(call, code.as_deref()), true),
+                Fate::Refuse(code) => (vendor.refused_by_fault(call, code.as_deref()), true),
                 Fate::Serve { cut } => {
                     let other_x = gate.faults.instead_of_x();
-                    (huawei.serve(call, now_ms, other_x.as_deref()), !cut)
+                    (vendor.serve(call, now_ms, other_x.as_deref()), !cut)
                 }
             },
         }
@@ -219,7 +231,7 @@ fn decide(platform: &mut Platform, call: &Call, now_ms: u64, rolls: [f64; 2]) ->
     for entry in &answer.entries {
         platform.log.write(&Line {
             t: seconds(now_ms),
-            vendor: "huawei".into(),
+            vendor: word.to_owned(),
             op: entry.op.into(),
             a: entry.a.clone(),
             x: entry.x.clone(),
@@ -267,8 +279,12 @@ async fn get_faults(request: HttpRequest, shared: Data<Shared>) -> HttpResponse 
     if !local(&request) {
         return HttpResponse::Forbidden().finish();
     }
-    let huawei = shared.platform().huawei_faults.faults.clone();
-    HttpResponse::Ok().json(json!({ "huawei": huawei }))
+    let platform = shared.platform();
+    let counters = platform.vendors.iter();
+    let faults: BTreeMap<_, _> = counters
+        .map(|(word, counter)| (*word, counter.gate.faults.clone()))
+        .collect();
+    HttpResponse::Ok().json(faults)
 }
 
 async fn put_faults(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpResponse {
@@ -280,13 +296,19 @@ async fn put_faults(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> 
         Ok(read) => read,
         Err(error) => return refuse(error),
     };
-    match vendor.as_deref().map(Vendor::named) {
-        Some(None) => refuse(format!("no simulated vendor is called {vendor:?}")),
-        None | Some(Some(Vendor::Huawei)) => {
-            shared.platform().huawei_faults.set(faults);
-            HttpResponse::NoContent().finish()
+    let mut platform = shared.platform();
+    match vendor {
+        None => {
+            for counter in platform.vendors.values_mut() {
+                counter.gate.set(faults.clone());
+            }
         }
+        Some(vendor) => match platform.vendors.get_mut(vendor.as_str()) {
+            None => return refuse(format!("no simulated vendor is called \"{vendor}\"")),
+            Some(counter) => counter.gate.set(faults),
+        },
     }
+    HttpResponse::NoContent().finish()
 }
 
 /// The vendor that is named, if any, and the faults.

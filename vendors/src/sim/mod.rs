@@ -31,7 +31,10 @@ mod log;
 pub mod relations;
 pub mod sip;
 pub mod table;
+pub mod vendor;
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,9 +47,9 @@ pub use faults::Faults;
 pub use log::Line;
 pub use sip::Calls;
 
-use crate::interface::Vendor;
 use huawei::Huawei;
 use sip::{Counters, Phones, Route};
+use vendor::Vendor;
 
 /// Why the simulator does not start.
 #[derive(Debug, Error)]
@@ -100,9 +103,27 @@ struct Shared {
 /// of effects.
 #[derive(Debug)]
 struct Platform {
-    huawei: Option<Huawei>,
-    huawei_faults: faults::Gate,
+    /// By their words.
+    vendors: BTreeMap<&'static str, Counter>,
     log: log::Log,
+}
+
+/// One vendor's, with what it does wrong on request.
+#[derive(Debug)]
+struct Counter {
+    vendor: Box<dyn Vendor>,
+    gate: faults::Gate,
+}
+
+/// The vendors that can be simulated, by their words.
+pub const VENDORS: [&str; 1] = ["huawei"];
+
+/// A vendor without bindings under the word that is its own.
+fn open(word: &str, credentials: &Credentials) -> Option<(&'static str, Counter)> {
+    let word = VENDORS.into_iter().find(|known| *known == word)?;
+    let vendor = Box::new(Huawei::new(credentials.clone()));
+    let gate = faults::Gate::default();
+    Some((word, Counter { vendor, gate }))
 }
 
 impl Shared {
@@ -144,12 +165,11 @@ pub struct Binding {
 /// # Errors
 /// When an address is taken, the log cannot be opened or a vendor is unknown.
 pub fn spawn(config: &Config) -> Result<Sim, SimError> {
-    let mut huawei = None;
+    let mut vendors = BTreeMap::new();
     for (name, credentials) in &config.vendors {
-        match Vendor::named(name) {
-            Some(Vendor::Huawei) => huawei = Some(Huawei::new(credentials.clone())),
-            None => return Err(SimError::UnknownVendor(name.clone())),
-        }
+        let (word, counter) =
+            open(name, credentials).ok_or_else(|| SimError::UnknownVendor(name.clone()))?;
+        vendors.insert(word, counter);
     }
     let log = match &config.log {
         Some(path) => log::Log::open(path).map_err(|source| SimError::Log {
@@ -160,11 +180,7 @@ pub fn spawn(config: &Config) -> Result<Sim, SimError> {
     };
     let calls = Arc::new(Counters::default());
     let shared = Arc::new(Shared {
-        platform: Mutex::new(Platform {
-            huawei,
-            huawei_faults: faults::Gate::default(),
-            log,
-        }),
+        platform: Mutex::new(Platform { vendors, log }),
         calls: calls.clone(),
     });
     let proxy = {
@@ -201,11 +217,19 @@ pub async fn start(config: Config) -> Result<Sim, SimError> {
     spawn(&config)
 }
 
-/// Where a call to X goes.
+/// Where a call to X goes: a binding or relation of the caller at any vendor comes before a
+/// relation of somebody else.
 fn route(shared: &Shared, from: &str, x: &str) -> Option<Route> {
     let now_ms = now_ms();
     let mut platform = shared.platform();
-    platform.huawei.as_mut()?.route(from, x, now_ms)
+    let mut incoming = None;
+    for counter in platform.vendors.values_mut() {
+        match counter.vendor.route(from, x, now_ms) {
+            Some(Route::Out(b)) => return Some(Route::Out(b)),
+            found => incoming = incoming.or(found),
+        }
+    }
+    incoming
 }
 
 impl Sim {
@@ -219,8 +243,8 @@ impl Sim {
         self.sip
     }
 
-    /// The base URL of a vendor, for `Interface::base_url`.
-    pub fn base_url(&self, vendor: Vendor) -> String {
+    /// The base URL of a vendor by its word, for `Interface::base_url`.
+    pub fn base_url(&self, vendor: impl Display) -> String {
         format!("http://{}/{vendor}", self.http)
     }
 
@@ -229,10 +253,11 @@ impl Sim {
         bindings(&self.shared)
     }
 
-    /// Replaces the faults of one vendor.
-    pub fn set_faults(&self, vendor: Vendor, faults: Faults) {
-        match vendor {
-            Vendor::Huawei => self.shared.platform().huawei_faults.set(faults),
+    /// Replaces the faults of one vendor by its word; of one that is not configured, does nothing.
+    pub fn set_faults(&self, vendor: impl Display, faults: Faults) {
+        let mut platform = self.shared.platform();
+        if let Some(counter) = platform.vendors.get_mut(vendor.to_string().as_str()) {
+            counter.gate.set(faults);
         }
     }
 
@@ -268,20 +293,21 @@ impl Drop for Sim {
 }
 
 fn clear_faults(shared: &Shared) {
-    let mut platform = shared.platform();
-    platform.huawei_faults.set(Faults::default());
-    if let Some(huawei) = &mut platform.huawei {
-        huawei.lift_blocks();
+    for counter in shared.platform().vendors.values_mut() {
+        counter.gate.set(Faults::default());
+        counter.vendor.lift_blocks();
     }
 }
 
 fn bindings(shared: &Shared) -> Vec<Binding> {
     let now_ms = now_ms();
     let mut platform = shared.platform();
-    match &mut platform.huawei {
-        Some(huawei) => huawei.bindings(now_ms),
-        None => Vec::new(),
-    }
+    let counters = platform.vendors.values_mut();
+    let mut all: Vec<Binding> = counters
+        .flat_map(|counter| counter.vendor.bindings(now_ms))
+        .collect();
+    all.sort_by(|one, other| one.since.total_cmp(&other.since));
+    all
 }
 
 /// Unix milliseconds.

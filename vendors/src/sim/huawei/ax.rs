@@ -7,9 +7,10 @@
 use serde_json::json;
 
 use super::fields::{Fields, Refused, e164, missing, pair, query_pairs};
-use super::{Answer, Call, Entry, Huawei, success};
+use super::{Huawei, success};
 use crate::numbers::from_e164;
 use crate::sim::relations::{Callee, Conflict, Relation};
+use crate::sim::vendor::{Answer, Call, Entry};
 
 const CALLEE_S: u64 = 60;
 const CALLEE_MAX_S: u64 = 86_400;

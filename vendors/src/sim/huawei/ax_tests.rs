@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use super::*;
 
 const NOW_MS: u64 = 1_716_193_800_000;

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::fields::{Fields, Refused, e164, missing, pair, query_pairs};
-use super::{Answer, Call, DURATION_MAX_S, Entry, Huawei, success};
+use super::{DURATION_MAX_S, Huawei, success};
 use crate::sim::table::{Conflict, Row};
+use crate::sim::vendor::{Answer, Call, Entry};
 
 impl Huawei {
     pub(super) fn bind(

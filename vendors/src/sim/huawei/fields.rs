@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Call;
+use crate::sim::vendor::Call;
 
 /// A refused request: code and text.
 pub(super) struct Refused(pub(super) &'static str, pub(super) String);

@@ -10,14 +10,13 @@ mod ax;
 mod axb;
 mod fields;
 
-use std::net::IpAddr;
-
 use serde_json::{Value, json};
 
 use super::auth::{Gatekeeper, Refusal};
 use super::relations::Relations;
 use super::sip::Route;
-use super::table::{Row, Table};
+use super::table::Table;
+use super::vendor::{Answer, Call, Entry, Vendor};
 use super::{Binding, Credentials, Mode, seconds};
 use crate::numbers::{from_e164, to_e164};
 use fields::{Refused, percent_decode};
@@ -41,79 +40,17 @@ pub struct Huawei {
     relations: Relations,
 }
 
-/// A request as HTTP gave it.
-#[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
-    /// The method.
-    pub method: &'a str,
-    /// The path without the vendor's prefix.
-    pub path: &'a str,
-    /// The raw query without `?`.
-    pub query: &'a str,
-    /// Headers, names in lower case.
-    pub headers: &'a [(&'a str, &'a str)],
-    /// The body.
-    pub body: &'a [u8],
-    /// Who asks.
-    pub peer: IpAddr,
-}
-
-impl Call<'_> {
-    /// The word of the log for what is asked; both modes ask with `query`.
-    pub fn op(&self) -> &'static str {
-        match (self.path, self.method) {
-            (AXB_PATH, "POST") => "bind",
-            (AXB_PATH, "DELETE") => "unbind",
-            (AXB_PATH, "PUT") => "modify",
-            (AX_PATH, "POST") => "ax_bind",
-            (AX_PATH, "DELETE") => "ax_unbind",
-            (CALLEE_PATH, "PUT") => "set_callee",
-            (AXB_PATH | AX_PATH, "GET") => "query",
-            _ => "other",
-        }
-    }
-}
-
-/// What is answered and logged.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// The vendor's code, empty for a wrong path.
-    pub code: String,
-    /// The body.
-    pub body: String,
-    /// At least one.
-    pub entries: Vec<Entry>,
-}
-
-/// What a line of the log says about a request; numbers in our notation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entry {
-    /// See [`Call::op`].
-    pub op: &'static str,
-    /// A.
-    pub a: String,
-    /// X.
-    pub x: String,
-    /// B.
-    pub b: String,
-    /// The binding.
-    pub bind_id: String,
-    /// Whether the table changed.
-    pub applied: bool,
-}
-
-impl Entry {
-    fn of(op: &'static str, id: &str, row: &Row, applied: bool) -> Entry {
-        Entry {
-            op,
-            a: from_e164(&row.a),
-            x: from_e164(&row.x),
-            b: from_e164(&row.b),
-            bind_id: id.to_owned(),
-            applied,
-        }
+/// The word of the log for what is asked; both modes ask with `query`.
+fn op(call: &Call) -> &'static str {
+    match (call.path, call.method) {
+        (AXB_PATH, "POST") => "bind",
+        (AXB_PATH, "DELETE") => "unbind",
+        (AXB_PATH, "PUT") => "modify",
+        (AX_PATH, "POST") => "ax_bind",
+        (AX_PATH, "DELETE") => "ax_unbind",
+        (CALLEE_PATH, "PUT") => "set_callee",
+        (AXB_PATH | AX_PATH, "GET") => "query",
+        _ => "other",
     }
 }
 
@@ -129,13 +66,51 @@ impl Huawei {
         }
     }
 
-    /// Forgets failed authentications.
-    pub fn lift_blocks(&mut self) {
+    fn refuse(&self, call: &Call, status: u16, code: &str, text: &str) -> Answer {
+        let mut entry = named(call);
+        // The binding that an id speaks of is worth more than the id.
+        if let Some(row) = self.table.get(&entry.bind_id) {
+            entry = Entry::of(entry.op, &entry.bind_id.clone(), row, false);
+        } else if let Some(relation) = self.relations.get(&entry.bind_id) {
+            (entry.a, entry.x) = (from_e164(&relation.a), from_e164(&relation.x));
+        }
+        Answer {
+            status,
+            code: code.to_owned(),
+            body: json!({"resultcode": code, "resultdesc": text}).to_string(),
+            entries: vec![entry],
+            ..Answer::default()
+        }
+    }
+
+    /// Refuses an X that is not the application's.
+    fn own(&self, field: &str, x: &str) -> Result<(), Refused> {
+        if self.credentials.owns(x) {
+            Ok(())
+        } else {
+            let text = format!("{field} is not of this application");
+            Err(Refused("1011001", text))
+        }
+    }
+
+    /// The first X of the list that suits.
+    fn free_x(&self, suits: impl Fn(&str) -> bool) -> Result<String, Refused> {
+        let found = self.credentials.listed_x().find(|x| suits(x));
+        let text = "number resources of the city are exhausted";
+        found.ok_or_else(|| Refused("1012006", text.into()))
+    }
+}
+
+impl Vendor for Huawei {
+    fn op(&self, call: &Call) -> &'static str {
+        op(call)
+    }
+
+    fn lift_blocks(&mut self) {
         self.keeper.lift_blocks();
     }
 
-    /// All live bindings and relations, oldest first.
-    pub fn bindings(&mut self, now_ms: u64) -> Vec<Binding> {
+    fn bindings(&mut self, now_ms: u64) -> Vec<Binding> {
         self.table.expire(now_ms);
         let bindings = self.table.all().into_iter().map(|(id, row)| Binding {
             vendor: "huawei".into(),
@@ -167,12 +142,10 @@ impl Huawei {
         all
     }
 
-    /// Where a call to X goes; numbers may come in any notation and go out in ours.
-    ///
     /// A binding of the caller comes first, whatever relation X has. Else the caller who has X goes
     /// on to the callee named for it, as often as he likes until that one ends, and anybody else
     /// reaches the one who has X.
-    pub fn route(&mut self, from: &str, x: &str, now_ms: u64) -> Option<Route> {
+    fn route(&mut self, from: &str, x: &str, now_ms: u64) -> Option<Route> {
         self.table.expire(now_ms);
         let (from, x) = (to_e164(from), to_e164(x));
         if let Some((_, row)) = self.table.find(&x, &from)
@@ -192,11 +165,7 @@ impl Huawei {
         })
     }
 
-    /// Checks path, method and credentials; afterwards the request may be refused by a fault.
-    ///
-    /// # Errors
-    /// The answer that ends it.
-    pub fn admit(&mut self, call: &Call, now_ms: u64) -> Result<(), Answer> {
+    fn admit(&mut self, call: &Call, now_ms: u64) -> Result<(), Answer> {
         let served = match call.path {
             AXB_PATH => self.credentials.modes.contains(&Mode::Axb),
             AX_PATH | CALLEE_PATH => self.credentials.modes.contains(&Mode::Ax),
@@ -204,9 +173,8 @@ impl Huawei {
             _ => {
                 return Err(Answer {
                     status: 404,
-                    code: String::new(),
-                    body: String::new(),
                     entries: vec![named(call)],
+                    ..Answer::default()
                 });
             }
         };
@@ -214,7 +182,7 @@ impl Huawei {
             let text = "application belongs to another mode";
             return Err(self.refuse(call, 403, "1010040", text));
         }
-        if call.op() == "other" {
+        if op(call) == "other" {
             return Err(self.refuse(call, 405, "1010002", "invalid request: method"));
         }
         self.keeper
@@ -222,9 +190,7 @@ impl Huawei {
             .map_err(|Refusal(code, status, text)| self.refuse(call, status, code, text))
     }
 
-    /// The answer to a request that is refused without effect, with the status of the code;
-    /// `None`: throttled.
-    pub fn refused_by_fault(&self, call: &Call, code: Option<&str>) -> Answer {
+    fn refused_by_fault(&self, call: &Call, code: Option<&str>) -> Answer {
         match code {
             None => self.refuse(call, 403, "1010010", "flow control limit reached"),
             Some("") => self.refuse(call, 500, "1010001", "internal error"),
@@ -232,11 +198,9 @@ impl Huawei {
         }
     }
 
-    /// Serves an admitted request. What is bound is bound on `other_x` instead of the X asked for,
-    /// if there is one (E.164).
-    pub fn serve(&mut self, call: &Call, now_ms: u64, other_x: Option<&str>) -> Answer {
+    fn serve(&mut self, call: &Call, now_ms: u64, other_x: Option<&str>) -> Answer {
         self.table.expire(now_ms);
-        let served = match (call.path, call.op()) {
+        let served = match (call.path, op(call)) {
             (_, "bind") => self.bind(call, now_ms, other_x),
             (_, "unbind") => self.unbind(call),
             (_, "modify") => self.modify(call, now_ms),
@@ -248,49 +212,6 @@ impl Huawei {
         };
         served.unwrap_or_else(|Refused(code, text)| self.refuse(call, status(code), code, &text))
     }
-
-    fn refuse(&self, call: &Call, status: u16, code: &str, text: &str) -> Answer {
-        let mut entry = named(call);
-        // The binding that an id speaks of is worth more than the id.
-        if let Some(row) = self.table.get(&entry.bind_id) {
-            entry = Entry::of(entry.op, &entry.bind_id.clone(), row, false);
-        } else if let Some(relation) = self.relations.get(&entry.bind_id) {
-            (entry.a, entry.x) = (from_e164(&relation.a), from_e164(&relation.x));
-        }
-        Answer {
-            status,
-            code: code.to_owned(),
-            body: json!({"resultcode": code, "resultdesc": text}).to_string(),
-            entries: vec![entry],
-        }
-    }
-
-    /// Refuses an X that is not the application's.
-    fn own(&self, field: &str, x: &str) -> Result<(), Refused> {
-        let Credentials {
-            x_numbers,
-            x_prefix,
-            ..
-        } = &self.credentials;
-        let any = x_numbers.is_empty() && x_prefix.is_empty();
-        let owned = any
-            || (!x_prefix.is_empty() && from_e164(x).starts_with(x_prefix.as_str()))
-            || x_numbers.iter().any(|own| to_e164(own) == x);
-        if owned {
-            Ok(())
-        } else {
-            let text = format!("{field} is not of this application");
-            Err(Refused("1011001", text))
-        }
-    }
-
-    /// The first X of the list that suits.
-    fn free_x(&self, suits: impl Fn(&str) -> bool) -> Result<String, Refused> {
-        let mut all = self.credentials.x_numbers.iter().map(|x| to_e164(x));
-        let found = all.find(|x| suits(x));
-        let text = "number resources of the city are exhausted";
-        found.ok_or_else(|| Refused("1012006", text.into()))
-    }
 }
 
 fn success(body: &Value, entries: Vec<Entry>) -> Answer {
@@ -299,6 +220,7 @@ fn success(body: &Value, entries: Vec<Entry>) -> Answer {
         code: "0".into(),
         body: body.to_string(),
         entries,
+        ..Answer::default()
     }
 }
 
@@ -316,7 +238,7 @@ fn status(code: &str) -> u16 {
 /// What a request that is not served speaks of, as far as it can be read.
 fn named(call: &Call) -> Entry {
     let mut entry = Entry {
-        op: call.op(),
+        op: op(call),
         ..Entry::default()
     };
     let mut set = |name: &str, value: &str| {

@@ -1,0 +1,104 @@
+//! What every simulated vendor is to the rest: a request comes in, an answer and lines for the log
+//! go out. Pure: clock and draws come in.
+
+use std::fmt::Debug;
+use std::net::IpAddr;
+
+use super::Binding;
+use super::sip::Route;
+use super::table::Row;
+use crate::numbers::from_e164;
+
+/// A request as HTTP gave it.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path without the vendor's prefix.
+    pub path: &'a str,
+    /// The raw query without `?`.
+    pub query: &'a str,
+    /// Headers, names in lower case.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The body.
+    pub body: &'a [u8],
+    /// Who asks.
+    pub peer: IpAddr,
+}
+
+/// What is answered and logged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The vendor's code, empty for a wrong path.
+    pub code: String,
+    /// Headers beside `Content-Type`.
+    pub headers: Vec<(&'static str, String)>,
+    /// `Content-Type`; empty: JSON in UTF-8.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: String,
+    /// At least one.
+    pub entries: Vec<Entry>,
+}
+
+/// What a line of the log says about a request; numbers in our notation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// One of the words of the log.
+    pub op: &'static str,
+    /// A.
+    pub a: String,
+    /// X.
+    pub x: String,
+    /// B.
+    pub b: String,
+    /// The binding.
+    pub bind_id: String,
+    /// Whether a binding came, went or changed.
+    pub applied: bool,
+}
+
+impl Entry {
+    /// The line about a binding.
+    pub fn of(op: &'static str, id: &str, row: &Row, applied: bool) -> Entry {
+        Entry {
+            op,
+            a: from_e164(&row.a),
+            x: from_e164(&row.x),
+            b: from_e164(&row.b),
+            bind_id: id.to_owned(),
+            applied,
+        }
+    }
+}
+
+/// One application at one vendor.
+pub trait Vendor: Debug + Send {
+    /// The word of the log for what is asked; `other` for what the vendor does not serve.
+    fn op(&self, call: &Call) -> &'static str;
+
+    /// Checks path, method and credentials; afterwards the request may be refused by a fault.
+    ///
+    /// # Errors
+    /// The answer that ends it.
+    fn admit(&mut self, call: &Call, now_ms: u64) -> Result<(), Answer>;
+
+    /// Serves an admitted request. What is bound is bound on `other_x` instead of the X asked for,
+    /// if there is one (E.164).
+    fn serve(&mut self, call: &Call, now_ms: u64, other_x: Option<&str>) -> Answer;
+
+    /// The answer to a request that is refused without effect, with the status of the code; empty:
+    /// the vendor's internal error; `None`: throttled.
+    fn refused_by_fault(&self, call: &Call, code: Option<&str>) -> Answer;
+
+    /// All live bindings and relations, oldest first.
+    fn bindings(&mut self, now_ms: u64) -> Vec<Binding>;
+
+    /// Where a call to X goes; numbers may come in any notation and go out in ours.
+    fn route(&mut self, from: &str, x: &str, now_ms: u64) -> Option<Route>;
+
+    /// Forgets failed authentications.
+    fn lift_blocks(&mut self);
+}
