@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::table::Scope;
 use crate::numbers::{from_e164, to_e164};
 
 /// The configuration, as a TOML file or made by a program. Port 0 takes a free port.
@@ -71,23 +72,33 @@ pub struct Credentials {
     /// answers an application of another mode.
     #[serde(default = "modes")]
     pub modes: BTreeSet<Mode>,
-    /// Tolerated difference between the clocks, in seconds.
-    #[serde(default = "skew_s")]
-    pub skew_s: u64,
+    /// Tolerated difference between the clocks, in seconds; absent: the vendor's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew_s: Option<u64>,
     /// Failed authentications of one address within a minute that block it; 0: never.
     #[serde(default = "auth_failures_max")]
     pub auth_failures_max: u32,
     /// For how long, in seconds.
     #[serde(default = "block_s")]
     pub block_s: u64,
+    /// The pool, service, application or customer beside the key that requests must name; empty:
+    /// any.
+    #[serde(default)]
+    pub pool: String,
+    /// The company that requests must name, for the vendors that sign it; empty: none is demanded.
+    #[serde(default)]
+    pub company: String,
+    /// Which bindings may stand side by side on one X; absent: the vendor's rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// This vendor alone is served here too, without a prefix before its paths, for those who can
+    /// name a host but no path. Port 0 takes a free port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<SocketAddr>,
 }
 
 fn modes() -> BTreeSet<Mode> {
     BTreeSet::from([Mode::Axb, Mode::Ax])
-}
-
-fn skew_s() -> u64 {
-    300
 }
 
 fn auth_failures_max() -> u32 {
@@ -107,9 +118,13 @@ impl Credentials {
             x_numbers: Vec::new(),
             x_prefix: String::new(),
             modes: modes(),
-            skew_s: skew_s(),
+            skew_s: None,
             auth_failures_max: auth_failures_max(),
             block_s: block_s(),
+            pool: String::new(),
+            company: String::new(),
+            scope: None,
+            http: None,
         }
     }
 }
@@ -147,6 +162,19 @@ impl Config {
         callee_phone: SocketAddr,
         credentials: Credentials,
     ) -> Config {
+        Config::of(http, sip, callee_phone, ["huawei"], &credentials)
+    }
+
+    /// A simulator of these vendors, by their words, each with the same credentials; all of them
+    /// with [`super::vendors`].
+    pub fn of(
+        http: SocketAddr,
+        sip: SocketAddr,
+        callee_phone: SocketAddr,
+        vendors: impl IntoIterator<Item = &'static str>,
+        credentials: &Credentials,
+    ) -> Config {
+        let vendors = vendors.into_iter();
         Config {
             http,
             sip,
@@ -155,7 +183,9 @@ impl Config {
             log: None,
             workers: workers(),
             calls_max: calls_max(),
-            vendors: BTreeMap::from([("huawei".to_owned(), credentials)]),
+            vendors: vendors
+                .map(|word| (word.to_owned(), credentials.clone()))
+                .collect(),
         }
     }
 }
@@ -177,7 +207,7 @@ mod tests {
             "#,
         )
         .unwrap();
-        assert_eq!(config.vendors["huawei"].skew_s, 300);
+        assert_eq!(config.vendors["huawei"].skew_s, None);
         assert_eq!(config.vendors["huawei"].modes.len(), 2);
         assert_eq!((config.workers, config.ax_incoming), (1, None));
     }

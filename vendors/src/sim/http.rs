@@ -32,6 +32,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 #[derive(Debug)]
 pub(super) struct Server {
     address: SocketAddr,
+    /// Vendors that have an address of their own too.
+    alone: BTreeMap<&'static str, SocketAddr>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
@@ -39,23 +41,27 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn spawn(
         address: SocketAddr,
+        wanted: &[(&'static str, SocketAddr)],
         workers: usize,
         shared: Arc<Shared>,
     ) -> Result<Server, SimError> {
-        let listen = |source| SimError::Listen {
-            what: "http",
-            address,
-            source,
-        };
-        let listener = TcpListener::bind(address).map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let (listener, address) = listen(address)?;
+        let mut listeners = vec![listener];
+        let mut alone = BTreeMap::new();
+        for (word, address) in wanted {
+            let (listener, address) = listen(*address)?;
+            listeners.push(listener);
+            alone.insert(*word, address);
+        }
+        let doors = alone.iter().map(|(word, at)| (at.port(), *word));
+        let doors = Arc::new(Doors(doors.collect()));
         let (tx, rx) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("sim-http".into())
             .spawn(move || {
                 let system = actix_web::rt::System::new();
                 let result = system.block_on(async move {
-                    let server = serve(listener, workers, shared)?;
+                    let server = serve(listeners, workers, &shared, &doors)?;
                     // Nobody waits any more only if the spawning thread is gone.
                     let _ = tx.send(server.handle());
                     server.await
@@ -68,15 +74,24 @@ impl Server {
         match rx.recv() {
             Ok(handle) => Ok(Server {
                 address,
+                alone,
                 handle,
                 thread: Some(thread),
             }),
-            Err(_) => Err(listen(io::Error::other("server did not start"))),
+            Err(_) => Err(cannot_listen(
+                address,
+                io::Error::other("server did not start"),
+            )),
         }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where a vendor is served alone.
+    pub(super) fn alone(&self, word: &str) -> Option<SocketAddr> {
+        self.alone.get(word).copied()
     }
 
     pub(super) fn stop(mut self) {
@@ -90,14 +105,37 @@ impl Server {
     }
 }
 
+/// The ports at which one vendor is served alone.
+#[derive(Debug)]
+struct Doors(BTreeMap<u16, &'static str>);
+
+fn cannot_listen(address: SocketAddr, source: io::Error) -> SimError {
+    SimError::Listen {
+        what: "http",
+        address,
+        source,
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), SimError> {
+    let listener = TcpListener::bind(address).map_err(|e| cannot_listen(address, e))?;
+    let address = listener
+        .local_addr()
+        .map_err(|e| cannot_listen(address, e))?;
+    Ok((listener, address))
+}
+
 fn serve(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     workers: usize,
-    shared: Arc<Shared>,
+    shared: &Arc<Shared>,
+    doors: &Arc<Doors>,
 ) -> io::Result<actix_web::dev::Server> {
-    let server = HttpServer::new(move || {
+    let (shared, doors) = (shared.clone(), doors.clone());
+    let mut server = HttpServer::new(move || {
         App::new()
             .app_data(Data::from(shared.clone()))
+            .app_data(Data::from(doors.clone()))
             .app_data(web::PayloadConfig::new(BODY_MAX))
             .route("/_sim/bindings", web::get().to(get_bindings))
             .route("/_sim/calls", web::get().to(get_calls))
@@ -114,16 +152,24 @@ fn serve(
     .keep_alive(KEEP_ALIVE)
     .backlog(4096)
     .disable_signals()
-    .shutdown_timeout(1)
-    .listen(listener)?;
+    .shutdown_timeout(1);
+    for listener in listeners {
+        server = server.listen(listener)?;
+    }
     Ok(server.run())
 }
 
 /// A second handle on a connection, to cut it without an answer.
 struct Scissors(TcpStream);
 
+/// The port that a connection came in at.
+struct Door(u16);
+
 fn keep_scissors(connection: &dyn Any, extensions: &mut Extensions) {
     if let Some(stream) = connection.downcast_ref::<ActixStream>() {
+        if let Ok(at) = stream.local_addr() {
+            extensions.insert(Door(at.port()));
+        }
         // Answers are small and a client waits for each: no time for gathering.
         let _ = stream.set_nodelay(true);
         if let Ok(fd) = std::os::fd::AsFd::as_fd(stream).try_clone_to_owned() {
@@ -147,10 +193,22 @@ enum Next {
     Cut { after_ms: u64 },
 }
 
-async fn vendor(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpResponse {
+async fn vendor(
+    request: HttpRequest,
+    body: Bytes,
+    shared: Data<Shared>,
+    doors: Data<Doors>,
+) -> HttpResponse {
     let path = request.path();
-    let inside = path.strip_prefix('/').unwrap_or(path);
-    let (word, path) = inside.split_at(inside.find('/').unwrap_or(inside.len()));
+    let door = request.conn_data::<Door>();
+    let alone = door.and_then(|Door(port)| doors.0.get(port));
+    let (word, path) = match alone {
+        Some(word) => (*word, path),
+        None => {
+            let inside = path.strip_prefix('/').unwrap_or(path);
+            inside.split_at(inside.find('/').unwrap_or(inside.len()))
+        }
+    };
     let Some(peer) = request.peer_addr() else {
         return HttpResponse::BadRequest().finish();
     };

@@ -3,17 +3,26 @@
 //! to try a switch against a platform.
 //!
 //! It shares no code with the client where they could agree on a mistake: signatures are parsed
-//! and recomputed in [`auth`], requests are validated against the vendor's tables in
-//! [`huawei`], and SIP is relayed by a small rewriting proxy ([`sip`]) that is not the switch's own
+//! and recomputed in [`auth`] and each file of [`dialects`], requests are validated against the
+//! vendor's tables in [`huawei`] and there, and SIP is relayed by a small rewriting proxy ([`sip`]) that is not the switch's own
 //! stack. Only the notation of numbers ([`crate::numbers`]) is common.
 //!
 //! ```text
-//! http.rs ──▶ auth.rs ──▶ faults.rs ──▶ huawei ──▶ table.rs, relations.rs ◀── sip/driver.rs ◀── sip/proxy.rs
-//! (actix)                                 └──▶ log.rs                         (a thread)
+//! http.rs ──▶ vendor.rs: huawei (auth.rs) ──▶ faults.rs ──▶ table.rs, relations.rs ◀── sip/driver.rs ◀── sip/proxy.rs
+//! (actix)                dialects, common                     └──▶ log.rs               (a thread)
 //! ```
-//! HTTP: `/huawei/rest/caas/relationnumber/partners/v1.0` with POST, DELETE, PUT and GET (AXB),
-//! `/huawei/rest/provision/caas/privatenumber/v1.0` with POST, DELETE and GET (AX), and
-//! `/huawei/rest/caas/privatenumber/calleenumber/v1.0` with PUT (the callee of A's next call).
+//! Each vendor is served below its word, over its own paths:
+//!
+//! | prefix | paths behind it |
+//! |---|---|
+//! | `/huawei` | `/rest/caas/relationnumber/partners/v1.0` (AXB), `/rest/provision/caas/privatenumber/v1.0` (AX), `/rest/caas/privatenumber/calleenumber/v1.0` (the callee of A's next call) |
+//! | `/aliyun`, `/tencent`, `/volcengine` | `/`, the operation by its name |
+//! | `/twilio` | `/v1/Services/{service}/Sessions…` |
+//! | `/plivo` | `/v1/Account/{account}/Masking/Session/…` |
+//!
+//! A vendor whose configuration names an address is served there too, without the prefix: its own
+//! clients can often be given a host and no path.
+//!
 //! Control, for callers on the loopback interface only: `GET /_sim/bindings`, `GET /_sim/calls`,
 //! `GET`, `PUT` and `DELETE /_sim/faults`. A PUT replaces all faults of its vendor (fields left out
 //! are off); without `vendor` it speaks of every vendor. DELETE ends all faults and lifts the
@@ -23,7 +32,9 @@
 //! `latency_ms` passes: a client that gave up early finds its binding made.
 
 pub mod auth;
+pub mod common;
 mod config;
+pub mod dialects;
 mod faults;
 mod http;
 pub mod huawei;
@@ -47,6 +58,7 @@ pub use faults::Faults;
 pub use log::Line;
 pub use sip::Calls;
 
+use common::Booth;
 use huawei::Huawei;
 use sip::{Counters, Phones, Route};
 use vendor::Vendor;
@@ -116,12 +128,19 @@ struct Counter {
 }
 
 /// The vendors that can be simulated, by their words.
-pub const VENDORS: [&str; 1] = ["huawei"];
+pub fn vendors() -> impl Iterator<Item = &'static str> {
+    let others = dialects::ALL.iter().map(|dialect| dialect.word);
+    ["huawei"].into_iter().chain(others)
+}
 
 /// A vendor without bindings under the word that is its own.
 fn open(word: &str, credentials: &Credentials) -> Option<(&'static str, Counter)> {
-    let word = VENDORS.into_iter().find(|known| *known == word)?;
-    let vendor = Box::new(Huawei::new(credentials.clone()));
+    let word = vendors().find(|known| *known == word)?;
+    let dialect = dialects::ALL.iter().find(|dialect| dialect.word == word);
+    let vendor: Box<dyn Vendor> = match dialect {
+        Some(dialect) => Box::new(Booth::new(dialect, credentials.clone())),
+        None => Box::new(Huawei::new(credentials.clone())),
+    };
     let gate = faults::Gate::default();
     Some((word, Counter { vendor, gate }))
 }
@@ -166,9 +185,11 @@ pub struct Binding {
 /// When an address is taken, the log cannot be opened or a vendor is unknown.
 pub fn spawn(config: &Config) -> Result<Sim, SimError> {
     let mut vendors = BTreeMap::new();
+    let mut alone = Vec::new();
     for (name, credentials) in &config.vendors {
         let (word, counter) =
             open(name, credentials).ok_or_else(|| SimError::UnknownVendor(name.clone()))?;
+        alone.extend(credentials.http.map(|address| (word, address)));
         vendors.insert(word, counter);
     }
     let log = match &config.log {
@@ -196,7 +217,7 @@ pub fn spawn(config: &Config) -> Result<Sim, SimError> {
             move |from, x| route(&shared, from, x),
         )?
     };
-    let server = http::Server::spawn(config.http, config.workers, shared.clone())?;
+    let server = http::Server::spawn(config.http, &alone, config.workers, shared.clone())?;
     let (http, sip) = (server.address(), proxy.address());
     tracing::info!(%http, %sip, "platform simulator started");
     Ok(Sim {
@@ -236,6 +257,12 @@ impl Sim {
     /// Where HTTP is listened on.
     pub fn http_addr(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where a vendor with an address of its own is served without a prefix before its paths.
+    pub fn alone_addr(&self, vendor: impl Display) -> Option<SocketAddr> {
+        let server = self.server.as_ref()?;
+        server.alone(vendor.to_string().as_str())
     }
 
     /// Where SIP over UDP is listened on.

@@ -1,16 +1,33 @@
-//! The platform's bindings and its conflict rules, as data over a millisecond clock. Numbers are
-//! in E.164 with `+`.
+//! A platform's bindings and its conflict rules, as data over a millisecond clock. Numbers are in
+//! E.164 with `+`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// One X carries so many bindings at most.
 pub const PER_X_MAX: usize = 5000;
 /// All X together; a bound of the simulator, not of a vendor.
 const ALL_MAX: usize = 1_000_000;
 
+/// Which bindings may not stand side by side on one X.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Two of one A.
+    Pair,
+    /// Two in which a number appears, as A or as B.
+    #[default]
+    User,
+    /// Any two.
+    Exclusive,
+}
+
 /// One binding.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// Its place in the order of making.
     pub serial: u64,
@@ -18,72 +35,125 @@ pub struct Row {
     pub a: String,
     /// X.
     pub x: String,
-    /// B.
+    /// B; empty where X is given to A and no callee is named.
     pub b: String,
+    /// Whether X is given to A alone, whoever B is.
+    pub fixed: bool,
+    /// Unix milliseconds when B is forgotten, where X is given to A; `None`: never.
+    pub callee_until_ms: Option<u64>,
+    /// Whether A sees who calls X, and not X, where X is given to A.
+    pub caller_shown: bool,
+    /// The ids that those who asked gave it.
+    pub own_ids: Vec<String>,
+    /// How often it must be ended, less one.
+    pub more_refs: u32,
     /// 0 both ways, 1 only A to B, 2 only B to A.
     pub direction: u8,
     /// Minutes, 0 for no limit.
     pub max_duration_min: u64,
     /// Echoed in queries.
     pub user_data: String,
+    /// What else the vendor's answers repeat.
+    pub note: Value,
     /// Unix milliseconds.
     pub since_ms: u64,
     /// Unix milliseconds; `None`: never.
     pub expires_ms: Option<u64>,
 }
 
+impl Row {
+    /// B at this time, if there is one.
+    pub fn callee(&self, now_ms: u64) -> Option<&str> {
+        let named = !self.b.is_empty() && self.callee_until_ms.is_none_or(|until| until > now_ms);
+        named.then_some(self.b.as_str())
+    }
+}
+
 /// Why a binding cannot be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conflict {
-    /// A or B appears on X already, as either end.
-    Number,
+    /// These very numbers are bound under this id.
+    Same(String),
+    /// A appears on X already.
+    A,
+    /// B appears on X already.
+    B,
+    /// X is taken as a whole.
+    X,
     /// X carries [`PER_X_MAX`] bindings, or the table is full.
     Full,
 }
 
+/// Makes the id of the binding of a serial number.
+type Ids = Box<dyn Fn(u64) -> String + Send>;
+
 /// All bindings of one application.
-#[derive(Debug)]
 pub struct Table {
-    prefix: String,
+    scope: Scope,
+    ids: Ids,
     serial: u64,
     rows: HashMap<String, Row>,
-    /// (X, A or B) → id: each number appears once per X.
+    /// (X, A or B) → id: where the scope is narrower, the latest.
     users: HashMap<(String, String), String>,
     /// X → serial → id, in the order of making.
     by_x: HashMap<String, BTreeMap<u64, String>>,
+    /// Own id → id.
+    by_own: HashMap<String, String>,
     expiries: BinaryHeap<Reverse<(u64, String)>>,
 }
 
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("scope", &self.scope)
+            .field("rows", &self.rows.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Table {
-    /// An empty table; ids begin with `prefix`, which should differ from run to run.
+    /// An empty table in which a number appears once per X; ids begin with `prefix`, which should
+    /// differ from run to run.
     pub fn new(prefix: String) -> Table {
+        Table::with(
+            Scope::User,
+            Box::new(move |serial| format!("{prefix}-{serial:08}")),
+        )
+    }
+
+    /// An empty table with a rule and ids of its own.
+    pub fn with(scope: Scope, ids: Ids) -> Table {
         Table {
-            prefix,
+            scope,
+            ids,
             serial: 0,
             rows: HashMap::new(),
             users: HashMap::new(),
             by_x: HashMap::new(),
+            by_own: HashMap::new(),
             expiries: BinaryHeap::new(),
         }
     }
 
-    /// Drops what has expired. Call before anything else at a new time.
-    pub fn expire(&mut self, now_ms: u64) {
+    /// Takes out what has expired, and returns it. Call before anything else at a new time.
+    pub fn expire(&mut self, now_ms: u64) -> Vec<(String, Row)> {
+        let mut expired = Vec::new();
         while let Some(Reverse((due_ms, _))) = self.expiries.peek() {
             if *due_ms > now_ms {
-                return;
+                break;
             }
             if let Some(Reverse((due_ms, id))) = self.expiries.pop() {
                 // A changed lifetime leaves its old entry behind.
-                if self
+                let due = self
                     .rows
                     .get(&id)
-                    .is_some_and(|r| r.expires_ms == Some(due_ms))
-                {
-                    self.remove(&id);
+                    .is_some_and(|r| r.expires_ms == Some(due_ms));
+                if let Some(row) = due.then(|| self.remove(&id)).flatten() {
+                    expired.push((id, row));
                 }
             }
         }
+        expired
     }
 
     /// Makes a binding; `serial` of the row is filled in here. Returns its id.
@@ -91,28 +161,24 @@ impl Table {
     /// # Errors
     /// When a number is taken on X or X is full.
     pub fn insert(&mut self, mut row: Row) -> Result<String, Conflict> {
-        if self.taken(&row.x, &row.a, None) || self.taken(&row.x, &row.b, None) {
-            return Err(Conflict::Number);
-        }
-        let on_x = self.by_x.get(&row.x).map_or(0, BTreeMap::len);
-        if on_x >= PER_X_MAX || self.rows.len() >= ALL_MAX {
-            return Err(Conflict::Full);
+        if let Some(conflict) = self.refusal(&row, None) {
+            return Err(conflict);
         }
         self.serial += 1;
         row.serial = self.serial;
-        let id = format!("{}-{:08}", self.prefix, self.serial);
+        let id = (self.ids)(self.serial);
         self.link(&id, &row);
         self.rows.insert(id.clone(), row);
         Ok(id)
     }
 
-    /// Replaces numbers or lifetime of a binding, keeping its id.
+    /// Replaces what a binding says, keeping its id.
     ///
     /// # Errors
     /// When a new number is taken on X; nothing has changed then.
     pub fn replace(&mut self, id: &str, row: Row) -> Result<(), Conflict> {
-        if self.taken(&row.x, &row.a, Some(id)) || self.taken(&row.x, &row.b, Some(id)) {
-            return Err(Conflict::Number);
+        if let Some(conflict) = self.refusal(&row, Some(id)) {
+            return Err(conflict);
         }
         if self.remove(id).is_some() {
             self.link(id, &row);
@@ -121,11 +187,51 @@ impl Table {
         Ok(())
     }
 
+    /// Why a binding cannot be beside all others but the one of this id.
+    pub fn refusal(&self, row: &Row, except: Option<&str>) -> Option<Conflict> {
+        let on_x = self.by_x.get(&row.x);
+        let others = on_x.into_iter().flat_map(BTreeMap::values);
+        let other = others.map(String::as_str).find(|id| Some(*id) != except);
+        if let Some((id, other)) = other.and_then(|id| Some((id, self.rows.get(id)?)))
+            && (self.scope == Scope::Exclusive || row.fixed || other.fixed)
+        {
+            let same = (&other.a, &other.b, other.fixed) == (&row.a, &row.b, row.fixed);
+            return Some(if same {
+                Conflict::Same(id.to_owned())
+            } else {
+                Conflict::X
+            });
+        }
+        for user in users_of(self.scope, row) {
+            let taken = if *user == row.a {
+                Conflict::A
+            } else {
+                Conflict::B
+            };
+            let found = self
+                .find(&row.x, user)
+                .filter(|(id, _)| Some(*id) != except);
+            if let Some((id, other)) = found {
+                let same = other.a == row.a && other.b == row.b;
+                return Some(if same {
+                    Conflict::Same(id.to_owned())
+                } else {
+                    taken
+                });
+            }
+        }
+        let full = on_x.map_or(0, BTreeMap::len) >= PER_X_MAX || self.rows.len() >= ALL_MAX;
+        (full && except.is_none()).then_some(Conflict::Full)
+    }
+
     /// Takes a binding out.
     pub fn remove(&mut self, id: &str) -> Option<Row> {
         let row = self.rows.remove(id)?;
-        for user in [&row.a, &row.b] {
+        for user in users_of(self.scope, &row) {
             self.users.remove(&(row.x.clone(), user.clone()));
+        }
+        for own in &row.own_ids {
+            self.by_own.remove(own);
         }
         if let Some(ids) = self.by_x.get_mut(&row.x) {
             ids.remove(&row.serial);
@@ -154,6 +260,12 @@ impl Table {
         Some((id, self.rows.get(id)?))
     }
 
+    /// A binding that suits, looked for among all.
+    pub fn find_row(&self, suits: impl Fn(&Row) -> bool) -> Option<(String, Row)> {
+        let found = self.rows.iter().find(|(_, row)| suits(row));
+        found.map(|(id, row)| (id.clone(), row.clone()))
+    }
+
     /// All bindings, oldest first.
     pub fn all(&self) -> Vec<(&str, &Row)> {
         let mut all: Vec<_> = self.rows.iter().map(|(id, r)| (id.as_str(), r)).collect();
@@ -161,14 +273,19 @@ impl Table {
         all
     }
 
-    fn taken(&self, x: &str, user: &str, except: Option<&str>) -> bool {
-        self.find(x, user).is_some_and(|(id, _)| Some(id) != except)
+    /// The binding with an own id.
+    pub fn own(&self, own: &str) -> Option<(&str, &Row)> {
+        let id = self.by_own.get(own)?;
+        Some((id, self.rows.get(id)?))
     }
 
     fn link(&mut self, id: &str, row: &Row) {
-        for user in [&row.a, &row.b] {
+        for user in users_of(self.scope, row) {
             self.users
                 .insert((row.x.clone(), user.clone()), id.to_owned());
+        }
+        for own in &row.own_ids {
+            self.by_own.insert(own.clone(), id.to_owned());
         }
         self.by_x
             .entry(row.x.clone())
@@ -180,21 +297,24 @@ impl Table {
     }
 }
 
+/// The numbers that a binding keeps for itself on its X.
+fn users_of(scope: Scope, row: &Row) -> impl Iterator<Item = &String> {
+    let b = (scope != Scope::Pair).then_some(&row.b);
+    let users = std::iter::once(&row.a).chain(b);
+    users.filter(|user| !user.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn row(a: &str, x: &str, b: &str, expires_ms: Option<u64>) -> Row {
         Row {
-            serial: 0,
             a: a.into(),
             x: x.into(),
             b: b.into(),
-            direction: 0,
-            max_duration_min: 0,
-            user_data: String::new(),
-            since_ms: 0,
             expires_ms,
+            ..Row::default()
         }
     }
 

@@ -26,6 +26,20 @@ pub struct Call<'a> {
     pub peer: IpAddr,
 }
 
+impl<'a> Call<'a> {
+    /// A header that is there exactly once; the name in lower case.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        header(self.headers, name)
+    }
+}
+
+/// A header that is there exactly once; names in lower case.
+pub fn header<'a>(headers: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
+    let mut values = headers.iter().filter(|(n, _)| *n == name).map(|(_, v)| *v);
+    let first = values.next()?;
+    values.next().is_none().then_some(first)
+}
+
 /// What is answered and logged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
@@ -91,7 +105,7 @@ pub trait Vendor: Debug + Send {
 
     /// The answer to a request that is refused without effect, with the status of the code; empty:
     /// the vendor's internal error; `None`: throttled.
-    fn refused_by_fault(&self, call: &Call, code: Option<&str>) -> Answer;
+    fn refused_by_fault(&mut self, call: &Call, code: Option<&str>) -> Answer;
 
     /// All live bindings and relations, oldest first.
     fn bindings(&mut self, now_ms: u64) -> Vec<Binding>;

@@ -25,15 +25,14 @@ impl Huawei {
         let direction = fields.whole("callDirection", 2)?.unwrap_or(0);
         fields.common()?;
         let mut row = Row {
-            serial: 0,
             a,
-            x: String::new(),
             b,
             direction: u8::try_from(direction).unwrap_or(0),
             max_duration_min: fields.whole("maxDuration", 1440)?.unwrap_or(0),
             user_data: fields.text("userData", 256)?.unwrap_or_default(),
             since_ms: now_ms,
             expires_ms: (duration_s > 0).then(|| now_ms + duration_s * 1000),
+            ..Row::default()
         };
         row.x = match (x, area) {
             (Some(x), _) => x,
@@ -49,7 +48,10 @@ impl Huawei {
             row.x = other.to_owned();
             unlike(&row)?;
         }
-        let id = self.table.insert(row.clone()).map_err(refused_by_table)?;
+        let id = self
+            .table
+            .insert(row.clone())
+            .map_err(|conflict| refused_by_table(&conflict))?;
         let body = json!({
             "resultcode": "0",
             "resultdesc": "Success",
@@ -114,7 +116,9 @@ impl Huawei {
         }
         unlike(&row)?;
         let entry = Entry::of("modify", &id, &row, true);
-        self.table.replace(&id, row).map_err(refused_by_table)?;
+        self.table
+            .replace(&id, row)
+            .map_err(|conflict| refused_by_table(&conflict))?;
         let body = json!({"resultcode": "0", "resultdesc": "Success"});
         Ok(success(&body, vec![entry]))
     }
@@ -240,12 +244,12 @@ fn gone() -> Refused {
     Refused("1012007", "binding does not exist".into())
 }
 
-fn refused_by_table(conflict: Conflict) -> Refused {
+fn refused_by_table(conflict: &Conflict) -> Refused {
     match conflict {
-        Conflict::Number => {
+        Conflict::Full => Refused("1012008", "number resources are exhausted".into()),
+        _ => {
             let text = "relationNum has a binding with callerNum or calleeNum already";
             Refused("1012010", text.into())
         }
-        Conflict::Full => Refused("1012008", "number resources are exhausted".into()),
     }
 }

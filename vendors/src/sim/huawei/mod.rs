@@ -190,7 +190,7 @@ impl Vendor for Huawei {
             .map_err(|Refusal(code, status, text)| self.refuse(call, status, code, text))
     }
 
-    fn refused_by_fault(&self, call: &Call, code: Option<&str>) -> Answer {
+    fn refused_by_fault(&mut self, call: &Call, code: Option<&str>) -> Answer {
         match code {
             None => self.refuse(call, 403, "1010010", "flow control limit reached"),
             Some("") => self.refuse(call, 500, "1010001", "internal error"),

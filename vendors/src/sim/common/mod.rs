@@ -1,0 +1,119 @@
+//! What the simulated vendors have in common: a vendor is a [`Dialect`], a table of a few functions
+//! and rules over a [`Desk`] that keeps bindings, nonces and requests' own ids.
+//!
+//! Pure: the clock comes in. Huawei is written out by itself in [`super::huawei`], for it has
+//! relations and bindings side by side and blocks addresses.
+
+pub mod crypt;
+pub mod desk;
+pub mod fields;
+pub mod nonces;
+pub mod notation;
+pub mod pairs;
+pub mod times;
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+pub use super::table::{Conflict, Row, Scope};
+pub use super::vendor::{Answer, Call, Entry};
+pub use desk::{Booth, Clash, Desk};
+pub use fields::{Codes, Fields};
+pub use notation::Notation;
+
+/// A request that is not served: the vendor's code and a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The code.
+    pub code: Cow<'static, str>,
+    /// The text.
+    pub text: Cow<'static, str>,
+}
+
+impl Refused {
+    /// A refusal with a code of the vendor's table.
+    pub fn new(code: &'static str, text: impl Into<Cow<'static, str>>) -> Refused {
+        Refused {
+            code: Cow::Borrowed(code),
+            text: text.into(),
+        }
+    }
+}
+
+/// A request that has been let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The request.
+    pub call: &'a Call<'a>,
+    /// The word of the log for it.
+    pub op: &'static str,
+    /// Unix milliseconds.
+    pub now_ms: u64,
+    /// Bind on this X (E.164) instead of the one asked for.
+    pub other_x: Option<&'a str>,
+}
+
+/// How one vendor speaks.
+#[derive(Debug)]
+pub struct Dialect {
+    /// Its word: the prefix of its paths and its section in the configuration.
+    pub word: &'static str,
+    /// Which bindings may stand side by side.
+    pub scope: Scope,
+    /// Tolerated difference between the clocks, in seconds.
+    pub skew_s: u64,
+    /// Makes a binding's id of the number of this run and the binding's own number in it.
+    pub id: fn(u32, u64) -> String,
+    /// Code and text of a throttled request, an internal error and an unknown path or action.
+    pub throttled: (&'static str, &'static str),
+    /// See `throttled`.
+    pub internal: (&'static str, &'static str),
+    /// See `throttled`.
+    pub unknown: (&'static str, &'static str),
+    /// Names of the fields with A, X, B and the binding's id, for the log of what is refused
+    /// (blanks between several).
+    pub names: [&'static str; 4],
+    /// The word of the log for a request.
+    pub op: fn(&Call) -> &'static str,
+    /// Checks who asks.
+    pub authenticate: fn(&mut Desk, &Call, u64) -> Result<(), Refused>,
+    /// Serves a request that has been let in.
+    pub serve: fn(&mut Desk, &Ask) -> Result<Answer, Refused>,
+    /// Status, headers and body of a refusal; the rest is filled in.
+    pub refuse: fn(&mut Desk, &Call, &Refused) -> Answer,
+}
+
+/// A served request's answer with status 200.
+pub fn served(code: &str, body: &Value, entry: Entry) -> Answer {
+    Answer {
+        status: 200,
+        code: code.to_owned(),
+        body: body.to_string(),
+        entries: vec![entry],
+        ..Answer::default()
+    }
+}
+
+/// An id like `0a1b2c3d-00000001`.
+pub fn plain_id(run: u32, serial: u64) -> String {
+    format!("{run:08x}-{serial:08}")
+}
+
+/// An id of digits only, which fits 63 bits.
+pub fn digits_id(run: u32, serial: u64) -> String {
+    format!(
+        "{}",
+        1_000_000_000_000_000_000 + u64::from(run) * 1_000_000_000 + serial
+    )
+}
+
+/// An id of 32 hex digits.
+pub fn hex_id(run: u32, serial: u64) -> String {
+    format!("{run:08x}{serial:024x}")
+}
+
+/// An id in the form of a UUID.
+pub fn uuid_id(run: u32, serial: u64) -> String {
+    format!("{run:08x}-0000-4000-8000-{serial:012x}")
+}
