@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use tandem_ops::seed::Mistake;
+use tandem_vendors::definition::{Catalogue, CatalogueError};
 
 use crate::config::Config;
 use crate::start::chain;
@@ -56,7 +57,10 @@ fn check(path: &Path, text: &str) -> Checked {
         ..Checked::default()
     };
     if has("[node]") || has("[cluster]") {
-        return only(Config::parse(path, text).err().map(|error| chain(&error)));
+        return match Config::parse(path, text) {
+            Err(error) => only(Some(chain(&error))),
+            Ok(config) => only(definitions(&config)),
+        };
     }
     if has("callee_phone") {
         return only(simulator_of(path, text).err());
@@ -71,6 +75,16 @@ fn check(path: &Path, text: &str) -> Checked {
     Checked {
         mistakes: lines(seed.mistakes),
         warnings: lines(seed.warnings),
+    }
+}
+
+/// The mistakes of the definitions that a node would load.
+fn definitions(config: &Config) -> Option<String> {
+    let folder = config.vendors.definitions.as_deref()?;
+    match Catalogue::with_folder(folder) {
+        Ok(_) => None,
+        Err(error @ CatalogueError::Wrong(_)) => Some(error.to_string()),
+        Err(error) => Some(chain(&error)),
     }
 }
 

@@ -25,6 +25,9 @@ pub struct Config {
     /// Bounds of this process.
     #[serde(default)]
     pub limits: Limits,
+    /// Platforms beyond those built in.
+    #[serde(default)]
+    pub vendors: Vendors,
 }
 
 /// Identity and storage.
@@ -154,6 +157,15 @@ fn heartbeat_ms() -> u64 {
 
 fn election_ms() -> [u64; 2] {
     [150, 300]
+}
+
+/// Where definitions of platforms are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Vendors {
+    /// A folder whose `.toml` files are read when the node starts; one of a built-in's name
+    /// replaces it. All nodes must have the same files.
+    pub definitions: Option<PathBuf>,
 }
 
 /// Why a node file cannot be used.

@@ -290,6 +290,7 @@ impl Cluster {
             },
             log: config::Log::default(),
             limits: config::Limits::default(),
+            vendors: config::Vendors::default(),
         }
     }
 

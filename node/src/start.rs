@@ -14,6 +14,7 @@ use tandem_ops::api::{Access, Token};
 use tandem_ops::switch::Switch;
 use tandem_sip::endpoint::{Advertised, Endpoint};
 use tandem_sip::transport::{Inbound, Listen, Protocol, Transport};
+use tandem_vendors::definition::{Catalogue, CatalogueError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::biller::Arithmetic;
@@ -57,6 +58,9 @@ pub enum ServeError {
     /// SIP listeners.
     #[error("sip does not start")]
     Sip(#[from] tandem_sip::transport::BindError),
+    /// Definitions of platforms.
+    #[error(transparent)]
+    Vendors(#[from] CatalogueError),
     /// Admin listener.
     #[error("admin api does not start")]
     Admin(#[from] tandem_ops::api::ServeError),
@@ -79,7 +83,7 @@ impl ServeError {
     /// Exit code, as `tandem`'s help lists them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            ServeError::Config(_) | ServeError::Log(_) => 2,
+            ServeError::Config(_) | ServeError::Log(_) | ServeError::Vendors(_) => 2,
             ServeError::ClaimHeld { .. } => 4,
             _ => 1,
         }
@@ -91,7 +95,12 @@ pub fn serve(path: &Path) -> ExitCode {
     match run(path) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tandem: {}", chain(&error));
+            // Mistakes of definitions are as many lines as there are.
+            if let ServeError::Vendors(error @ CatalogueError::Wrong(_)) = &error {
+                eprintln!("{error}");
+            } else {
+                eprintln!("tandem: {}", chain(&error));
+            }
             ExitCode::from(error.exit_code())
         }
     }
@@ -111,6 +120,9 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 fn run(path: &Path) -> Result<(), ServeError> {
     let config = Config::load(path)?;
+    if let Some(folder) = &config.vendors.definitions {
+        Catalogue::with_folder(folder)?.install()?;
+    }
     let format = if config.log.json {
         tandem_ops::log::Format::Json
     } else {

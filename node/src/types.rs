@@ -13,19 +13,14 @@ pub struct Vendors;
 
 impl Types for Vendors {
     fn all(&self) -> Vec<InterfaceType> {
-        let mut all: Vec<InterfaceType> = Vendor::ALL.map(described).into();
-        all.sort_by_key(|known| known.id);
-        all
+        Vendor::all().into_iter().map(described).collect()
     }
 
     fn check(&self, interface: &Interface) -> Vec<Finding> {
         let configured = match platforms::configured(0, interface) {
             Ok(configured) => configured,
             Err(_) => {
-                let known: Vec<&str> = Vendor::ALL
-                    .iter()
-                    .map(|vendor| vendor.describe().name)
-                    .collect();
+                let known: Vec<&str> = Vendor::all().into_iter().map(Vendor::name).collect();
                 let text = format!(
                     "`{}` is no type, there are: {}",
                     interface.kind,
@@ -99,7 +94,7 @@ fn described(vendor: Vendor) -> InterfaceType {
 
 fn param(param: &description::Param) -> TypeParam {
     TypeParam {
-        name: param.name.to_owned(),
+        name: param.name.clone(),
         form: match &param.form {
             description::Form::Text { bytes_max } => Form::Text {
                 bytes_max: *bytes_max as u64,
@@ -113,17 +108,17 @@ fn param(param: &description::Param) -> TypeParam {
                 max: *max,
                 warn_below: warn_below.as_ref().map(|low| WarnBelow {
                     least: low.least,
-                    why: low.why.to_owned(),
+                    why: low.why.clone(),
                 }),
             },
             description::Form::Choice { words } => Form::Choice {
-                words: words.iter().map(|word| (*word).to_owned()).collect(),
+                words: words.clone(),
             },
         },
-        default: param.default.map(str::to_owned),
+        default: param.default.clone(),
         required: param.required,
         secret: param.secret,
-        help: param.help.to_owned(),
+        help: param.help.clone(),
     }
 }
 

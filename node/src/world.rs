@@ -85,6 +85,7 @@ impl World {
             },
             log: config::Log::default(),
             limits: config::Limits::default(),
+            vendors: config::Vendors::default(),
         };
         let core = Core::new(config, Clock::start(), cluster.clone());
         let epoch = match device {
@@ -99,7 +100,7 @@ impl World {
             false => claim(&core).await,
         };
         let switch = Process::new(Arc::clone(&core), store);
-        let platform = sim.base_url(Vendor::Huawei);
+        let platform = sim.base_url(Vendor::huawei());
         let sample = tandem_ops::seed::sample(15_000)
             .replace("http://127.0.0.1:15080/huawei", &platform)
             .replace("unbind_delay_secs = 5", "timeout_ms = 500");

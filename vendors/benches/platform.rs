@@ -32,9 +32,14 @@ fn main() {
         .name("phone".into())
         .spawn(move || answer(&phone))
         .expect("a thread");
-    let interface = Interface::new(1, "bench", Vendor::Huawei, &sim.base_url(Vendor::Huawei))
-        .with("app_key", "k")
-        .with("app_secret", "s");
+    let interface = Interface::new(
+        1,
+        "bench",
+        Vendor::huawei(),
+        &sim.base_url(Vendor::huawei()),
+    )
+    .with("app_key", "k")
+    .with("app_secret", "s");
     let client = Client::new(&interface).expect("a sound interface");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

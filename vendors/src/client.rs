@@ -15,10 +15,10 @@ use thiserror::Error;
 
 use crate::breaker::{self, Breaker};
 use crate::bucket::Bucket;
+use crate::definition::{Plan, Values};
 use crate::description::Auth;
 use crate::exchange::{Attempt, Method, Op, Request, Response};
-use crate::huawei::{self, Huawei};
-use crate::interface::{Finding, Interface, Severity, Vendor};
+use crate::interface::{Finding, Interface, Severity};
 use crate::metrics;
 use crate::outcome::{
     AxBind, Bind, BindOutcome, Class, Failure, Handle, Held, Outcome, Page, QueryOutcome,
@@ -27,6 +27,8 @@ use crate::outcome::{
 
 /// The most bindings that [`Client::held_on`] lists; Huawei allows no more on one X.
 pub const HELD_MAX: usize = 5_000;
+/// How often [`Client::unbind`] asks a platform that counts equal binds.
+pub const COUNT_MAX: u32 = 16;
 /// How often [`Client::held_on`] waits for our own rate limit before it gives up; each wait is at
 /// most a second.
 const RATE_WAITS_MAX: u32 = 60;
@@ -72,18 +74,13 @@ pub struct Client {
 
 struct Inner {
     name: String,
-    platform: Platform,
+    plan: Plan,
     http: reqwest::Client,
     response_bytes_max: usize,
     in_flight: AtomicU32,
     in_flight_max: u32,
     born: Instant,
     gate: Mutex<Gate>,
-}
-
-/// One arm a vendor; the pure builders and readers behind one door.
-enum Platform {
-    Huawei(Huawei),
 }
 
 struct Gate {
@@ -107,14 +104,14 @@ impl Client {
             name: interface.name.clone(),
             source,
         })?;
-        let platform = match interface.vendor {
-            Vendor::Huawei => Platform::Huawei(Huawei::new(interface)),
-        };
+        let rate_per_s = interface
+            .rate_per_s
+            .or(interface.vendor.handling().rate_per_s);
         metrics::breaker(&interface.name, false);
         Ok(Client {
             inner: Arc::new(Inner {
                 name: interface.name.clone(),
-                platform,
+                plan: Plan::new(interface),
                 http,
                 response_bytes_max: interface.response_bytes_max,
                 in_flight: AtomicU32::new(0),
@@ -122,7 +119,7 @@ impl Client {
                 born: Instant::now(),
                 gate: Mutex::new(Gate {
                     breaker: Breaker::new(interface.breaker, interface.timeout_ms),
-                    bucket: interface.rate_per_s.map(|rate| Bucket::new(rate, 0)),
+                    bucket: rate_per_s.map(|rate| Bucket::new(rate, 0)),
                 }),
             }),
         })
@@ -131,25 +128,31 @@ impl Client {
     /// Asks the platform to join A, X and B. After a failure whose class [`Class::may_hold`], the
     /// platform may hold the binding.
     pub async fn bind(&self, bind: &Bind) -> BindOutcome {
-        self.ask(
-            Op::Bind,
-            |Platform::Huawei(huawei), attempt| huawei.bind(bind, attempt),
-            |response| huawei::read_bind(response, bind),
-        )
+        let values = triple(bind, None);
+        self.ask(Op::Bind, &values, |plan, response| {
+            plan.read_bind(Op::Bind, response, &values)
+        })
         .await
     }
 
     /// Asks the platform to release one binding. `numbers` serve vendors whose bindings have no
-    /// id; a vendor with ids never unbinds by numbers.
+    /// id; a vendor with ids never unbinds by numbers. Where a platform counts equal binds it is
+    /// asked until none is left, at most [`COUNT_MAX`] times.
     pub async fn unbind(&self, handle: &Handle, numbers: &Bind) -> UnbindOutcome {
-        // Only platforms without binding ids will read it.
-        let _ = numbers;
-        self.ask(
-            Op::Unbind,
-            |Platform::Huawei(huawei), attempt| huawei.unbind(handle, attempt),
-            huawei::read_unbind,
-        )
-        .await
+        let values = triple(numbers, Some(handle));
+        for _ in 0..COUNT_MAX {
+            let Counted { outcome, left } = self
+                .ask(Op::Unbind, &values, |plan, response| {
+                    let (outcome, left, auth) = plan.read_unbind(Op::Unbind, response, &values);
+                    (Counted { outcome, left }, auth)
+                })
+                .await;
+            if outcome != UnbindOutcome::Released || left == 0 {
+                return outcome;
+            }
+        }
+        let text = format!("still bound after {COUNT_MAX} unbinds");
+        UnbindOutcome::Failed(Failure::new(Class::Unknown, "too_many", text))
     }
 
     /// Asks what the platform holds for X with A and B. An empty A or B widens the question, and
@@ -157,11 +160,10 @@ impl Client {
     /// learn what became of a bind that was lost; after a time-out ask twice with a pause, since
     /// the lost request may still be on its way.
     pub async fn query(&self, numbers: &Bind) -> QueryOutcome {
-        self.ask(
-            Op::Query,
-            |Platform::Huawei(huawei), attempt| huawei.query(numbers, attempt),
-            |response| huawei::read_query(response, numbers),
-        )
+        let values = triple(numbers, None);
+        self.ask(Op::Query, &values, |plan, response| {
+            plan.read_query(Op::Query, response, &values)
+        })
         .await
     }
 
@@ -173,12 +175,11 @@ impl Client {
     /// After a failure whose class [`Class::may_hold`] the platform may hold the relation; `x` of
     /// the outcome may differ from the X asked for.
     pub async fn ax_bind(&self, bind: &AxBind) -> BindOutcome {
+        let values = pair(bind, None);
         let outcome: BindOutcome = self
-            .ask(
-                Op::AxBind,
-                |Platform::Huawei(huawei), attempt| huawei.ax_bind(bind, attempt),
-                |response| huawei::read_ax_bind(response, bind),
-            )
+            .ask(Op::AxBind, &values, |plan, response| {
+                plan.read_bind(Op::AxBind, response, &values)
+            })
             .await;
         match outcome {
             BindOutcome::Failed(failure) if failure.class == Class::AlreadyBound => {
@@ -208,11 +209,11 @@ impl Client {
 
     /// Asks the platform to take X from A. By the handle, or by the numbers when it is empty.
     pub async fn ax_unbind(&self, handle: &Handle, numbers: &AxBind) -> UnbindOutcome {
-        self.ask(
-            Op::AxUnbind,
-            |Platform::Huawei(huawei), attempt| huawei.ax_unbind(handle, numbers, attempt),
-            huawei::read_unbind,
-        )
+        let values = pair(numbers, Some(handle));
+        self.ask(Op::AxUnbind, &values, |plan, response| {
+            let (outcome, _, auth) = plan.read_unbind(Op::AxUnbind, response, &values);
+            (outcome, auth)
+        })
         .await
     }
 
@@ -225,22 +226,23 @@ impl Client {
     /// leave X alone for `timeout_ms`, or the late one names the next call's callee. `NotFound`
     /// means that the platform has no such relation.
     pub async fn set_callee(&self, handle: &Handle, numbers: &AxBind, b: &str) -> SetCalleeOutcome {
-        self.ask(
-            Op::SetCallee,
-            |Platform::Huawei(huawei), attempt| huawei.set_callee(handle, numbers, b, attempt),
-            huawei::read_set_callee,
-        )
+        let values = Values {
+            b,
+            ..pair(numbers, Some(handle))
+        };
+        self.ask(Op::SetCallee, &values, |plan, response| {
+            plan.read_done(Op::SetCallee, response, &values)
+        })
         .await
     }
 
     /// Asks whether the platform has given X to A. An empty A asks to whom X is given, an empty X
     /// what is given to A. `b` of what is found is empty.
     pub async fn ax_query(&self, numbers: &AxBind) -> QueryOutcome {
-        self.ask(
-            Op::AxQuery,
-            |Platform::Huawei(huawei), attempt| huawei.ax_query(numbers, attempt),
-            |response| huawei::read_ax_query(response, numbers),
-        )
+        let values = pair(numbers, None);
+        self.ask(Op::AxQuery, &values, |plan, response| {
+            plan.read_query(Op::AxQuery, response, &values)
+        })
         .await
     }
 
@@ -253,17 +255,11 @@ impl Client {
     /// that moves to a page already read, so confirm with [`Client::query`] that one is missing
     /// before acting on it.
     pub async fn held_on(&self, x: &str) -> QueryOutcome {
-        let asked = Bind {
-            a: String::new(),
-            x: x.to_owned(),
-            b: String::new(),
-            own_id: String::new(),
-        };
         let mut held: Vec<Held> = Vec::new();
         let mut seen: BTreeSet<Handle> = BTreeSet::new();
         let mut rows = 0;
         for number in 1.. {
-            let page = match self.page(&asked, number).await {
+            let page = match self.page(x, number).await {
                 Ok(page) => page,
                 Err(failure) => return QueryOutcome::Failed(failure),
             };
@@ -284,7 +280,7 @@ impl Client {
             }
             let last = match page.total {
                 Some(total) => rows >= total,
-                None => page.rows < huawei::PAGE_ROWS as usize,
+                None => page.rows < self.inner.plan.page_rows(),
             };
             if last || page.rows == 0 {
                 break;
@@ -298,15 +294,18 @@ impl Client {
     }
 
     /// One page of a list, after waiting for our own rate limit where needed.
-    async fn page(&self, asked: &Bind, number: u32) -> Result<Page, Failure> {
+    async fn page(&self, x: &str, page: u32) -> Result<Page, Failure> {
         let mut waits = 0;
+        let values = Values {
+            x,
+            page,
+            ..Values::default()
+        };
         loop {
             let page: Result<Page, Failure> = self
-                .ask(
-                    Op::XQuery,
-                    |Platform::Huawei(huawei), attempt| huawei.page(&asked.x, number, attempt),
-                    |response| huawei::read_page(response, asked),
-                )
+                .ask(Op::XQuery, &values, |plan, response| {
+                    plan.read_page(Op::XQuery, response, &values)
+                })
                 .await;
             match page {
                 Err(failure) if failure.code == RATE_LIMIT && waits < RATE_WAITS_MAX => {
@@ -323,15 +322,16 @@ impl Client {
     async fn ask<T: Outcome>(
         &self,
         op: Op,
-        build: impl FnOnce(&Platform, &Attempt) -> Result<Request, Failure>,
-        read: impl FnOnce(&Response) -> (T, Auth),
+        values: &Values<'_>,
+        read: impl FnOnce(&Plan, &Response) -> (T, Auth),
     ) -> T {
+        let plan = &self.inner.plan;
         let exchanged = self
-            .exchange(op, |attempt| build(&self.inner.platform, attempt))
+            .exchange(op, |attempt| plan.build(op, values, attempt))
             .await;
         let (outcome, sent_for) = match exchanged {
             Ok((response, sent_for)) => {
-                let (outcome, auth) = read(&response);
+                let (outcome, auth) = read(plan, &response);
                 self.note(breaker::Result::Answered(auth));
                 (outcome, Some(sent_for))
             }
@@ -404,7 +404,7 @@ impl Client {
         };
         let mut builder = self.inner.http.request(method, &request.url);
         for (name, value) in request.headers {
-            builder = builder.header(name, value);
+            builder = builder.header(&*name, value);
         }
         if !request.body.is_empty() {
             builder = builder.body(request.body);
@@ -422,6 +422,11 @@ impl Client {
         {
             return Err(too_large());
         }
+        let headers = self.inner.plan.answer_headers().iter().filter_map(|name| {
+            let value = response.headers().get(&**name)?.to_str().ok()?;
+            Some((Arc::clone(name), value.to_owned()))
+        });
+        let headers = headers.collect();
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(classify)? {
             if body.len() + chunk.len() > most {
@@ -430,7 +435,11 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         let body: Bytes = body.freeze();
-        Ok(Response { status, body })
+        Ok(Response {
+            status,
+            headers,
+            body,
+        })
     }
 
     fn note(&self, result: breaker::Result) {
@@ -479,6 +488,47 @@ impl Drop for Place<'_> {
     }
 }
 
+/// An unbind at a platform that may count.
+struct Counted {
+    outcome: UnbindOutcome,
+    left: u32,
+}
+
+impl Outcome for Counted {
+    fn failed(failure: Failure) -> Counted {
+        Counted {
+            outcome: UnbindOutcome::Failed(failure),
+            left: 0,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        self.outcome.word()
+    }
+}
+
+fn triple<'a>(numbers: &'a Bind, handle: Option<&'a Handle>) -> Values<'a> {
+    Values {
+        a: &numbers.a,
+        x: &numbers.x,
+        b: &numbers.b,
+        own_id: &numbers.own_id,
+        handle,
+        page: 0,
+    }
+}
+
+fn pair<'a>(numbers: &'a AxBind, handle: Option<&'a Handle>) -> Values<'a> {
+    Values {
+        a: &numbers.a,
+        x: &numbers.x,
+        b: "",
+        own_id: &numbers.own_id,
+        handle,
+        page: 0,
+    }
+}
+
 fn attempt() -> Attempt {
     let nonce: [u8; 16] = rand::rng().random();
     let now = SystemTime::now()
@@ -511,7 +561,7 @@ fn session(interface: &Interface) -> reqwest::Result<reqwest::Client> {
             .pool_idle_timeout(Duration::from_millis(idle_ms))
             .pool_max_idle_per_host(usize::try_from(interface.in_flight_max).unwrap_or(1000)),
     };
-    let operations = interface.vendor.describe().operations;
+    let operations = &interface.vendor.describe().operations;
     let any_tls = operations
         .iter()
         .any(|operation| interface.url(operation.op).starts_with("https:"));

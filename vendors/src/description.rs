@@ -1,97 +1,88 @@
-//! What a vendor is, as data: its operations, its parameters and its result codes. A vendor's
-//! folder holds one [`Description`]; checking an interface and classifying an answer work on it
-//! alone and know no vendor. [`Schema`] is the part of it that people are shown.
+//! What people are shown of a vendor and what its parameters may be. [`Schema`] is the part of a
+//! [`crate::Definition`] that a form for an interface is made of.
 
 use serde::Serialize;
 
-use crate::exchange::{Method, Op};
-use crate::interface::{Finding, Severity};
+use crate::interface::{Finding, Interface, Severity};
 use crate::outcome::Class;
 use crate::policy::Policy;
 
-/// One vendor's interface, as far as it is data.
-#[derive(Debug)]
-pub struct Description {
-    /// The number of the type, never used again for another one.
-    pub id: u32,
-    /// The word in configuration and in the simulator's paths.
-    pub name: &'static str,
-    /// The name for people.
-    pub title: &'static str,
-    /// The base URL used when the interface names none.
-    pub base_url: &'static str,
-    /// What can be asked of it and where.
-    pub operations: &'static [Operation],
-    /// Every parameter it knows; all others are mistakes.
-    pub params: &'static [Param],
-    /// Result codes and HTTP statuses, first match wins.
-    pub codes: &'static [Code],
-    /// The code that means success.
-    pub success: &'static str,
-    /// What it can do and how its numbers may be combined.
-    pub policy: Policy,
-}
-
 /// What a form for an interface of one type needs: its addresses and parameters.
 #[derive(Clone, Debug, Serialize)]
-pub struct Schema {
+pub struct Schema<'a> {
     /// The number of the type.
     pub id: u32,
     /// The word in configuration.
-    pub name: &'static str,
+    pub name: &'a str,
     /// The name for people.
-    pub title: &'static str,
+    pub title: &'a str,
     /// The base URL used when the interface names none.
-    pub base_url: &'static str,
+    pub base_url: &'a str,
     /// The addresses that can be replaced.
-    pub urls: Vec<Url>,
+    pub urls: Vec<Url<'a>>,
     /// The parameters, in the order in which they are best asked for.
-    pub params: &'static [Param],
+    pub params: &'a [Param],
     /// What the type can do.
     pub policy: Policy,
 }
 
 /// One address of a type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Url {
+pub struct Url<'a> {
     /// The key in `Interface::urls`.
-    pub name: &'static str,
+    pub name: &'a str,
     /// HTTP method.
     pub method: &'static str,
     /// The path used when the interface names none.
-    pub path: &'static str,
-}
-
-/// Method and path of one operation.
-#[derive(Debug)]
-pub struct Operation {
-    /// Which.
-    pub op: Op,
-    /// HTTP method.
-    pub method: Method,
-    /// Path below the base URL, beginning with `/`.
-    pub path: &'static str,
+    pub path: &'a str,
 }
 
 /// One parameter of an interface, with the form its text must have.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Param {
     /// Its name in `Interface::params`.
-    pub name: &'static str,
+    pub name: String,
     /// What its text must look like.
     pub form: Form,
     /// Used when it is absent; `None` together with `required: false` means "not sent".
-    pub default: Option<&'static str>,
+    pub default: Option<String>,
     /// Whether an interface without it is refused.
     pub required: bool,
     /// Whether it must never be shown.
     pub secret: bool,
     /// One line for people.
-    pub help: &'static str,
+    pub help: String,
+    /// What goes beyond its own form.
+    #[serde(skip)]
+    pub(crate) notes: Vec<Note>,
+    /// Where its definition speaks of it.
+    #[serde(skip)]
+    pub(crate) at: usize,
+}
+
+/// What a parameter means beside others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// Without this other one the platform refuses it.
+    Needs(String),
+    /// It has no effect unless this other one has this value.
+    OnlyWith(String, String),
+    /// With this value it works, but somebody should know this.
+    Warn(String, String),
+}
+
+impl Note {
+    /// The other parameter it speaks of.
+    pub(crate) fn other(&self) -> Option<&str> {
+        match self {
+            Note::Needs(other) | Note::OnlyWith(other, _) => Some(other),
+            Note::Warn(..) => None,
+        }
+    }
 }
 
 /// The form of a parameter's text.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Form {
     /// Printable text of so many bytes at most.
@@ -111,52 +102,17 @@ pub enum Form {
     /// One of these words.
     Choice {
         /// The words.
-        words: &'static [&'static str],
+        words: Vec<String>,
     },
 }
 
 /// A number that works but is unwise.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WarnBelow {
     /// The least wise one.
     pub least: u64,
     /// What happens below it.
-    pub why: &'static str,
-}
-
-/// One rule of the table that turns an answer into a class.
-#[derive(Debug)]
-pub struct Code {
-    /// Which codes it speaks of.
-    pub code: CodeMatch,
-    /// Which class they get.
-    pub class: Class,
-    /// How long the vendor asks to stay away, in milliseconds.
-    pub wait_ms: Option<u64>,
-    /// Whether it shows that our credentials are not accepted, which opens the breaker.
-    pub auth: Auth,
-    /// What it means, for people.
-    pub meaning: &'static str,
-}
-
-/// What a rule matches.
-#[derive(Debug)]
-pub enum CodeMatch {
-    /// The code, exactly.
-    Is(&'static str),
-    /// Every code that begins so.
-    Prefix(&'static str),
-    /// The record does not exist: success for unbind, "none" for query.
-    Gone(&'static str),
-}
-
-impl CodeMatch {
-    fn matches(&self, code: &str) -> bool {
-        match self {
-            CodeMatch::Is(word) | CodeMatch::Gone(word) => *word == code,
-            CodeMatch::Prefix(word) => code.starts_with(word),
-        }
-    }
+    pub why: String,
 }
 
 /// What an answer says about our credentials.
@@ -183,55 +139,10 @@ pub struct Verdict {
     pub gone: bool,
 }
 
-impl Description {
-    /// The operation's method and path; `None` when the vendor has no such operation.
-    pub fn operation(&self, op: Op) -> Option<&'static Operation> {
-        self.operations.iter().find(|o| o.op == op)
-    }
-
-    /// What people are shown of it.
-    pub fn schema(&self) -> Schema {
-        let mut urls: Vec<Url> = Vec::new();
-        for operation in self.operations {
-            let name = operation.op.url_key();
-            if urls.iter().all(|url| url.name != name) {
-                urls.push(Url {
-                    name,
-                    method: operation.method.word(),
-                    path: operation.path,
-                });
-            }
-        }
-        Schema {
-            id: self.id,
-            name: self.name,
-            title: self.title,
-            base_url: self.base_url,
-            urls,
-            params: self.params,
-            policy: self.policy,
-        }
-    }
-
-    /// The parameter's description, `None` for an unknown name.
-    pub fn param(&self, name: &str) -> Option<&'static Param> {
-        self.params.iter().find(|p| p.name == name)
-    }
-
-    /// What an answer means that is not success: by the vendor's code first, then, for a code the
-    /// table does not know or an answer without one, by HTTP status. A server error is never taken
-    /// as proof that nothing was applied.
-    pub fn verdict(&self, status: u16, code: Option<&str>) -> Verdict {
-        if let Some(code) = code
-            && let Some(rule) = self.codes.iter().find(|rule| rule.code.matches(code))
-        {
-            return Verdict {
-                class: rule.class,
-                wait_ms: rule.wait_ms,
-                auth: rule.auth,
-                gone: matches!(rule.code, CodeMatch::Gone(_)),
-            };
-        }
+impl Verdict {
+    /// What an answer means that no rule speaks of: a server error is never taken as proof that
+    /// nothing was applied. `coded` is whether it carries a code of the vendor's own.
+    pub fn of_status(status: u16, coded: bool) -> Verdict {
         let plain = |class| Verdict {
             class,
             wait_ms: None,
@@ -245,7 +156,7 @@ impl Description {
             },
             429 => plain(Class::Throttled),
             // The vendor named a code of its own: it read the request and refused it.
-            200..=299 | 400..=499 if code.is_some() => plain(Class::Permanent),
+            200..=299 | 400..=499 if coded => plain(Class::Permanent),
             // Wrong path, wrong proxy, forbidden source: nothing a call can cure.
             300..=399 | 403 | 404 | 405 => plain(Class::Config),
             408 => plain(Class::Unknown),
@@ -296,11 +207,37 @@ impl Param {
                     format!("\"{shown}\" is not a whole number"),
                 )),
             },
-            Form::Choice { words } if !words.contains(&value) => Some(Finding::error(
-                field(),
-                format!("\"{shown}\" is none of {}", words.join(", ")),
-            )),
+            Form::Choice { words } if !words.iter().any(|word| word == value) => {
+                Some(Finding::error(
+                    field(),
+                    format!("\"{shown}\" is none of {}", words.join(", ")),
+                ))
+            }
             Form::Choice { .. } => None,
         }
+    }
+
+    /// What is wrong or doubtful about it beside other parameters.
+    pub(crate) fn check_notes(&self, interface: &Interface) -> Vec<Finding> {
+        let Some(value) = interface.params.get(&self.name) else {
+            return Vec::new();
+        };
+        let field = format!("params.{}", self.name);
+        let finding = |note: &Note| match note {
+            Note::Needs(other) if !interface.params.contains_key(other) => {
+                let text =
+                    format!("has no effect without params.{other}, and the platform refuses it");
+                Some(Finding::error(&field, text))
+            }
+            Note::OnlyWith(other, word) if interface.param(other) != Some(word) => {
+                let text = format!("has no effect unless params.{other} is {word}");
+                Some(Finding::warning(&field, text))
+            }
+            Note::Warn(word, said) if word == value => {
+                Some(Finding::warning(&field, format!("{word} {said}")))
+            }
+            _ => None,
+        };
+        self.notes.iter().filter_map(finding).collect()
     }
 }

@@ -1,7 +1,10 @@
 //! A request ready to be sent and a response as it came: the border between the pure building and
 //! reading of a vendor and the one client that sends.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use serde::Serialize;
 
 /// The methods platforms use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +32,8 @@ impl Method {
 }
 
 /// What is asked of a platform; names a metric label and chooses the reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Op {
     /// Join A, X and B.
     Bind,
@@ -47,6 +51,10 @@ pub enum Op {
     AxQuery,
     /// Ask for all bindings on X, page by page.
     XQuery,
+    /// Change a binding that stands, mostly its lifetime.
+    Modify,
+    /// Take a named callee back.
+    ClearCallee,
 }
 
 impl Op {
@@ -61,6 +69,8 @@ impl Op {
             Op::SetCallee => "set_callee",
             Op::AxQuery => "ax_query",
             Op::XQuery => "x_query",
+            Op::Modify => "modify",
+            Op::ClearCallee => "clear_callee",
         }
     }
 
@@ -82,7 +92,7 @@ pub struct Request {
     /// The whole URL with its query, already percent-encoded.
     pub url: String,
     /// Headers in the order they are sent, without Host and Content-Length.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Arc<str>, String)>,
     /// The body byte for byte, empty when there is none.
     pub body: String,
 }
@@ -92,8 +102,18 @@ pub struct Request {
 pub struct Response {
     /// HTTP status.
     pub status: u16,
+    /// Those headers that the vendor's definition reads, names in lower case.
+    pub headers: Vec<(Arc<str>, String)>,
     /// The whole body.
     pub body: Bytes,
+}
+
+impl Response {
+    /// A header's value; the name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| **known == *name);
+        found.map(|(_, value)| value.as_str())
+    }
 }
 
 /// What changes with each attempt and must not be read inside the pure part.

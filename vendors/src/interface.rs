@@ -3,56 +3,103 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::description::{Description, Schema};
+use crate::definition::{Catalogue, Definition};
+use crate::description::Schema;
 use crate::exchange::Op;
-use crate::huawei;
-use crate::policy::Policy;
+use crate::policy::{Handling, Policy};
 
-/// The platforms this room speaks to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Vendor {
-    /// Huawei Cloud PrivateNumber, AXB and AX mode.
-    Huawei,
-}
+/// A platform that this room speaks to: the name of a definition that is built in or was loaded
+/// when the process began ([`Catalogue::install`]).
+#[derive(Clone, Copy)]
+pub struct Vendor(&'static Definition);
 
 impl Vendor {
-    /// Every vendor, for lists and help.
-    pub const ALL: [Vendor; 1] = [Vendor::Huawei];
+    /// Every vendor in the order of their numbers, for lists and help.
+    pub fn all() -> Vec<Vendor> {
+        Catalogue::current().all().into_iter().map(Vendor).collect()
+    }
 
     /// The vendor of a configuration word, such as `huawei`.
     pub fn named(word: &str) -> Option<Vendor> {
-        Vendor::ALL.into_iter().find(|v| v.describe().name == word)
+        Catalogue::current().named(word).map(Vendor)
     }
 
     /// The vendor of a type's number.
     pub fn numbered(id: u32) -> Option<Vendor> {
-        Vendor::ALL.into_iter().find(|v| v.describe().id == id)
+        Vendor::all().into_iter().find(|v| v.0.id == id)
+    }
+
+    /// Huawei Cloud PrivateNumber, the one that samples and tests are made with.
+    pub fn huawei() -> Vendor {
+        Vendor::named("huawei").expect("it is built in")
+    }
+
+    /// One that is in no catalogue.
+    #[cfg(test)]
+    pub(crate) fn of(definition: &'static Definition) -> Vendor {
+        Vendor(definition)
+    }
+
+    /// The word in configuration.
+    pub fn name(self) -> &'static str {
+        &self.0.name
     }
 
     /// What it can do and how its numbers may be combined.
     pub fn policy(self) -> Policy {
-        self.describe().policy
+        self.0.policy
+    }
+
+    /// How it wants to be treated when things go wrong.
+    pub fn handling(self) -> &'static Handling {
+        &self.0.handling
     }
 
     /// What a form for an interface of it needs.
-    pub fn schema(self) -> Schema {
-        self.describe().schema()
+    pub fn schema(self) -> Schema<'static> {
+        self.0.schema()
     }
 
-    /// Its data.
-    pub fn describe(self) -> &'static Description {
-        match self {
-            Vendor::Huawei => &huawei::DESCRIPTION,
-        }
+    /// Everything that is known of it.
+    pub fn describe(self) -> &'static Definition {
+        self.0
     }
 }
 
 impl fmt::Display for Vendor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.describe().name)
+        f.write_str(&self.0.name)
+    }
+}
+
+impl fmt::Debug for Vendor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.name)
+    }
+}
+
+impl PartialEq for Vendor {
+    fn eq(&self, other: &Vendor) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Vendor {}
+
+impl Serialize for Vendor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.name)
+    }
+}
+
+impl<'de> Deserialize<'de> for Vendor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Vendor, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        Vendor::named(&word)
+            .ok_or_else(|| D::Error::custom(format!("`{word}` is no platform's type")))
     }
 }
 
@@ -76,7 +123,7 @@ pub struct Interface {
     /// `base_url`.
     #[serde(default)]
     pub urls: BTreeMap<String, String>,
-    /// The vendor's parameters; [`Description::params`] names them.
+    /// The vendor's parameters; [`Definition::params`] names them.
     #[serde(default)]
     pub params: BTreeMap<String, String>,
     /// From the first byte sent to the last byte read, connecting included; 50 to 60,000.
@@ -226,7 +273,7 @@ impl Interface {
             tls_verify: true,
             ca_pem: None,
             rate_per_s: None,
-            breaker: Breaker::default(),
+            breaker: vendor.handling().breaker,
         }
     }
 
@@ -240,7 +287,7 @@ impl Interface {
     pub fn param(&self, name: &str) -> Option<&str> {
         match self.params.get(name) {
             Some(value) => Some(value),
-            None => self.vendor.describe().param(name)?.default,
+            None => self.vendor.describe().param(name)?.default.as_deref(),
         }
     }
 
@@ -248,14 +295,14 @@ impl Interface {
     pub fn url(&self, op: Op) -> String {
         let description = self.vendor.describe();
         let base = match self.base_url.trim_end_matches('/') {
-            "" => description.base_url,
+            "" => &description.base_url,
             base => base,
         };
         match self.urls.get(op.url_key()) {
             Some(path) if path.starts_with('/') => format!("{base}{path}"),
             Some(whole) => whole.clone(),
             None => {
-                let path = description.operation(op).map_or("", |o| o.path);
+                let path = description.operation(op).map_or("", |o| &o.path);
                 format!("{base}{path}")
             }
         }
@@ -283,7 +330,7 @@ impl Interface {
                 found.push(Finding::error(field, "is no operation of this vendor"));
             }
         }
-        for operation in description.operations {
+        for operation in &description.operations {
             let key = operation.op.url_key();
             let field = if self.urls.contains_key(key) {
                 format!("urls.{key}")
@@ -291,7 +338,16 @@ impl Interface {
                 "base_url".to_owned()
             };
             let url = self.url(operation.op);
-            if let Some(text) = url_mistake(&url) {
+            let replaced = self.urls.contains_key(key);
+            if let Some(text) = description
+                .check_url(self, operation.op)
+                .filter(|_| replaced)
+            {
+                let finding = Finding::error(field, text);
+                if !found.contains(&finding) {
+                    found.push(finding);
+                }
+            } else if let Some(text) = url_mistake(&filled(&url)) {
                 let finding = Finding::error(field, format!("\"{}\" {text}", shown(&url)));
                 if !found.iter().any(|f| f.field == finding.field) {
                     found.push(finding);
@@ -312,8 +368,8 @@ impl Interface {
                 )),
             }
         }
-        for param in description.params {
-            if param.required && !self.params.contains_key(param.name) {
+        for param in &description.params {
+            if param.required && !self.params.contains_key(&param.name) {
                 let field = format!("params.{}", param.name);
                 found.push(Finding::error(field, "is missing"));
             }
@@ -359,9 +415,7 @@ impl Interface {
         {
             found.push(Finding::error("ca_pem", "holds no PEM certificate"));
         }
-        found.extend(match self.vendor {
-            Vendor::Huawei => huawei::check(self),
-        });
+        found.extend(description.check(self));
         found.sort_by_key(|f| f.severity == Severity::Warning);
         found
     }
@@ -439,6 +493,18 @@ fn url_mistake(url: &str) -> Option<&'static str> {
     None
 }
 
+/// A URL with something in its holes.
+fn filled(url: &str) -> String {
+    let mut out = String::with_capacity(url.len());
+    let mut rest = url;
+    while let Some((before, hole)) = rest.split_once('{') {
+        out.push_str(before);
+        out.push('0');
+        rest = hole.split_once('}').map_or("", |(_, after)| after);
+    }
+    out + rest
+}
+
 fn is_local(url: &str) -> bool {
     let host = url.split_once("://").map_or("", |(_, rest)| rest);
     ["127.", "localhost", "[::1]"]
@@ -451,7 +517,7 @@ mod tests {
     use super::*;
 
     fn good() -> Interface {
-        Interface::new(1, "hz-1", Vendor::Huawei, "http://127.0.0.1:15080/huawei")
+        Interface::new(1, "hz-1", Vendor::huawei(), "http://127.0.0.1:15080/huawei")
             .with("app_key", "key")
             .with("app_secret", "hush-hush")
     }

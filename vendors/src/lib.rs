@@ -8,30 +8,30 @@
 //! It knows no other room.
 //!
 //! Where to start reading: [`Interface`] (what is configured), [`Client`] (what is called),
-//! [`description`] (what is data about a vendor), [`huawei`] (one vendor: description, signer,
-//! request building, response reading; all pure), [`client`] (the one sender for all vendors).
+//! [`definition`] (a vendor as one file: how requests are made and signed, what answers mean; all
+//! pure), [`client`] (the one sender for all vendors).
 
 pub mod breaker;
 pub mod bucket;
 pub mod client;
+pub mod definition;
 pub mod description;
 pub mod exchange;
-pub mod huawei;
 pub mod interface;
 pub mod metrics;
 pub mod numbers;
 pub mod outcome;
 pub mod policy;
 pub mod sim;
-pub mod timestamp;
 
 #[cfg(test)]
 mod damage;
 
 pub use client::{Client, InterfaceError};
+pub use definition::{Catalogue, Definition};
 pub use interface::{Finding, Interface, Severity, Vendor};
 pub use outcome::{
     AxBind, Bind, BindOutcome, Class, Failure, Handle, Held, Kind, QueryOutcome, Service,
     SetCalleeOutcome, UnbindOutcome,
 };
-pub use policy::{Conflict, Policy};
+pub use policy::{Conflict, Handling, Policy, Recovery, Retry};

@@ -57,7 +57,7 @@ fn json(status: &str, body: &str) -> String {
 }
 
 fn interface(address: SocketAddr) -> Interface {
-    let mut interface = Interface::new(1, "bad", Vendor::Huawei, &format!("http://{address}"))
+    let mut interface = Interface::new(1, "bad", Vendor::huawei(), &format!("http://{address}"))
         .with("app_key", "k")
         .with("app_secret", "s");
     interface.timeout_ms = 400;

@@ -517,7 +517,7 @@ fn a_stopped_simulator_frees_its_ports() {
 
 #[test]
 fn an_interface_with_mistakes_makes_no_client() {
-    let error = Client::new(&Interface::new(1, "hz-1", Vendor::Huawei, "")).unwrap_err();
+    let error = Client::new(&Interface::new(1, "hz-1", Vendor::huawei(), "")).unwrap_err();
     assert_eq!(
         error.to_string(),
         "interface \"hz-1\" cannot work: params.app_key is missing; params.app_secret is missing"

@@ -21,10 +21,15 @@ fn relation() -> AxBind {
 /// A world in which X is A's; `display` is what A sees of callers.
 fn related(display: &str) -> World {
     let world = World::new();
-    let interface = Interface::new(1, "ax", Vendor::Huawei, &world.sim.base_url(Vendor::Huawei))
-        .with("app_key", "k")
-        .with("app_secret", "s")
-        .with("ax_callee_num_display", display);
+    let interface = Interface::new(
+        1,
+        "ax",
+        Vendor::huawei(),
+        &world.sim.base_url(Vendor::huawei()),
+    )
+    .with("app_key", "k")
+    .with("app_secret", "s")
+    .with("ax_callee_num_display", display);
     let client = Client::new(&interface).unwrap();
     let outcome = World::runtime().block_on(client.ax_bind(&relation()));
     assert!(matches!(outcome, BindOutcome::Bound { .. }), "{outcome:?}");

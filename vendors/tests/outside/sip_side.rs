@@ -36,8 +36,8 @@ impl World {
         let mut config = Config::huawei(any, any, phone.local_addr().unwrap(), credentials);
         config.ax_incoming = Some(desk.local_addr().unwrap());
         let sim = sim::spawn(&config).unwrap();
-        let url = sim.base_url(Vendor::Huawei);
-        let interface = Interface::new(1, "sim", Vendor::Huawei, &url)
+        let url = sim.base_url(Vendor::huawei());
+        let interface = Interface::new(1, "sim", Vendor::huawei(), &url)
             .with("app_key", "k")
             .with("app_secret", "s");
         World {

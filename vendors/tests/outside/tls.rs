@@ -47,7 +47,7 @@ async fn bind(change: impl FnOnce(&mut Interface)) -> BindOutcome {
 
 async fn bind_at(address: SocketAddr, change: impl FnOnce(&mut Interface)) -> BindOutcome {
     let url = format!("https://localhost:{}", address.port());
-    let mut interface = Interface::new(1, "tls", Vendor::Huawei, &url)
+    let mut interface = Interface::new(1, "tls", Vendor::huawei(), &url)
         .with("app_key", "k")
         .with("app_secret", "s");
     change(&mut interface);

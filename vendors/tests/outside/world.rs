@@ -25,9 +25,14 @@ impl World {
     }
 
     pub(crate) fn interface(&self) -> Interface {
-        Interface::new(1, "sim", Vendor::Huawei, &self.sim.base_url(Vendor::Huawei))
-            .with("app_key", "dev-key")
-            .with("app_secret", "dev-secret")
+        Interface::new(
+            1,
+            "sim",
+            Vendor::huawei(),
+            &self.sim.base_url(Vendor::huawei()),
+        )
+        .with("app_key", "dev-key")
+        .with("app_secret", "dev-secret")
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -35,7 +40,7 @@ impl World {
     }
 
     pub(crate) fn faults(&self, faults: Faults) {
-        self.sim.set_faults(Vendor::Huawei, faults);
+        self.sim.set_faults(Vendor::huawei(), faults);
     }
 
     pub(crate) fn log(&self) -> Vec<Line> {

@@ -1,0 +1,182 @@
+//! What one bind costs to build, sign and read, per vendor, beside the same for Huawei written by
+//! hand: `cargo bench -p tandem-vendors --bench definitions`.
+
+use std::hint::black_box;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use tandem_vendors::definition::{Plan, Values};
+use tandem_vendors::description::Form;
+use tandem_vendors::exchange::{Attempt, Op, Response};
+use tandem_vendors::numbers::{from_e164, to_e164};
+use tandem_vendors::{BindOutcome, Interface, Vendor};
+
+/// An answer that means success to each vendor, for reading.
+const ANSWERS: &[(&str, &str)] = &[(
+    "huawei",
+    r#"{"resultcode":"0","resultdesc":"Success","subscriptionId":"0167ecc9-bfb6-4eec-b671-a7dab2ba78cf","relationNum":"+8617000000001"}"#,
+)];
+
+const VALUES: Values<'_> = Values {
+    a: "13800000001",
+    x: "17000000001",
+    b: "13900000002",
+    own_id: "00000000000000000000000000000001",
+    handle: None,
+    page: 1,
+};
+
+/// Huawei as one would write it without definitions.
+mod by_hand {
+    use super::*;
+
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body {
+        relation_num: String,
+        caller_num: String,
+        callee_num: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        call_direction: Option<u8>,
+        duration: u64,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        resultcode: String,
+        subscription_id: Option<String>,
+        relation_num: Option<String>,
+    }
+
+    pub struct Request {
+        pub url: String,
+        pub headers: [(&'static str, String); 3],
+        pub body: String,
+    }
+
+    pub fn build(url: &str, key: &str, secret: &str, nonce: &str, created: &str) -> Request {
+        let body = Body {
+            relation_num: to_e164(VALUES.x),
+            caller_num: to_e164(VALUES.a),
+            callee_num: to_e164(VALUES.b),
+            call_direction: None,
+            duration: 7200,
+        };
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key of any length");
+        mac.update(nonce.as_bytes());
+        mac.update(created.as_bytes());
+        let digest = STANDARD.encode(mac.finalize().into_bytes());
+        Request {
+            url: url.to_owned(),
+            headers: [
+                ("Content-Type", "application/json;charset=UTF-8".to_owned()),
+                (
+                    "Authorization",
+                    "AKSK realm=\"SDP\",profile=\"UsernameToken\",type=\"Appkey\"".to_owned(),
+                ),
+                (
+                    "X-AKSK",
+                    format!(
+                        "UsernameToken Username=\"{key}\",PasswordDigest=\"{digest}\",Nonce=\"{nonce}\",Created=\"{created}\""
+                    ),
+                ),
+            ],
+            body: serde_json::to_string(&body).expect("a struct of texts is json"),
+        }
+    }
+
+    pub fn read(body: &[u8]) -> Option<(String, String)> {
+        let answer: Answer = serde_json::from_slice(body).ok()?;
+        if answer.resultcode != "0" {
+            return None;
+        }
+        Some((answer.subscription_id?, from_e164(&answer.relation_num?)))
+    }
+}
+
+/// An interface with every required parameter, and nothing else.
+fn interface(vendor: Vendor) -> Interface {
+    let mut interface = Interface::new(1, "bench", vendor, "https://platform.example");
+    for param in &vendor.describe().params {
+        if param.required {
+            let value = match &param.form {
+                Form::Text { .. } => "0123456789abcdef".to_owned(),
+                Form::Number { min, .. } => min.to_string(),
+                Form::Choice { words } => words[0].clone(),
+            };
+            interface = interface.with(&param.name, &value);
+        }
+    }
+    interface
+}
+
+fn attempt() -> Attempt {
+    Attempt {
+        now_ms: 1_716_193_800_123,
+        nonce: "66C92B11FF8A425FB8D4CCFE0ED9ED1F".to_owned(),
+    }
+}
+
+fn binds(c: &mut Criterion) {
+    let attempt = attempt();
+    let mut group = c.benchmark_group("build");
+    group.bench_function("huawei by hand", |b| {
+        b.iter(|| {
+            let request = by_hand::build(
+                black_box("https://platform.example/rest/caas/relationnumber/partners/v1.0"),
+                "0123456789abcdef",
+                "0123456789abcdef",
+                &attempt.nonce,
+                "2024-05-20T08:30:00Z",
+            );
+            black_box((request.url, request.headers, request.body))
+        });
+    });
+    for vendor in Vendor::all() {
+        let plan = Plan::new(&interface(vendor));
+        if !plan.has(Op::Bind) {
+            continue;
+        }
+        group.bench_function(vendor.name(), |b| {
+            b.iter(|| {
+                plan.build(Op::Bind, black_box(&VALUES), &attempt)
+                    .expect("a bind can be built")
+            });
+        });
+    }
+    group.finish();
+}
+
+fn answers(c: &mut Criterion) {
+    let mut group = c.benchmark_group("read");
+    let body = ANSWERS[0].1.as_bytes();
+    group.bench_function("huawei by hand", |b| {
+        b.iter(|| by_hand::read(black_box(body)).expect("it is success"));
+    });
+    for (name, body) in ANSWERS {
+        let vendor = Vendor::named(name).expect("it is built in");
+        let plan = Plan::new(&interface(vendor));
+        let response = Response {
+            status: 200,
+            headers: Vec::new(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        group.bench_function(*name, |b| {
+            b.iter(|| {
+                let (outcome, _) = plan.read_bind(Op::Bind, black_box(&response), &VALUES);
+                assert!(matches!(outcome, BindOutcome::Bound { .. }), "{name}");
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, binds, answers);
+criterion_main!(benches);

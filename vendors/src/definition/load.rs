@@ -1,0 +1,864 @@
+//! A definition's text becomes a [`Definition`]: every table read, every expression compiled, every
+//! mistake gathered with its place.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use toml::de::DeTable;
+
+use super::compile::{BODY, Compiler, Known, QUERY, Scope, Shared};
+use super::program::{BodyKind, Entry, Field, Program};
+use super::rules;
+use super::source::{Item, Mistake, Source, Str, Table, options};
+use super::value::{Kind, Node};
+use super::{Definition, Operation, Variant};
+use crate::description::{Form, Note, Param, WarnBelow};
+use crate::exchange::{Method, Op};
+use crate::policy::{Conflict, Handling, Policy, Recovery, Retry};
+
+/// Largest definition, in bytes.
+pub const FILE_MAX: usize = 262_144;
+/// Parameters, variants, headers, fields of one table.
+const ENTRIES_MAX: usize = 200;
+/// How deep a body may nest.
+const DEPTH_MAX: usize = 6;
+
+/// The operations by the name of their table.
+pub(super) const OPS: [(&str, Op); 10] = [
+    ("bind", Op::Bind),
+    ("unbind", Op::Unbind),
+    ("query", Op::Query),
+    ("x_query", Op::XQuery),
+    ("modify", Op::Modify),
+    ("ax_bind", Op::AxBind),
+    ("ax_unbind", Op::AxUnbind),
+    ("ax_query", Op::AxQuery),
+    ("set_callee", Op::SetCallee),
+    ("clear_callee", Op::ClearCallee),
+];
+
+const METHODS: [(&str, Method); 4] = [
+    ("GET", Method::Get),
+    ("POST", Method::Post),
+    ("PUT", Method::Put),
+    ("DELETE", Method::Delete),
+];
+
+const BODIES: [(&str, BodyKind); 3] = [
+    ("form", BodyKind::Form),
+    ("json", BodyKind::Json { spaced: false }),
+    ("json spaced", BodyKind::Json { spaced: true }),
+];
+
+const CONFLICTS: [(&str, Conflict); 3] = [
+    ("pair", Conflict::Pair),
+    ("x_callee", Conflict::XCallee),
+    ("x_exclusive", Conflict::XExclusive),
+];
+
+const RECOVERIES: [(&str, Recovery); 5] = [
+    ("query", Recovery::Query),
+    ("own_id", Recovery::OwnId),
+    ("numbers", Recovery::Numbers),
+    ("repeat", Recovery::Repeat),
+    ("wait", Recovery::Wait),
+];
+
+/// Reads a definition.
+pub(super) fn load(text: &str) -> Result<Definition, Vec<Mistake>> {
+    let source = Source::new(text);
+    if text.len() > FILE_MAX {
+        source.mistake(0, format!("longer than {FILE_MAX} bytes"));
+        return Err(source.mistakes());
+    }
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        for error in errors {
+            let at = error.span().map_or(0, |span| span.start);
+            let said: Vec<_> = error.message().lines().collect();
+            source.mistake(at, said.join(", "));
+        }
+        return Err(source.mistakes());
+    }
+    let root = Table::new(&source, document.get_ref(), 0);
+    match definition(root, &source) {
+        Some(definition) if source.is_clean() => Ok(definition),
+        _ => Err(source.mistakes()),
+    }
+}
+
+/// What stands at the top level and in each variant.
+#[derive(Default, Clone)]
+struct Common<'s> {
+    headers: Vec<Item<'s>>,
+    query: Vec<Item<'s>>,
+    head: Vec<Item<'s>>,
+    tail: Vec<Item<'s>>,
+    steps: Vec<Item<'s>>,
+    send: Option<BodyKind>,
+    query_plus: Option<bool>,
+}
+
+impl<'s> Common<'s> {
+    const KEYS: [&'static str; 7] = [
+        "headers",
+        "query",
+        "body_head",
+        "body_tail",
+        "steps",
+        "send",
+        "query_plus",
+    ];
+
+    fn take(table: &mut Table<'s>) -> Common<'s> {
+        let mut rest = |key| {
+            let entries = table.table(key).map(Table::rest).unwrap_or_default();
+            if entries.len() > ENTRIES_MAX {
+                table.source.mistake(
+                    table.at,
+                    format!("`{key}` has more than {ENTRIES_MAX} entries"),
+                );
+            }
+            entries
+        };
+        let (headers, query, head, tail, steps) = (
+            rest("headers"),
+            rest("query"),
+            rest("body_head"),
+            rest("body_tail"),
+            rest("steps"),
+        );
+        Common {
+            headers,
+            query,
+            head,
+            tail,
+            steps,
+            send: table.take("send").and_then(|item| item.choose(&BODIES)),
+            query_plus: table.take("query_plus").and_then(|item| item.flag()),
+        }
+    }
+
+    /// The entries of both; one of `over` replaces one of the same name.
+    fn merged(&self, over: &Common<'s>) -> Common<'s> {
+        Common {
+            headers: replaced(&self.headers, &over.headers),
+            query: replaced(&self.query, &over.query),
+            head: replaced(&self.head, &over.head),
+            tail: replaced(&self.tail, &over.tail),
+            steps: replaced(&self.steps, &over.steps),
+            send: over.send.or(self.send),
+            query_plus: over.query_plus.or(self.query_plus),
+        }
+    }
+}
+
+fn replaced<'s>(under: &[Item<'s>], over: &[Item<'s>]) -> Vec<Item<'s>> {
+    let same = |one: &Item<'s>, other: &Item<'s>| one.key.eq_ignore_ascii_case(other.key);
+    let mut items: Vec<Item<'s>> = under
+        .iter()
+        .map(|item| *over.iter().find(|other| same(item, other)).unwrap_or(item))
+        .collect();
+    let new = over
+        .iter()
+        .filter(|item| !under.iter().any(|other| same(item, other)));
+    items.extend(new);
+    items
+}
+
+/// One operation's table, taken apart.
+struct Draft<'s> {
+    op: Op,
+    at: usize,
+    method: Method,
+    action: Option<Str<'s>>,
+    path: Str<'s>,
+    common: Common<'s>,
+    fields: Option<Vec<Item<'s>>>,
+    table: Table<'s>,
+}
+
+fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definition> {
+    let name = root.need("name").and_then(|item| item.text()).map(named);
+    let title = root.need("title").and_then(|item| item.text());
+    let id = root.need("id").and_then(|item| item.integer::<u32>());
+    let base_url = root.need("base_url").and_then(|item| item.text());
+    let source_of = root.text("source");
+    let params = params(root.take("params"), source);
+    let variant_of = root.text("variant");
+    let variant_tables = root.table("variants").map(Table::rest).unwrap_or_default();
+    let common = Common::take(&mut root);
+    let operations = root.need("operations").and_then(|item| item.table());
+    let answer = root.take("answer");
+    let rules = root.take("rules");
+    let policy = root.take("policy");
+    let mut known = vec![
+        "name",
+        "title",
+        "id",
+        "base_url",
+        "source",
+        "params",
+        "variant",
+        "variants",
+        "operations",
+        "answer",
+        "rules",
+        "policy",
+    ];
+    known.extend(Common::KEYS);
+    root.finish(&known);
+
+    let shared = Shared {
+        source,
+        params: &params,
+        used_params: RefCell::default(),
+        used_steps: RefCell::default(),
+    };
+    let variants = variants(variant_of, variant_tables, &shared);
+    let drafts = drafts(operations);
+    let answer = rules::answer(answer, source);
+    let rules = rules::rules(rules, source, &answer);
+    let mut compiled = Vec::new();
+    for draft in &drafts {
+        let handle = handle_names(draft.op, &drafts);
+        let mut programs = Vec::new();
+        for (_, variant) in &variants {
+            let under = common.merged(variant);
+            programs.push(program(draft, &under, handle.clone(), &shared));
+        }
+        let scope = || {
+            let under = common.clone();
+            scope(draft, &under.merged(&draft.common), handle.clone(), &shared)
+        };
+        let mut table = draft.table.clone();
+        let (answer, captures) = rules::captures(
+            table.table("answer"),
+            draft.op,
+            &answer,
+            draft.at,
+            source,
+            &mut Compiler::new(scope()),
+        );
+        let page_rows = table.integer::<u32>("page_rows");
+        if draft.op == Op::XQuery && page_rows.is_none() {
+            source.mistake(
+                draft.at,
+                "`page_rows` is missing: how many rows one page has",
+            );
+        }
+        table.finish(&[
+            "method",
+            "path",
+            "action",
+            "headers",
+            "query",
+            "body",
+            "body_head",
+            "body_tail",
+            "steps",
+            "send",
+            "query_plus",
+            "answer",
+            "page_rows",
+        ]);
+        compiled.push(Operation {
+            op: draft.op,
+            method: draft.method,
+            path: draft.path.text.to_owned(),
+            programs,
+            answer,
+            captures,
+            page_rows: page_rows.unwrap_or(1).max(1),
+        });
+    }
+    let has = |op: Op| compiled.iter().any(|operation| operation.op == op);
+    for (op, needs) in [
+        (Op::Bind, Op::Unbind),
+        (Op::AxBind, Op::AxUnbind),
+        (Op::SetCallee, Op::AxBind),
+        (Op::XQuery, Op::Query),
+    ] {
+        if let Some(draft) = drafts.iter().find(|draft| draft.op == op)
+            && !has(needs)
+        {
+            let said = format!("there is `{}` but no `{}`", op.word(), needs.word());
+            source.mistake(draft.at, said);
+        }
+    }
+    if !has(Op::Bind) && !has(Op::AxBind) {
+        source.mistake(
+            0,
+            "there is neither `operations.bind` nor `operations.ax_bind`",
+        );
+    }
+    unused(&shared, &common, &variants, &drafts, variant_of);
+    let (policy, handling) = policies(policy, source, &compiled);
+    let variant = variant_of.and_then(|of| {
+        let param = params.iter().position(|param| param.name == of.text)?;
+        let words = variants.iter().map(|(word, _)| word.to_string()).collect();
+        Some(Variant { param, words })
+    });
+    Some(Definition {
+        id: id?,
+        name: name?,
+        title: title?.text.to_owned(),
+        base_url: base_url?.text.trim_end_matches('/').to_owned(),
+        source: source_of
+            .map(|text| text.text.to_owned())
+            .unwrap_or_default(),
+        params,
+        policy,
+        handling,
+        operations: compiled,
+        variant,
+        rules,
+    })
+}
+
+/// A name that can stand in configuration, in paths and in metrics.
+fn named(name: Str<'_>) -> String {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    if name.text.is_empty() || name.text.len() > 32 || !name.text.chars().all(fits) {
+        name.wrong(0, "must be 1 to 32 of a-z, 0-9, - and _");
+    }
+    name.text.to_owned()
+}
+
+fn variants<'s>(
+    of: Option<Str<'s>>,
+    tables: Vec<Item<'s>>,
+    shared: &Shared<'s>,
+) -> Vec<(&'s str, Common<'s>)> {
+    let mut variants = Vec::new();
+    for item in &tables {
+        if let Some(mut table) = item.table() {
+            variants.push((item.key, Common::take(&mut table)));
+            table.finish(&Common::KEYS);
+        }
+    }
+    let Some(of) = of else {
+        if let Some(first) = tables.first() {
+            let said = "`variant` must name the parameter that chooses among these";
+            shared.source.mistake(first.at, said);
+        }
+        return vec![("", Common::default())];
+    };
+    let Some(index) = shared.params.iter().position(|param| param.name == of.text) else {
+        of.wrong(0, format!("no parameter `{}`", of.text));
+        return vec![("", Common::default())];
+    };
+    shared.used_params.borrow_mut().insert(index);
+    let param = &shared.params[index];
+    let words = match &param.form {
+        Form::Choice { words } if param.required || param.default.is_some() => words.as_slice(),
+        _ => {
+            of.wrong(0, "must be a choice that is required or has a default");
+            return vec![("", Common::default())];
+        }
+    };
+    for item in &tables {
+        if !words.iter().any(|word| word == item.key) {
+            let said = format!("`{}` is never \"{}\"", of.text, item.key);
+            shared.source.mistake(item.at, said);
+        }
+    }
+    for word in words {
+        if !variants.iter().any(|(known, _)| known == word) {
+            of.wrong(0, format!("there is no `variants.{word}`"));
+        }
+    }
+    // In the order of the words, as the index is found by the word.
+    variants.sort_by_key(|(name, _)| words.iter().position(|word| word == name));
+    variants
+}
+
+fn drafts(operations: Option<Table<'_>>) -> Vec<Draft<'_>> {
+    let mut drafts = Vec::new();
+    let Some(operations) = operations else {
+        return drafts;
+    };
+    for item in operations.rest() {
+        let Some((_, op)) = OPS.iter().find(|(name, _)| *name == item.key) else {
+            let names: Vec<_> = OPS.iter().map(|(name, _)| *name).collect();
+            let said = format!("no operation `{}`, {}", item.key, options(&names));
+            item.source.mistake(item.at, said);
+            continue;
+        };
+        let Some(mut table) = item.table() else {
+            continue;
+        };
+        let method = table.need("method").and_then(|item| item.choose(&METHODS));
+        let path = table.need("path").and_then(|item| item.text());
+        let action = table.text("action");
+        let common = Common::take(&mut table);
+        let fields = table.table("body").map(Table::rest);
+        let (Some(method), Some(path)) = (method, path) else {
+            continue;
+        };
+        if !path.text.starts_with('/') {
+            path.wrong(0, "must begin with `/`");
+        }
+        drafts.push(Draft {
+            op: *op,
+            at: item.at,
+            method,
+            action,
+            path,
+            common,
+            fields,
+            table,
+        });
+    }
+    drafts
+}
+
+/// What the operation captures that makes what this one speaks of.
+fn handle_names<'s>(op: Op, drafts: &[Draft<'s>]) -> Vec<&'s str> {
+    let by = match op {
+        Op::Unbind | Op::Modify => Op::Bind,
+        Op::AxUnbind | Op::SetCallee | Op::ClearCallee => Op::AxBind,
+        _ => return Vec::new(),
+    };
+    let Some(draft) = drafts.iter().find(|draft| draft.op == by) else {
+        return Vec::new();
+    };
+    let mut table = draft.table.clone();
+    let mut answer = table
+        .take("answer")
+        .filter(Item::is_table)
+        .and_then(|item| item.table());
+    let handle = answer.as_mut().and_then(|answer| answer.take("handle"));
+    let handle = handle.filter(Item::is_table).and_then(|item| item.table());
+    handle.map_or_else(Vec::new, |table| {
+        table.rest().iter().map(|item| item.key).collect()
+    })
+}
+
+fn scope<'s>(
+    draft: &Draft<'s>,
+    common: &Common<'s>,
+    handle: Vec<&'s str>,
+    shared: &'s Shared<'s>,
+) -> Scope<'s> {
+    Scope {
+        shared,
+        op: draft.op,
+        action: draft.action.is_some(),
+        handle,
+        steps: common.steps.clone(),
+        headers: common.headers.clone(),
+        path: Some(draft.path),
+        body: draft.fields.is_some(),
+    }
+}
+
+fn program<'s>(
+    draft: &Draft<'s>,
+    under: &Common<'s>,
+    handle: Vec<&'s str>,
+    shared: &'s Shared<'s>,
+) -> Program {
+    let common = under.merged(&draft.common);
+    let source = shared.source;
+    for step in &common.steps {
+        if step.is_table() || step.is_list() {
+            step.wrong(format!("step `{}` must be text", step.key));
+        }
+    }
+    let mut compiler = Compiler::new(scope(draft, &common, handle, shared));
+    let (path, _) = compiler.path(draft.path);
+    let query = fields(&mut compiler, &common.query, QUERY, 0);
+    let body = match (&draft.fields, common.send) {
+        (None, _) => BodyKind::None,
+        (Some(_), Some(send)) => send,
+        (Some(_), None) => {
+            source.mistake(
+                draft.at,
+                "there is a body but no `send` says how it is written",
+            );
+            BodyKind::None
+        }
+    };
+    let mut items: Vec<Item<'s>> = Vec::new();
+    if let Some(own) = &draft.fields {
+        items.extend(&common.head);
+        items.extend(own);
+        items.extend(&common.tail);
+        for (index, item) in items.iter().enumerate() {
+            if items[..index].iter().any(|before| before.key == item.key) {
+                source.mistake(item.at, format!("field `{}` is there already", item.key));
+            }
+        }
+    }
+    let body_fields = fields(&mut compiler, &items, BODY, 0);
+    if body == BodyKind::Form
+        && let Some(at) = items
+            .iter()
+            .find(|item| item.is_table())
+            .map(|item| item.at)
+    {
+        source.mistake(
+            at,
+            "a form has no nested fields; put objects in a list to send them as JSON",
+        );
+    }
+    let mut headers = Vec::new();
+    for item in &common.headers {
+        // An empty one takes back what stands above.
+        if item.as_text().is_some_and(|text| text.text.is_empty()) {
+            continue;
+        }
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if item.key.is_empty() || !item.key.bytes().all(legal) {
+            source.mistake(item.at, format!("`{}` is no header's name", item.key));
+        }
+        let (node, known) = compiler.sent_header(item);
+        if !known.kind.is_textual() {
+            item.wrong(format!("{} is no header", known.kind.words()));
+        }
+        headers.push((item.key.into(), node));
+    }
+    if reads(&query.1, BODY) && reads(&body_fields.1, QUERY) {
+        source.mistake(draft.at, "query and body are made of each other");
+    }
+    Program {
+        method: draft.method,
+        action: draft.action.map_or("", |action| action.text).into(),
+        path,
+        headers,
+        query: query.0,
+        query_plus: common.query_plus.unwrap_or(false),
+        body,
+        fields: body_fields.0,
+        slots: compiler.finish(),
+    }
+}
+
+fn reads(fields: &[Known], what: u8) -> bool {
+    fields.iter().any(|known| known.reads & what != 0)
+}
+
+/// Fields of a query or body; `own` is the mark of what depends on the rest of it.
+fn fields<'s>(
+    compiler: &mut Compiler<'s>,
+    items: &[Item<'s>],
+    own: u8,
+    depth: usize,
+) -> (Vec<Field>, Vec<Known>) {
+    let mut fields = Vec::new();
+    let mut all = Vec::new();
+    for item in items {
+        let (entry, known) = entry(compiler, item, depth);
+        fields.push(Field {
+            name: item.key.into(),
+            late: reads(&known, own),
+            entry,
+        });
+        all.extend(known);
+    }
+    (fields, all)
+}
+
+fn entry<'s>(compiler: &mut Compiler<'s>, item: &Item<'s>, depth: usize) -> (Entry, Vec<Known>) {
+    if depth > DEPTH_MAX {
+        item.wrong(format!("nested deeper than {DEPTH_MAX}"));
+        return (Entry::Node(Node::Absent), Vec::new());
+    }
+    if item.is_table() {
+        let inner = item.table().map(Table::rest).unwrap_or_default();
+        let mut known = Vec::new();
+        let mut members = Vec::new();
+        for item in &inner {
+            let (entry, more) = entry(compiler, item, depth + 1);
+            known.extend(more);
+            members.push(Field {
+                name: item.key.into(),
+                late: false,
+                entry,
+            });
+        }
+        return (Entry::Object(members), known);
+    }
+    if item.is_list() {
+        let mut known = Vec::new();
+        let mut list = Vec::new();
+        for item in item.list() {
+            let (entry, more) = entry(compiler, &item, depth + 1);
+            known.extend(more);
+            list.push(entry);
+        }
+        return (Entry::List(list), known);
+    }
+    let (node, known) = compiler.item(item);
+    if !matches!(
+        known.kind,
+        Kind::Any | Kind::Text | Kind::Integer | Kind::Flag | Kind::Fields
+    ) {
+        item.wrong(format!("{} is no field", known.kind.words()));
+    }
+    (Entry::Node(node), vec![known])
+}
+
+/// Steps and parameters that nothing needs are misspelt somewhere.
+fn unused<'s>(
+    shared: &Shared<'s>,
+    common: &Common<'s>,
+    variants: &[(&'s str, Common<'s>)],
+    drafts: &[Draft<'s>],
+    variant_of: Option<Str<'s>>,
+) {
+    if !shared.source.is_clean() {
+        return;
+    }
+    let used: BTreeSet<usize> = shared.used_steps.borrow().clone();
+    let steps = common.steps.iter();
+    let steps = steps.chain(variants.iter().flat_map(|(_, variant)| &variant.steps));
+    for step in steps.chain(drafts.iter().flat_map(|draft| &draft.common.steps)) {
+        if !used.contains(&step.at) {
+            let said = format!("step `{}` is needed by nothing", step.key);
+            shared.source.mistake(step.at, said);
+        }
+    }
+    let used = shared.used_params.borrow();
+    for (index, param) in shared.params.iter().enumerate() {
+        let chooses = variant_of.is_some_and(|of| of.text == param.name);
+        if !used.contains(&index) && !chooses {
+            let said = format!("parameter `{}` is needed by nothing", param.name);
+            shared.source.mistake(param.at, said);
+        }
+    }
+}
+
+fn params<'s>(item: Option<Item<'s>>, source: &'s Source<'s>) -> Vec<Param> {
+    let mut params = Vec::new();
+    let entries = item
+        .and_then(|item| item.table())
+        .map(Table::rest)
+        .unwrap_or_default();
+    for item in &entries {
+        if let Some(table) = item.table() {
+            params.push(param(item, table));
+        }
+    }
+    if params.len() > ENTRIES_MAX {
+        source.mistake(0, format!("more than {ENTRIES_MAX} parameters"));
+    }
+    for param in &params {
+        for note in &param.notes {
+            if let Some(other) = note.other()
+                && !params.iter().any(|known| known.name == other)
+            {
+                source.mistake(param.at, format!("no parameter `{other}`"));
+            }
+        }
+    }
+    params
+}
+
+fn param<'s>(item: &Item<'s>, mut table: Table<'s>) -> Param {
+    let source = item.source;
+    let help = table
+        .need("help")
+        .and_then(|item| item.text())
+        .map_or("", |text| text.text);
+    let text = table.integer::<u32>("text");
+    let number = table.take("number");
+    let choice = table.take("choice");
+    let warn_below = table.table("warn_below").map(|mut low| {
+        let least = low.integer::<u64>("least").unwrap_or(0);
+        let why = low.text("why").map_or("", |text| text.text).to_owned();
+        low.finish(&["least", "why"]);
+        WarnBelow { least, why }
+    });
+    let form = match (text, number, choice) {
+        (Some(bytes_max), None, None) => Form::Text {
+            bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX).min(4_096),
+        },
+        (None, Some(range), None) => {
+            let bounds: Vec<u64> = range.list().iter().filter_map(Item::integer).collect();
+            let (min, max) = match bounds[..] {
+                [min, max] if min <= max => (min, max),
+                _ => {
+                    range.wrong("must be [smallest, largest]");
+                    (0, 0)
+                }
+            };
+            Form::Number {
+                min,
+                max,
+                warn_below,
+            }
+        }
+        (None, None, Some(words)) => Form::Choice {
+            words: words
+                .list()
+                .iter()
+                .filter_map(|word| word.text())
+                .map(|word| word.text.to_owned())
+                .collect(),
+        },
+        _ => {
+            let said = format!(
+                "`{}` needs one of text = BYTES, number = [MIN, MAX], choice = [WORDS]",
+                item.key
+            );
+            source.mistake(item.at, said);
+            Form::Text { bytes_max: 0 }
+        }
+    };
+    let default = table.take("default");
+    let required = table.flag("required");
+    let secret = table.flag("secret");
+    let mut notes = Vec::new();
+    if let Some(needs) = table.text("needs") {
+        notes.push(Note::Needs(needs.text.to_owned()));
+    }
+    for item in table
+        .table("only_with")
+        .map(Table::rest)
+        .unwrap_or_default()
+    {
+        if let Some(word) = item.text() {
+            notes.push(Note::OnlyWith(item.key.to_owned(), word.text.to_owned()));
+        }
+    }
+    for item in table.table("warn").map(Table::rest).unwrap_or_default() {
+        if let Some(said) = item.text() {
+            notes.push(Note::Warn(item.key.to_owned(), said.text.to_owned()));
+        }
+    }
+    table.finish(&[
+        "help",
+        "text",
+        "number",
+        "choice",
+        "warn_below",
+        "default",
+        "required",
+        "secret",
+        "needs",
+        "only_with",
+        "warn",
+    ]);
+    let param = Param {
+        name: item.key.to_owned(),
+        form,
+        default: default
+            .and_then(|item| item.text())
+            .map(|text| text.text.to_owned()),
+        required,
+        secret,
+        help: help.to_owned(),
+        notes,
+        at: item.at,
+    };
+    if let (Some(value), Some(default)) = (&param.default, default)
+        && let Some(finding) = param.check(value)
+        && finding.severity == crate::interface::Severity::Error
+    {
+        default.wrong(format!("the default {}", finding.text));
+    }
+    param
+}
+
+fn policies(
+    item: Option<Item<'_>>,
+    source: &Source<'_>,
+    operations: &[Operation],
+) -> (Policy, Handling) {
+    let has = |op: Op| operations.iter().any(|operation| operation.op == op);
+    let mut policy = Policy {
+        ax: has(Op::AxBind) && has(Op::AxQuery),
+        set_callee: has(Op::SetCallee),
+        query: has(Op::Query),
+        conflict: Conflict::XCallee,
+        pair_rest_ms: 2_000,
+    };
+    let mut handling = Handling::default();
+    let Some(item) = item else {
+        source.mistake(0, "`policy` is missing");
+        return (policy, handling);
+    };
+    let Some(mut table) = item.table() else {
+        return (policy, handling);
+    };
+    if let Some(conflict) = table
+        .need("conflict")
+        .and_then(|item| item.choose(&CONFLICTS))
+    {
+        policy.conflict = conflict;
+    }
+    if let Some(rest) = table.need("pair_rest_ms").and_then(|item| item.integer()) {
+        policy.pair_rest_ms = rest;
+    }
+    handling.bindings_per_x_max = table.integer("bindings_per_x_max");
+    handling.rate_per_s = table.integer("rate_per_s");
+    handling.quarantine_s = table.integer("quarantine_s");
+    handling.counted = table.flag("counted");
+    handling.unbind_after_answer_ms = table.integer("unbind_after_answer_ms");
+    if let Some(order) = table.need("recover") {
+        let order = order.list();
+        for item in &order {
+            let Some(recovery) = item.choose(&RECOVERIES) else {
+                continue;
+            };
+            if recovery == Recovery::Query && !policy.query {
+                item.wrong("there is no `operations.query`");
+            }
+            if handling.recover.contains(&recovery) {
+                item.wrong("is in the order already");
+            }
+            if handling.recover.last() == Some(&Recovery::Wait) {
+                item.wrong("is never reached: `wait` always ends it");
+            }
+            handling.recover.push(recovery);
+        }
+    }
+    for item in table.table("retry").map(Table::rest).unwrap_or_default() {
+        let Some((_, op)) = OPS.iter().find(|(name, _)| *name == item.key) else {
+            item.source
+                .mistake(item.at, format!("no operation `{}`", item.key));
+            continue;
+        };
+        for class in item.table().map(Table::rest).unwrap_or_default() {
+            let (Some(found), Some(times)) = (rules::class_named(&class), class.integer::<u8>())
+            else {
+                continue;
+            };
+            handling.retry.push(Retry {
+                op: *op,
+                class: found,
+                times,
+            });
+        }
+    }
+    if let Some(mut breaker) = table.table("breaker") {
+        handling.breaker.refused_ms = breaker
+            .integer("refused_ms")
+            .unwrap_or(handling.breaker.refused_ms);
+        handling.breaker.blocked_ms = breaker
+            .integer("blocked_ms")
+            .unwrap_or(handling.breaker.blocked_ms);
+        handling.breaker.connect_failures = breaker
+            .integer("connect_failures")
+            .unwrap_or(handling.breaker.connect_failures);
+        handling.breaker.probe_ms = breaker
+            .integer("probe_ms")
+            .unwrap_or(handling.breaker.probe_ms);
+        breaker.finish(&["refused_ms", "blocked_ms", "connect_failures", "probe_ms"]);
+    }
+    table.finish(&[
+        "conflict",
+        "pair_rest_ms",
+        "bindings_per_x_max",
+        "rate_per_s",
+        "quarantine_s",
+        "counted",
+        "unbind_after_answer_ms",
+        "recover",
+        "retry",
+        "breaker",
+    ]);
+    (policy, handling)
+}

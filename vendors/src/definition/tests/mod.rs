@@ -1,0 +1,4 @@
+//! What every definition must do, and Huawei's in particular, which calls depend on most.
+
+mod huawei;
+mod mistakes;
