@@ -91,7 +91,11 @@ fn op(call: &Call) -> &'static str {
     }
 }
 
-fn bad_signature(text: &'static str) -> Refused {
+/// The vendor's client looks behind the colon for what the server has signed.
+fn bad_signature(signed: &str) -> Refused {
+    let text = format!(
+        "specified signature is not matched with our calculation. server string to sign is:{signed}"
+    );
     Refused::new("SignatureDoesNotMatch", text)
 }
 
@@ -163,10 +167,8 @@ fn query_signature(
         encoded(&canonical(&signed))
     );
     let key = format!("{}&", desk.credentials.app_secret);
-    if base64(mac(Hash::Sha1, key, text)) != signature {
-        return Err(bad_signature(
-            "specified signature does not match our calculation",
-        ));
+    if base64(mac(Hash::Sha1, key, &text)) != signature {
+        return Err(bad_signature(&text));
     }
     Ok((
         need("AccessKeyId")?,
@@ -230,10 +232,8 @@ fn header_signature(
     let query = canonical(&pairs(call.query).unwrap_or_default());
     let request = format!("{}\n/\n{query}\n{lines}\n{list}\n{body}", call.method);
     let text = format!("{name}\n{}", digest(hash, request));
-    if hex::encode(mac(hash, &desk.credentials.app_secret, text)) != signature {
-        return Err(bad_signature(
-            "specified signature does not match our calculation",
-        ));
+    if hex::encode(mac(hash, &desk.credentials.app_secret, &text)) != signature {
+        return Err(bad_signature(&text));
     }
     Ok((
         key.to_owned(),
