@@ -1,10 +1,15 @@
 //! The replicated state's own cost: one whole AXB call (reserve, bound, answered, unbound, end) by the number of
-//! numbers and of live bindings. It must not grow with either. `kept` clones the state after every command and keeps
-//! the clone until the next, as the adapter does for its readers: the worst case for shared maps.
+//! numbers and of live bindings. It must grow with neither.
+//!
+//! A clone of the state is kept for readers and replaced after every so many commands: never, after each one (the worst
+//! case for shared maps), after 16 (5 ms at 600 calls/s), after 1,000 (5 ms at full speed). The cases take turns in
+//! short rounds and the median round counts, so that what else runs on the machine hits them alike.
+//!
+//! `cargo bench -p tandem-cluster --bench state [-- rounds]`
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 use tandem_cluster::command::*;
 use tandem_cluster::entity::*;
 use tandem_cluster::state::State;
@@ -13,7 +18,9 @@ use tandem_cluster::state::testing::PerPeriod;
 struct Bench {
     state: State,
     kept: Option<State>,
-    keep: bool,
+    /// A clone is taken after so many commands; 0: never.
+    keep: u32,
+    unkept: u32,
     at: Millis,
     calls: u32,
     seed: u64,
@@ -25,7 +32,8 @@ impl Bench {
         let mut bench = Bench {
             state,
             kept: None,
-            keep: false,
+            keep: 0,
+            unkept: 0,
             at: 1_700_000_000_000,
             calls: 0,
             seed: 1,
@@ -146,7 +154,9 @@ impl Bench {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let (reply, effects) = self.state.apply(self.at, self.seed, command, &PerPeriod);
         black_box(effects);
-        if self.keep {
+        self.unkept += 1;
+        if self.keep > 0 && self.unkept >= self.keep {
+            self.unkept = 0;
             self.kept = Some(self.state.clone());
         }
         reply
@@ -235,25 +245,54 @@ impl Bench {
     }
 }
 
-fn calls(c: &mut Criterion) {
-    let mut group = c.benchmark_group("state");
-    group
-        .sample_size(20)
-        .measurement_time(std::time::Duration::from_secs(2));
-    for (numbers, live) in [(100, 0), (10_000, 0), (100_000, 0), (100_000, 50_000)] {
-        let mut bench = Bench::new(numbers, live);
-        for keep in [false, true] {
-            bench.keep = keep;
-            let name = if keep { "call, kept" } else { "call" };
-            let id = BenchmarkId::new(name, format!("{numbers} numbers, {live} bindings"));
-            group.bench_function(id, |b| b.iter(|| bench.cycle()));
-        }
-        bench.keep = false;
-        let id = BenchmarkId::new("hash", format!("{numbers} numbers, {live} bindings"));
-        group.bench_function(id, |b| b.iter(|| bench.state.hash()));
-    }
-    group.finish();
-}
+/// Calls in one round of a case.
+const ROUND: u32 = 500;
+/// Calls before the first round: pairs come to rest and wake by then, and ended calls are remembered.
+const WARM: u32 = 70_000;
 
-criterion_group!(benches, calls);
-criterion_main!(benches);
+fn main() {
+    let rounds: usize = std::env::args()
+        .filter_map(|arg| arg.parse().ok())
+        .next()
+        .unwrap_or(25);
+    let sizes = [100u32, 10_000, 100_000]
+        .into_iter()
+        // A hundred A and a hundred X make ten thousand pairs, so they cannot carry 50,000 bindings.
+        .flat_map(|numbers| [(numbers, 0), (numbers, 50_000.min(numbers.saturating_mul(numbers) / 2))]);
+    let mut benches: Vec<(u32, u32, Bench)> = sizes
+        .map(|(numbers, live)| (numbers, live, Bench::new(numbers, live)))
+        .collect();
+    for (_, _, bench) in &mut benches {
+        (0..WARM).for_each(|_| bench.cycle());
+    }
+    let keeps = [0, 1, 16, 1_000];
+    let mut took = vec![[const { Vec::new() }; 4]; benches.len()];
+    for _ in 0..rounds {
+        for ((_, _, bench), took) in benches.iter_mut().zip(&mut took) {
+            for (keep, took) in keeps.into_iter().zip(took) {
+                (bench.keep, bench.kept) = (keep, None);
+                bench.cycle();
+                let begun = Instant::now();
+                (0..ROUND).for_each(|_| bench.cycle());
+                took.push(begun.elapsed());
+            }
+        }
+    }
+    println!("us a call (5 commands), clone kept: never, each, 16, 1,000 commands");
+    for ((numbers, live, bench), took) in benches.iter().zip(&mut took) {
+        let us = took.each_mut().map(|took: &mut Vec<Duration>| {
+            took.sort_unstable();
+            took[took.len() / 2].as_secs_f64() * 1e6 / f64::from(ROUND)
+        });
+        let begun = Instant::now();
+        black_box(bench.state.hash());
+        println!(
+            "{numbers:7} numbers, {live:6} bindings: {:6.2} {:6.2} {:6.2} {:6.2} · hash {:6.1?}",
+            us[0],
+            us[1],
+            us[2],
+            us[3],
+            begun.elapsed()
+        );
+    }
+}
