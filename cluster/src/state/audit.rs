@@ -35,11 +35,14 @@ impl State {
     /// Keeps a reply for repeats of its request.
     pub(super) fn remember(&mut self, request: u64, reply: &Reply) {
         self.content.requests.push_back((request, reply.clone()));
-        self.index.requests.insert(request, reply.clone());
-        if self.content.requests.len() > REQUESTS_MAX
-            && let Some((oldest, _)) = self.content.requests.pop_front()
-        {
-            self.index.requests.remove(&oldest);
+        let oldest = (self.content.requests.len() > REQUESTS_MAX)
+            .then(|| self.content.requests.pop_front())
+            .flatten();
+        if let Some(lookup) = self.index.lookup.made_mut() {
+            lookup.requests.insert(request, reply.clone());
+            if let Some((oldest, _)) = oldest {
+                lookup.requests.remove(&oldest);
+            }
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The life of a binding after its reservation: confirmed, released, not released, dropped.
 
 use super::digits::Digits;
-use super::index::Pair;
+use super::lookup::Pair;
 use super::model::cut;
 use super::next::ERROR_MAX;
-use super::{Binding, Deed, Phase, RESTS_MAX, Rest, State};
+use super::{Binding, Deed, Phase, RESTS_MAX, State};
 use crate::command::{BindingId, Bound, Effect, Refusal, Reply, UnbindFailed, Unbound};
 use crate::entity::{Id, Millis};
 use std::collections::BTreeMap;
@@ -269,11 +269,11 @@ impl State {
         let pair = (Digits::from(&*binding.a), binding.x_id);
         let before = self
             .index
-            .pairs
-            .insert(pair.clone(), Pair::Active(binding.id));
+            .lookup
+            .made_mut()
+            .and_then(|lookup| lookup.pairs.insert(pair.clone(), Pair::Active(binding.id)));
         if let Some(Pair::Resting(until)) = before {
-            let (a, x) = pair;
-            self.content.rests.remove(&Rest { until, a, x });
+            self.content.rests.remove(until, &pair.0, pair.1);
         }
         self.index.called(binding.x_id, &binding.b_submitted, true);
         self.index.x_use_of(&binding, true);
@@ -295,24 +295,23 @@ impl State {
 
     /// A pair that was taken is free, from now on or after a rest.
     pub(super) fn rest_pair(&mut self, pair: (Digits, Id), rest_ms: u32) {
-        let mut until = self.content.at.saturating_add(Millis::from(rest_ms));
-        if let Some(Pair::Resting(earlier)) = self.index.pairs.remove(&pair) {
-            until = until.max(earlier);
-            self.content.rests.remove(&Rest {
-                until: earlier,
-                a: pair.0.clone(),
-                x: pair.1,
-            });
+        let at = self.content.at;
+        if let Some(Pair::Resting(earlier)) = self.lookup().pairs.get(&pair) {
+            let earlier = *earlier;
+            // The longer of two rests counts.
+            if earlier > at && earlier >= at.saturating_add(Millis::from(rest_ms)) {
+                return;
+            }
+            self.content.rests.remove(earlier, &pair.0, pair.1);
         }
-        if until <= self.content.at {
+        if rest_ms == 0 {
+            self.index.lookup.free(&pair);
             return;
         }
-        self.content.rests.insert(Rest {
-            until,
-            a: pair.0.clone(),
-            x: pair.1,
-        });
-        self.index.pairs.insert(pair, Pair::Resting(until));
+        let until = self.content.rests.push(at, rest_ms, pair.0.clone(), pair.1);
+        if let Some(lookup) = self.index.lookup.made_mut() {
+            lookup.pairs.insert(pair, Pair::Resting(until));
+        }
         while self.content.rests.len() > RESTS_MAX {
             self.wake_first();
         }
@@ -320,7 +319,7 @@ impl State {
 
     /// How long a pair still rests.
     pub(super) fn rest_left(&self, pair: (Digits, Id)) -> Option<Millis> {
-        match self.index.pairs.get(&pair) {
+        match self.lookup().pairs.get(&pair) {
             Some(Pair::Resting(until)) => until.checked_sub(self.content.at).filter(|ms| *ms > 0),
             _ => None,
         }
@@ -368,7 +367,7 @@ impl State {
     /// Lets go of pairs whose rest is over. Whether a pair may be leased never depends on this: it only frees memory.
     pub(super) fn wake_pairs(&mut self) {
         for _ in 0..WAKE_MAX {
-            match self.content.rests.get_min() {
+            match self.content.rests.first() {
                 Some(rest) if rest.until <= self.content.at => self.wake_first(),
                 _ => return,
             }
@@ -376,12 +375,12 @@ impl State {
     }
 
     fn wake_first(&mut self) {
-        let Some(rest) = self.content.rests.remove_min() else {
+        let Some(rest) = self.content.rests.pop() else {
             return;
         };
         let pair = (rest.a, rest.x);
-        if self.index.pairs.get(&pair) == Some(&Pair::Resting(rest.until)) {
-            self.index.pairs.remove(&pair);
+        if self.lookup().pairs.get(&pair) == Some(&Pair::Resting(rest.until)) {
+            self.index.lookup.free(&pair);
         }
     }
 }

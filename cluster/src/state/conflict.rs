@@ -15,7 +15,7 @@
 
 use super::State;
 use super::digits::Digits;
-use super::index::Pair;
+use super::lookup::Pair;
 use crate::command::BindingId;
 use crate::entity::{Conflict, Id, Row, XNumber};
 
@@ -56,12 +56,12 @@ impl State {
 
     /// The number is the B' of a binding or of an AX call on this X.
     pub(super) fn stands_as_b(&self, x: Id, number: &Digits) -> bool {
-        self.index.xb.contains_key(&(x, number.clone()))
+        self.lookup().xb.contains_key(&(x, number.clone()))
     }
 
     /// The AXB binding that has the pair.
     pub(super) fn pair_holder(&self, a: &Digits, x: Id) -> Option<BindingId> {
-        match self.index.pairs.get(&(a.clone(), x)) {
+        match self.lookup().pairs.get(&(a.clone(), x)) {
             Some(Pair::Active(binding)) => Some(*binding),
             _ => None,
         }

@@ -1,4 +1,4 @@
-//! Numbers as keys of ordered tables.
+//! Numbers as keys of tables.
 //!
 //! Nearly every number is at most 32 of the digits, `*`, `#` and `+`, and is packed into 128 bits, so that comparing
 //! two keys touches no memory but the keys. Whatever else a caller may dial stays a text. Equal texts give equal keys.
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A number.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum Digits {
     /// Four bits a character; no character is 0, so lengths tell texts apart.
     Packed(u128),

@@ -27,7 +27,7 @@ pub(super) struct Ahead {
 
 impl State {
     pub(super) fn put(&mut self, put: &Put, effects: &mut Vec<Effect>) -> Reply {
-        if let Some(reply) = self.index.requests.get(&put.request) {
+        if let Some(reply) = self.lookup().requests.get(&put.request) {
             return reply.clone();
         }
         let result = match &put.entity {
@@ -179,7 +179,7 @@ impl State {
     }
 
     pub(super) fn remove(&mut self, remove: &Remove, effects: &mut Vec<Effect>) -> Reply {
-        if let Some(reply) = self.index.requests.get(&remove.request) {
+        if let Some(reply) = self.lookup().requests.get(&remove.request) {
             return reply.clone();
         }
         let result = match remove.table {

@@ -101,16 +101,14 @@ impl State {
             }
         }
         self.content.outbox_last += 1;
-        self.content
-            .outbox
-            .insert(self.content.outbox_last, Blob::from(&*closing.record));
+        self.content.outbox.push_back(Blob::from(&*closing.record));
         self.trim_outbox();
         self.content.ended.push_back(end.call);
-        self.index.ended.insert(end.call);
-        if self.content.ended.len() > ENDED_MAX
-            && let Some(oldest) = self.content.ended.pop_front()
-        {
-            self.index.ended.remove(&oldest);
+        let oldest = (self.content.ended.len() > ENDED_MAX)
+            .then(|| self.content.ended.pop_front())
+            .flatten();
+        if let Some(lookup) = self.index.lookup.made_mut() {
+            lookup.ended(end.call, oldest);
         }
     }
 }

@@ -1,19 +1,21 @@
 //! What is derived from the content: counters, free sets, lookup tables, parsed rules.
 //!
 //! None of it is stored in a snapshot. [`Index::build`] makes it from the content alone, and every step that changes
-//! the content keeps it as `build` would make it; `State::check` compares the two. All parts are shared between clones.
+//! the content keeps it as `build` would make it; `State::check` compares the two. All parts are shared between clones but
+//! `lookup`, which a clone makes anew if it needs it.
 
 use super::Content;
 use super::ax_index::AxIndex;
 use super::bits::Ids;
-use super::digits::Digits;
+use super::lookup::Made;
 use super::model::{AxHold, Binding, Call, Phase};
+use super::paged::Counts;
 use super::tables::Tabled;
-use crate::command::{BindingId, CallId, Reply};
+use crate::command::CallId;
 use crate::dial_rules::Rules;
 use crate::entity::{
     AGroup, ANumber, Account, AxBinding, Conflict, FeeRate, Id, Interface, MappingGateway, Micros,
-    Millis, RoutingGateway, Row, Table, XNumber, parse_source,
+    RoutingGateway, Row, Table, XNumber, parse_source,
 };
 use crate::regions::area_code;
 use imbl::{OrdMap, OrdSet};
@@ -38,14 +40,6 @@ pub struct RoutingRules {
     pub callee: Rules,
     /// B → B'.
     pub axb_callee: Rules,
-}
-
-/// A pair (A,X) that may not be leased.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pair {
-    Active(BindingId),
-    /// Free again after this moment.
-    Resting(Millis),
 }
 
 /// The X numbers of one interface that can take one more binding.
@@ -111,24 +105,20 @@ pub(super) struct Index {
     pub(super) rates: OrdMap<Arc<str>, RateGroup>,
     pub(super) x_pools: OrdMap<Id, Arc<XPool>>,
     pub(super) a_pools: OrdMap<Id, Arc<APool>>,
-    pub(super) x_use: OrdMap<Id, u32>,
+    pub(super) x_use: Counts,
     /// Bindings of unknown outcome per X.
     pub(super) x_orphans: OrdMap<Id, u32>,
-    pub(super) a_use: OrdMap<Id, u32>,
+    pub(super) a_use: Counts,
     pub(super) mapping_use: OrdMap<Id, u32>,
     pub(super) routing_use: OrdMap<Id, u32>,
     pub(super) reserved: OrdMap<Id, Micros>,
     pub(super) reserved_total: Micros,
     pub(super) answered: u64,
     pub(super) let_go: u64,
-    pub(super) pairs: OrdMap<(Digits, Id), Pair>,
-    /// Numbers that are called over an X: how many bindings and AX calls name them as their B'.
-    pub(super) xb: OrdMap<(Id, Digits), u32>,
     pub(super) ax: AxIndex,
     /// Interfaces whose X numbers carry one binding each, whatever their line limit.
     pub(super) exclusive: OrdSet<Id>,
-    pub(super) ended: OrdSet<CallId>,
-    pub(super) requests: OrdMap<u64, Reply>,
+    pub(super) lookup: Made,
 }
 
 /// Adds `by` to a counter that has no entry while it is zero.
@@ -188,27 +178,11 @@ impl Index {
         index.table::<MappingGateway>(content);
         index.table::<RoutingGateway>(content);
         index.table::<AxBinding>(content);
-        for id in content.ended.iter() {
-            index.ended.insert(*id);
-        }
-        for (request, reply) in content.requests.iter() {
-            index.requests.insert(*request, reply.clone());
-        }
-        for rest in content.rests.iter() {
-            index
-                .pairs
-                .insert((rest.a.clone(), rest.x), Pair::Resting(rest.until));
-        }
         for binding in content.bindings.values() {
             index.x_use_of(binding, true);
-            index.pairs.insert(
-                (Digits::from(&*binding.a), binding.x_id),
-                Pair::Active(binding.id),
-            );
-            index.called(binding.x_id, &binding.b_submitted, true);
         }
         for id in content.ax.keys() {
-            index.ax.refresh(content, *id);
+            index.ax.refresh(content, id);
         }
         for call in content.calls.values() {
             index.call(call, true);
@@ -379,7 +353,7 @@ impl Index {
         let free = !row.entity.disabled
             && !content.leaving_x.contains(&id)
             && !self.x_orphans.contains_key(&id)
-            && self.x_use.get(&id).copied().unwrap_or(0) < self.x_limit(&row.entity);
+            && self.x_use.of(id) < self.x_limit(&row.entity);
         self.x_free(row, free);
     }
 
@@ -430,8 +404,7 @@ impl Index {
         let Some(row) = content.a_numbers.get(&id) else {
             return;
         };
-        let free = !content.leaving_a.contains(&id)
-            && self.a_use.get(&id).copied().unwrap_or(0) < row.entity.line_limit;
+        let free = !content.leaving_a.contains(&id) && self.a_use.of(id) < row.entity.line_limit;
         if let Some(pool) = self.a_pools.get_mut(&row.entity.group)
             && pool.free.contains(id) != free
         {
@@ -452,7 +425,7 @@ impl Index {
 
     /// Counts a binding on its X.
     pub(super) fn x_use_of(&mut self, binding: &Binding, up: bool) {
-        count(&mut self.x_use, binding.x_id, up);
+        self.x_use.count(binding.x_id, up);
         if binding.phase == Phase::Orphan {
             count(&mut self.x_orphans, binding.x_id, up);
         }
@@ -460,21 +433,14 @@ impl Index {
 
     /// Counts a number that is called over an X.
     pub(super) fn called(&mut self, x: Id, b_submitted: &str, up: bool) {
-        let key = (x, Digits::from(b_submitted));
-        let calls = self.xb.get(&key).copied().unwrap_or(0);
-        match if up {
-            calls + 1
-        } else {
-            calls.saturating_sub(1)
-        } {
-            0 => self.xb.remove(&key),
-            calls => self.xb.insert(key, calls),
-        };
+        if let Some(lookup) = self.lookup.made_mut() {
+            lookup.called(x, b_submitted, up);
+        }
     }
 
     /// Counts what an outgoing AX call holds of its X.
     pub(super) fn ax_hold(&mut self, call: CallId, hold: &AxHold, b_submitted: &str, up: bool) {
-        count(&mut self.x_use, hold.x_id, up);
+        self.x_use.count(hold.x_id, up);
         self.called(hold.x_id, b_submitted, up);
         if let Some(place) = hold.place {
             self.ax.queue(hold.x_id, place, call, up);
@@ -482,7 +448,7 @@ impl Index {
     }
 
     pub(super) fn a_use_of(&mut self, id: Id, up: bool) {
-        count(&mut self.a_use, id, up);
+        self.a_use.count(id, up);
     }
 
     /// Counts all that a call holds, or no longer counts it.
@@ -533,14 +499,6 @@ impl Index {
             self.reserved.remove(&account);
         } else {
             self.reserved.insert(account, now);
-        }
-    }
-
-    pub(super) fn pair_is_free(&self, pair: &(Digits, Id), at: Millis) -> bool {
-        match self.pairs.get(pair) {
-            None => true,
-            Some(Pair::Active(_)) => false,
-            Some(Pair::Resting(until)) => *until <= at,
         }
     }
 

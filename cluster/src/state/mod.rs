@@ -2,8 +2,8 @@
 //!
 //! [`State::apply`] takes a command with the log's time and seed and answers with a reply and effects. Each command
 //! with a story has a file. What is stored lies in `Content`; what follows from it (counters, free numbers, lookup
-//! tables) lies in `Index`, which a snapshot does not carry and `check` recomputes. Both are made of shared maps, so
-//! a clone of the state costs about a microsecond and readers keep whole states without locks.
+//! tables) lies in `Index`, which a snapshot does not carry and `check` recomputes. Both are made of shared
+//! parts, so a clone of the state costs about a microsecond and readers keep whole states without locks.
 //!
 //! Reading is in `read.rs`: every row by id and by name, live use, totals.
 
@@ -24,15 +24,18 @@ mod end;
 pub mod explain;
 mod hash;
 mod index;
+mod lookup;
 mod model;
 mod next;
 mod numbers;
 mod outbox;
+mod paged;
 mod pay;
 mod put_many;
 mod read;
 mod regions;
 mod reserve;
+mod rests;
 mod rng;
 mod route;
 mod tables;
@@ -48,12 +51,14 @@ pub use model::{
 use crate::command::{Biller, BindingId, CallId, Command, Effect, Epoch, Refusal, Reply};
 use crate::entity::{
     AGroup, ANumber, Account, AxBinding, FeeRate, Id, Interface, MappingGateway, Micros, Millis,
-    RoutingGateway, Row, XNumber,
+    RoutingGateway, XNumber,
 };
 use crate::regions::{Import, Regions};
-use digits::Digits;
 use imbl::{OrdMap, OrdSet, Vector};
 use index::Index;
+use lookup::Lookup;
+use paged::Rows;
+use rests::Rests;
 use rng::Rng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
@@ -74,14 +79,6 @@ const OUTBOX_SOFT_MAX: usize = 200_000;
 /// Attempts of one call.
 const ATTEMPTS_MAX: u16 = 32;
 
-/// A pair (A,X) that rests after its release.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Rest {
-    until: Millis,
-    a: Digits,
-    x: Id,
-}
-
 /// What a snapshot carries. The order of the fields is their encoding.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Content {
@@ -90,15 +87,15 @@ struct Content {
     last_ids: [Id; 9],
     last_binding: BindingId,
     last_epoch: Epoch,
-    interfaces: OrdMap<Id, Arc<Row<Interface>>>,
-    x_numbers: OrdMap<Id, Arc<Row<XNumber>>>,
-    a_groups: OrdMap<Id, Arc<Row<AGroup>>>,
-    a_numbers: OrdMap<Id, Arc<Row<ANumber>>>,
-    mapping: OrdMap<Id, Arc<Row<MappingGateway>>>,
-    routing: OrdMap<Id, Arc<Row<RoutingGateway>>>,
-    accounts: OrdMap<Id, Arc<Row<Account>>>,
-    rates: OrdMap<Id, Arc<Row<FeeRate>>>,
-    ax: OrdMap<Id, Arc<Row<AxBinding>>>,
+    interfaces: Rows<Interface>,
+    x_numbers: Rows<XNumber>,
+    a_groups: Rows<AGroup>,
+    a_numbers: Rows<ANumber>,
+    mapping: Rows<MappingGateway>,
+    routing: Rows<RoutingGateway>,
+    accounts: Rows<Account>,
+    rates: Rows<FeeRate>,
+    ax: Rows<AxBinding>,
     /// What lives on static relations; a row that was never asked for has none.
     ax_live: OrdMap<Id, Arc<AxLive>>,
     /// Removed by an operator, kept until their last binding is gone.
@@ -116,10 +113,11 @@ struct Content {
     calls: OrdMap<CallId, Arc<Call>>,
     ended: Vector<CallId>,
     bindings: OrdMap<BindingId, Arc<Binding>>,
-    rests: OrdSet<Rest>,
+    rests: Rests,
     devices: OrdMap<String, Arc<Device>>,
     tenures: OrdMap<Epoch, Arc<Tenure>>,
-    outbox: OrdMap<u64, Blob>,
+    /// Its last record has the number `outbox_last`.
+    outbox: Vector<Blob>,
     outbox_last: u64,
     /// Last number that each node has stored.
     stored: OrdMap<u64, u64>,
@@ -160,6 +158,7 @@ impl<'de> Deserialize<'de> for State {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let content = Content::deserialize(deserializer)?;
         let index = Index::build(&content);
+        index.lookup.of(&content);
         Ok(State {
             content,
             index,
@@ -186,6 +185,7 @@ impl State {
         command: &Command,
         biller: &dyn Biller,
     ) -> (Reply, Vec<Effect>) {
+        self.lookup();
         self.content.at = self.content.at.max(at);
         self.wake_pairs();
         let mut effects = Vec::new();
@@ -247,6 +247,10 @@ impl State {
             Command::Regions(edit) => self.region_edit(edit),
             Command::PutMany(many) => self.put_many(many, effects),
         }
+    }
+
+    fn lookup(&self) -> &Lookup {
+        self.index.lookup.of(&self.content)
     }
 
     /// A tenure that may propose.

@@ -297,7 +297,7 @@ impl<'a> Search<'a> {
     /// Whether A and X may be bound to each other now.
     fn pair_fits(&self, pair: &(Digits, Id)) -> bool {
         let state = self.state;
-        state.index.pair_is_free(pair, state.content.at)
+        state.lookup().pair_is_free(pair, state.content.at)
             && state.caller_fits(self.conflict, pair.1, &pair.0)
     }
 

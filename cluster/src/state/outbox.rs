@@ -54,15 +54,7 @@ impl State {
             .map(|node| self.outbox_stored(*node))
             .min();
         let Some(floor) = floor else { return };
-        while let Some(first) = self
-            .content
-            .outbox
-            .get_min()
-            .map(|(number, _)| *number)
-            .filter(|n| *n <= floor)
-        {
-            self.content.outbox.remove(&first);
-        }
+        while self.outbox_first() <= floor && self.content.outbox.pop_front().is_some() {}
     }
 }
 
@@ -88,9 +80,7 @@ mod tests {
         }
         state.set_voters(BTreeSet::from([1, 2, 3]));
         let rows = OUTBOX_SOFT_MAX as u64;
-        state.content.outbox = (1..=rows)
-            .map(|number| (number, crate::state::Blob::default()))
-            .collect();
+        state.content.outbox = (1..=rows).map(|_| crate::state::Blob::default()).collect();
         state.content.outbox_last = rows;
         for node in [1, 2] {
             state.stored(node, rows - 10);
@@ -104,7 +94,7 @@ mod tests {
         state
             .content
             .outbox
-            .insert(rows + 1, crate::state::Blob::default());
+            .push_back(crate::state::Blob::default());
         state.trim_outbox();
         assert_eq!(state.outbox_len(), 11, "the living have the others");
     }

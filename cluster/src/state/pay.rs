@@ -12,7 +12,7 @@ const MEMO_MAX: usize = 1_000;
 
 impl State {
     pub(super) fn pay(&mut self, payment: &Payment) -> Reply {
-        if let Some(reply) = self.index.requests.get(&payment.request) {
+        if let Some(reply) = self.lookup().requests.get(&payment.request) {
             return reply.clone();
         }
         let reply = Reply::from(self.pay_now(payment));

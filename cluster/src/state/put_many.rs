@@ -17,7 +17,7 @@ use std::collections::HashMap;
 
 impl State {
     pub(super) fn put_many(&mut self, many: &PutMany, effects: &mut Vec<Effect>) -> Reply {
-        if let Some(reply) = self.index.requests.get(&many.request) {
+        if let Some(reply) = self.lookup().requests.get(&many.request) {
             return reply.clone();
         }
         let result = match many.rows.first().map(|row| &row.entity) {

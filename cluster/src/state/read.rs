@@ -115,7 +115,7 @@ impl State {
                     .content
                     .a_groups
                     .keys()
-                    .find_map(|group| self.find_a(*group, name)),
+                    .find_map(|group| self.find_a(group, name)),
             },
             Table::FeeRates => {
                 let (group, prefix) = name.split_once('/')?;
@@ -152,12 +152,12 @@ impl State {
 
     /// Calls that hold this A row: its live 并发.
     pub fn a_use(&self, id: Id) -> u32 {
-        self.index.a_use.get(&id).copied().unwrap_or(0)
+        self.index.a_use.of(id)
     }
 
     /// Bindings and outgoing AX calls on this X row: its live 并发.
     pub fn x_use(&self, id: Id) -> u32 {
-        self.index.x_use.get(&id).copied().unwrap_or(0)
+        self.index.x_use.of(id)
     }
 
     /// Whether this X row is given to new calls. A row that is not there is disabled.
@@ -289,12 +289,20 @@ impl State {
 
     /// Records from number `from` on, at most `max`.
     pub fn outbox_from(&self, from: u64, max: usize) -> Vec<(u64, Arc<[u8]>)> {
-        self.content
-            .outbox
-            .range(from..)
-            .take(max)
-            .map(|(number, record)| (*number, record.0.clone()))
+        let outbox = &self.content.outbox;
+        let first = self.outbox_first();
+        let skip = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
+        let skip = skip.min(outbox.len());
+        let rows = outbox.focus().narrow(skip..).into_iter().take(max);
+        (first + skip as u64..)
+            .zip(rows)
+            .map(|(number, record)| (number, record.0.clone()))
             .collect()
+    }
+
+    /// Number of the oldest record that is held; of the next one when none is.
+    pub(super) fn outbox_first(&self) -> u64 {
+        self.content.outbox_last - self.content.outbox.len() as u64 + 1
     }
 
     /// Records not yet stored by every voter.

@@ -33,7 +33,7 @@ impl State {
     }
 
     pub(super) fn region_edit(&mut self, edit: &RegionEdit) -> Reply {
-        if let Some(reply) = self.index.requests.get(&edit.request) {
+        if let Some(reply) = self.lookup().requests.get(&edit.request) {
             return reply.clone();
         }
         let result = self.region_part(edit);

@@ -47,7 +47,7 @@ impl State {
         if let Some(call) = self.content.calls.get(&asked.call) {
             return stored(call);
         }
-        if self.index.ended.contains(&asked.call) {
+        if self.lookup().ended.contains(&asked.call) {
             return Reply::Refused(Refusal::UnknownCall);
         }
         let Some(from) = self.content.mapping.get(&asked.gateway).cloned() else {

@@ -2,11 +2,11 @@
 
 use super::Content;
 use super::index::Index;
+use super::paged::Rows;
 use crate::entity::{
     AGroup, ANumber, Account, AxBinding, Entity, FeeRate, Id, Interface, MappingGateway,
     RoutingGateway, Row, Table, XNumber,
 };
-use imbl::OrdMap;
 use std::sync::Arc;
 
 /// A type of rows.
@@ -14,8 +14,8 @@ pub(super) trait Tabled: Clone + PartialEq {
     const TABLE: Table;
     /// What no other row of the table may have.
     fn key(&self) -> String;
-    fn rows(content: &Content) -> &OrdMap<Id, Arc<Row<Self>>>;
-    fn rows_mut(content: &mut Content) -> &mut OrdMap<Id, Arc<Row<Self>>>;
+    fn rows(content: &Content) -> &Rows<Self>;
+    fn rows_mut(content: &mut Content) -> &mut Rows<Self>;
     /// Puts what follows from a row into the index, or takes it out.
     fn link(index: &mut Index, row: &Arc<Row<Self>>, present: bool);
     fn wrap(self) -> Entity;
@@ -70,10 +70,10 @@ macro_rules! tabled {
             fn key(&$self) -> String {
                 $key
             }
-            fn rows(content: &Content) -> &OrdMap<Id, Arc<Row<Self>>> {
+            fn rows(content: &Content) -> &Rows<Self> {
                 &content.$rows
             }
-            fn rows_mut(content: &mut Content) -> &mut OrdMap<Id, Arc<Row<Self>>> {
+            fn rows_mut(content: &mut Content) -> &mut Rows<Self> {
                 &mut content.$rows
             }
             fn link($index: &mut Index, $row: &Arc<Row<Self>>, $present: bool) {

@@ -1,0 +1,185 @@
+//! What only applying looks up, by key and never in an order: pairs, (X,B'), ended calls, answered requests.
+//!
+//! Plain hash tables, for they are the most used and largest tables of a call, and readers have no use for them: a
+//! clone of the state leaves them behind and makes its own from the content should it ever need them (a trial routing,
+//! a test that goes on from a clone). Nothing walks them, so their order is nobody's business and their hash has a
+//! seed of the process, which keeps dialled numbers from choosing their places.
+
+use super::Content;
+use super::digits::Digits;
+use crate::command::{BindingId, CallId, Reply};
+use crate::entity::{Id, Millis};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::OnceLock;
+
+/// A pair (A,X) that may not be leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pair {
+    Active(BindingId),
+    /// Free again after this moment.
+    Resting(Millis),
+}
+
+/// The tables.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Lookup {
+    pub(super) pairs: HashMap<(Digits, Id), Pair, Seeded>,
+    /// Numbers that are called over an X: how many bindings and AX calls name them as their B'.
+    pub(super) xb: HashMap<(Id, Digits), u32, Seeded>,
+    pub(super) ended: HashSet<CallId, Seeded>,
+    pub(super) requests: HashMap<u64, Reply, Seeded>,
+}
+
+impl Lookup {
+    fn build(content: &Content) -> Lookup {
+        let mut lookup = Lookup::default();
+        lookup.ended.extend(content.ended.iter());
+        lookup.requests.extend(content.requests.iter().cloned());
+        for rest in content.rests.iter() {
+            lookup
+                .pairs
+                .insert((rest.a.clone(), rest.x), Pair::Resting(rest.until));
+        }
+        for binding in content.bindings.values() {
+            lookup.pairs.insert(
+                (Digits::from(&*binding.a), binding.x_id),
+                Pair::Active(binding.id),
+            );
+            lookup.called(binding.x_id, &binding.b_submitted, true);
+        }
+        for call in content.calls.values() {
+            let lease = call
+                .attempt
+                .as_ref()
+                .and_then(|attempt| attempt.ax.as_ref());
+            if let (Some(hold), Some(lease)) = (&call.ax, lease) {
+                lookup.called(hold.x_id, &lease.b_submitted, true);
+            }
+        }
+        lookup
+    }
+
+    /// Counts a number that is called over an X.
+    pub(super) fn called(&mut self, x: Id, b_submitted: &str, up: bool) {
+        match self.xb.entry((x, Digits::from(b_submitted))) {
+            Entry::Occupied(mut calls) if up => *calls.get_mut() += 1,
+            Entry::Occupied(mut calls) if *calls.get() > 1 => *calls.get_mut() -= 1,
+            Entry::Occupied(calls) => {
+                calls.remove();
+            }
+            Entry::Vacant(calls) if up => {
+                calls.insert(1);
+            }
+            Entry::Vacant(_) => {}
+        }
+    }
+
+    /// An ended call is remembered in place of the oldest one.
+    pub(super) fn ended(&mut self, call: CallId, oldest: Option<CallId>) {
+        self.ended.insert(call);
+        if let Some(oldest) = oldest {
+            self.ended.remove(&oldest);
+        }
+    }
+
+    pub(super) fn pair_is_free(&self, pair: &(Digits, Id), at: Millis) -> bool {
+        match self.pairs.get(pair) {
+            None => true,
+            Some(Pair::Active(_)) => false,
+            Some(Pair::Resting(until)) => *until <= at,
+        }
+    }
+}
+
+/// The tables of one state, made of its content when they are first asked for, and kept up to date from then on.
+/// [`super::State::apply`] asks before it changes anything, so they are never made of a content that is half changed.
+#[derive(Debug, Default)]
+pub(super) struct Made(OnceLock<Box<Lookup>>);
+
+impl Made {
+    pub(super) fn of(&self, content: &Content) -> &Lookup {
+        self.0.get_or_init(|| Box::new(Lookup::build(content)))
+    }
+
+    /// To keep them up to date. What is not made needs no change.
+    pub(super) fn made_mut(&mut self) -> Option<&mut Lookup> {
+        self.0.get_mut().map(|lookup| &mut **lookup)
+    }
+
+    /// A pair is neither leased nor at rest.
+    pub(super) fn free(&mut self, pair: &(Digits, Id)) {
+        if let Some(lookup) = self.made_mut() {
+            lookup.pairs.remove(pair);
+        }
+    }
+}
+
+impl Clone for Made {
+    fn clone(&self) -> Self {
+        Made::default()
+    }
+}
+
+impl PartialEq for Made {
+    /// Tables that are not made differ from none.
+    fn eq(&self, other: &Self) -> bool {
+        match (self.0.get(), other.0.get()) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        }
+    }
+}
+
+/// Makes hashers with a seed of their own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seeded(u64);
+
+impl Default for Seeded {
+    fn default() -> Self {
+        Seeded(RandomState::new().hash_one(0))
+    }
+}
+
+impl BuildHasher for Seeded {
+    type Hasher = Fold;
+    fn build_hasher(&self) -> Fold {
+        Fold(self.0)
+    }
+}
+
+/// Multiplies and folds, eight bytes at a time.
+pub(super) struct Fold(u64);
+
+impl Hasher for Fold {
+    fn write_u64(&mut self, word: u64) {
+        let wide = u128::from(self.0 ^ word) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
+        self.0 = ((wide >> 64) as u64 ^ wide as u64).wrapping_add(0xf39c_c060_5ced_c835);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, n: u8) {
+        self.write_u64(u64::from(n));
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(u64::from(n));
+    }
+
+    fn write_u128(&mut self, n: u128) {
+        self.write_u64(n as u64);
+        self.write_u64((n >> 64) as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
