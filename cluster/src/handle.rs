@@ -8,21 +8,24 @@
 //! A command is proposed again, with the same bytes, until its outcome is certain: the state sees to it that a repeat
 //! changes nothing. Only the leader stamps entries with time and seed; other nodes forward their commands to it.
 
+mod board;
 mod core;
 mod driver;
+mod effects;
 mod proposer;
 mod serve;
 
 pub use self::core::{Handler, Standing};
-pub use self::driver::{Applied, EffectReceiver, Machine};
+pub use self::driver::Machine;
+pub use self::effects::{Applied, EffectReceiver};
 
+use self::board::Board;
 use self::core::Core;
 use crate::codec::{self, CodecError};
 use crate::command::Biller;
 use crate::link::RequestError;
 use crate::state::State;
 use crate::wal::WalError;
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::io;
 use std::net::SocketAddr;
@@ -31,6 +34,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
+
+/// How old a state may be that readers get.
+const FRESH: Duration = Duration::from_millis(5);
 
 /// A node of the switch's cluster.
 pub type Cluster = Handle<State>;
@@ -293,15 +299,15 @@ pub struct Status {
 /// A running node. Clones share it; it stops with the last one.
 pub struct Handle<M: Machine> {
     core: Arc<Core>,
-    shown: Arc<ArcSwap<M>>,
-    effects: Arc<driver::Outlet<M::Effect>>,
+    board: Arc<Board<M>>,
+    effects: Arc<effects::Outlet<M::Effect>>,
 }
 
 impl<M: Machine> Clone for Handle<M> {
     fn clone(&self) -> Self {
         Handle {
             core: self.core.clone(),
-            shown: self.shown.clone(),
+            board: self.board.clone(),
             effects: self.effects.clone(),
         }
     }
@@ -323,12 +329,12 @@ impl<M: Machine> Handle<M> {
     /// Starts a node for any state; `context` is lent to each application.
     pub async fn open(config: Config, context: Arc<M::Context>) -> Result<Self, StartError> {
         config.check()?;
-        let shown = Arc::new(ArcSwap::from_pointee(M::initial()));
-        let (driver, effects) = driver::pair(context, shown.clone());
+        let board = Arc::new(Board::new(M::initial()));
+        let (driver, effects) = driver::pair(context, board.clone());
         let core = Core::start(config, Box::new(driver), effects.live()).await?;
         Ok(Handle {
             core: Arc::new(core),
-            shown,
+            board,
             effects: Arc::new(effects),
         })
     }
@@ -343,9 +349,20 @@ impl<M: Machine> Handle<M> {
         self.core.address
     }
 
-    /// The state after the last entries applied here. Costs a few nanoseconds; holds that state as long as it is kept.
+    /// The state as of 5 ms ago or later. Never older than what this node was told: the entry of effects received,
+    /// the index waited for in [`state_at_least`](Handle::state_at_least) and [`caught_up`](Handle::caught_up), the
+    /// progress seen in [`status`](Handle::status). A reply to a proposal does not count, for another node may have
+    /// given it: who proposes and then reads asks for the proposal's index.
+    ///
+    /// Costs a few nanoseconds, or a clone when the last one is 5 ms old; holds that state as long as it is kept.
     pub fn state(&self) -> Arc<M> {
-        self.shown.load_full()
+        self.state_within(FRESH)
+    }
+
+    /// Like [`state`](Handle::state), as of `age` ago or later: for what changes by operators' hands alone. Edits make
+    /// effects, so while effects are received an edit is seen at once all the same.
+    pub fn state_within(&self, age: Duration) -> Arc<M> {
+        self.board.within(age)
     }
 
     /// Waits until this node has applied the entry `index`, so that a client reads what it wrote.
@@ -355,6 +372,7 @@ impl<M: Machine> Handle<M> {
         limit: Duration,
     ) -> Result<Arc<M>, ProposeError> {
         self.core.applied_beyond(index, limit).await?;
+        self.board.show_upto(index.saturating_add(1));
         Ok(self.state())
     }
 
@@ -416,7 +434,9 @@ impl<M: Machine> Handle<M> {
 
     /// The node and its view of the cluster.
     pub fn status(&self) -> Status {
-        self.core.status()
+        let status = self.core.status();
+        self.board.show_upto(status.applied);
+        status
     }
 
     /// Changes of role, term and leader.
@@ -440,6 +460,7 @@ impl<M: Machine> Handle<M> {
                             )
                             .await?;
                     }
+                    self.board.show_upto(index);
                     return Ok(index);
                 }
                 Ok(None) if self.core.standing.borrow().role == Role::Stopped => {

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use actix::Addr;
 use tandem_cluster::command::{BindingId, CallId, Command, Epoch};
 use tandem_cluster::entity::Id;
 use tandem_cluster::handle::Cluster;
+use tandem_cluster::state::State;
 
 use crate::ax::actor::AxActor;
 use crate::binding::actor::BindingActor;
@@ -19,6 +21,9 @@ use crate::reconcile::UnderWay;
 
 /// Texts of errors in the state are cut to this many bytes.
 pub const ERROR_MAX: usize = 500;
+
+/// How old the tables may be that calls read.
+const TABLES_AGE: Duration = Duration::from_millis(200);
 
 /// Shared by the actors of one process.
 pub struct Core {
@@ -60,6 +65,12 @@ pub struct Figures {
 }
 
 impl Core {
+    /// The state for reading operators' tables: an edit is in it at once, calls and bindings may lag. Calls read it
+    /// all the time, and a state of this very moment costs a clone each time.
+    pub fn tables(&self) -> Arc<State> {
+        self.cluster.state_within(TABLES_AGE)
+    }
+
     /// Before the first claim: nothing is admitted.
     pub fn new(config: Config, clock: Clock, cluster: Cluster) -> Arc<Core> {
         Arc::new(Core {

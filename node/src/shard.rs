@@ -213,7 +213,7 @@ impl Shard {
         if let Some(closed) = self.core.closed() {
             return Err(Turned::later(closed.word()));
         }
-        let state = self.core.cluster.state();
+        let state = self.core.tables();
         let Some(gateway) = state.mapping_gateway_for(invited.received_from.ip()) else {
             return Err(Turned::away(403, "unknown_source"));
         };

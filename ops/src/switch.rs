@@ -129,7 +129,11 @@ pub enum Answer {
 pub async fn answer(switch: &dyn Switch, query: Query) -> Answer {
     match query {
         Query::Status => Answer::Status(Box::new(switch.local())),
-        Query::Digest => Answer::Digest(Digest::of(&switch.state(), switch.raft().applied)),
+        Query::Digest => {
+            // In this order: a state is never older than the progress that was seen before it.
+            let applied = switch.raft().applied;
+            Answer::Digest(Digest::of(&switch.state(), applied))
+        }
         Query::HangUp(call) => Answer::HangUp(switch.hang_up(call)),
         Query::Snapshot => match switch.snapshot().await {
             Ok(upto) => Answer::Snapshot(upto),

@@ -1,12 +1,13 @@
 //! The state behind the consensus: decodes commands, applies them, shows the result, hands effects out.
 
+use super::board::Board;
+use super::effects::{self, Applied, Inlet, Outlet};
 use crate::codec;
 use crate::command::{Biller, Command, Effect, Reply};
 use crate::raft::batch::Batch;
 use crate::raft::machine::{Driver, Freeze, Thaw};
 use crate::state::State;
 use crate::wal::record::LogId;
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -14,14 +15,9 @@ use serde::de::DeserializeOwned;
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc;
+use std::sync::Arc;
 
-/// Applied entries whose effects may wait for their receiver.
-const EFFECTS_MAX: usize = 4096;
-
-/// A replicated state. Cloning must be cheap: it is done after every batch of applied entries.
+/// A replicated state. Cloning must be cheap: readers are given clones, some hundred a second.
 pub trait Machine: Clone + Send + Sync + Serialize + DeserializeOwned + 'static {
     /// What changes it.
     type Command: Serialize + DeserializeOwned + Send + Sync + 'static;
@@ -45,6 +41,11 @@ pub trait Machine: Clone + Send + Sync + Serialize + DeserializeOwned + 'static 
     ) -> (Self::Reply, Vec<Self::Effect>);
     /// Who votes from here on in the log.
     fn set_voters(&mut self, voters: BTreeSet<u64>);
+    /// Whether this effect is of the one kind of which only the latest counts. Such are held back for up to 20 ms, to
+    /// spare their receiver those between.
+    fn only_latest(_effect: &Self::Effect) -> bool {
+        false
+    }
 }
 
 impl Machine for State {
@@ -70,100 +71,34 @@ impl Machine for State {
     fn set_voters(&mut self, voters: BTreeSet<u64>) {
         State::set_voters(self, voters);
     }
-}
 
-/// Effects of one entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied<E> {
-    /// The entry.
-    pub index: u64,
-    /// The leader's clock in it.
-    pub at: u64,
-    /// The leader that appended it.
-    pub leader: u64,
-    /// In the order of its commands.
-    pub effects: Vec<E>,
-}
-
-/// Receives the effects of applied entries.
-pub struct EffectReceiver<E>(mpsc::Receiver<Applied<E>>);
-
-impl<E> EffectReceiver<E> {
-    /// The next entry's effects; `None` when the node has stopped.
-    pub async fn recv(&mut self) -> Option<Applied<E>> {
-        self.0.recv().await
-    }
-
-    /// The next entry's effects, if they are there.
-    pub fn try_recv(&mut self) -> Option<Applied<E>> {
-        self.0.try_recv().ok()
-    }
-}
-
-#[derive(Default)]
-struct Flags {
-    /// The restart's replay is over.
-    live: AtomicBool,
-    /// Somebody receives.
-    taken: AtomicBool,
-}
-
-/// The receiving end, until it is taken.
-pub(crate) struct Outlet<E> {
-    receiver: Mutex<Option<mpsc::Receiver<Applied<E>>>>,
-    flags: Arc<Flags>,
-}
-
-impl<E> Outlet<E> {
-    pub(crate) fn take(&self) -> Option<EffectReceiver<E>> {
-        let receiver = self
-            .receiver
-            .lock()
-            .expect("no code panics while it holds this")
-            .take()?;
-        self.flags.taken.store(true, Ordering::Release);
-        Some(EffectReceiver(receiver))
-    }
-
-    /// Called when the replay is over.
-    pub(crate) fn live(&self) -> Box<dyn FnOnce() + Send> {
-        let flags = self.flags.clone();
-        Box::new(move || flags.live.store(true, Ordering::Release))
+    fn only_latest(effect: &Effect) -> bool {
+        matches!(effect, Effect::Outbox { .. })
     }
 }
 
 /// The state and its surroundings.
 pub(crate) struct Applier<M: Machine> {
-    state: M,
+    board: Arc<Board<M>>,
     context: Arc<M::Context>,
-    shown: Arc<ArcSwap<M>>,
     pending: Vec<Applied<M::Effect>>,
-    sender: mpsc::Sender<Applied<M::Effect>>,
-    flags: Arc<Flags>,
+    inlet: Inlet<M::Effect>,
 }
 
 /// The applying end and the end that effects come out of.
 pub(crate) fn pair<M: Machine>(
     context: Arc<M::Context>,
-    shown: Arc<ArcSwap<M>>,
+    board: Arc<Board<M>>,
 ) -> (Applier<M>, Outlet<M::Effect>) {
-    let (sender, receiver) = mpsc::channel(EFFECTS_MAX);
-    let flags = Arc::new(Flags::default());
-    let outlet = Outlet {
-        receiver: Mutex::new(Some(receiver)),
-        flags: flags.clone(),
+    let shown = board.clone();
+    let (inlet, outlet) = effects::channel(Arc::new(move |index| shown.show_upto(index + 1)));
+    let applier = Applier {
+        board,
+        context,
+        pending: Vec::new(),
+        inlet,
     };
-    (
-        Applier {
-            state: M::initial(),
-            context,
-            shown,
-            pending: Vec::new(),
-            sender,
-            flags,
-        },
-        outlet,
-    )
+    (applier, outlet)
 }
 
 fn invalid(error: impl std::fmt::Display) -> io::Error {
@@ -182,20 +117,23 @@ impl<M: Machine> Driver for Applier<M> {
     fn apply(&mut self, id: LogId, batch: Batch, answer: bool) -> io::Result<Vec<Bytes>> {
         let mut replies = Vec::with_capacity(if answer { batch.commands.len() } else { 0 });
         let mut effects = Vec::new();
+        let mut live = self.board.live();
         for (nth, bytes) in (0..).zip(&batch.commands) {
             // A committed command that cannot be read was written by a newer release: to skip it would let the
             // states of the nodes part.
             let command: M::Command = codec::decode(bytes)
                 .map_err(|error| invalid(format!("command {nth} of entry {id}: {error}")))?;
             let (reply, more) =
-                self.state
+                live.state
                     .apply_one(batch.at, seed_of(batch.seed, nth), &command, &self.context);
             effects.extend(more);
             if answer {
                 replies.push(codec::encode(&reply).map_err(invalid)?.into());
             }
         }
-        if !effects.is_empty() && self.flags.live.load(Ordering::Acquire) {
+        live.upto = id.index + 1;
+        drop(live);
+        if !effects.is_empty() && self.inlet.is_live() {
             self.pending.push(Applied {
                 index: id.index,
                 at: batch.at,
@@ -207,32 +145,31 @@ impl<M: Machine> Driver for Applier<M> {
     }
 
     fn set_voters(&mut self, voters: BTreeSet<u64>) {
-        self.state.set_voters(voters);
+        self.board.live().state.set_voters(voters);
     }
 
-    fn publish(&mut self) {
-        self.shown.store(Arc::new(self.state.clone()));
+    fn applied(&mut self, upto: u64) {
+        self.board.applied(upto);
     }
 
     fn deliver(&mut self) -> Option<BoxFuture<'_, ()>> {
-        if self.pending.is_empty() {
+        let lazy = |applied: &Applied<M::Effect>| applied.effects.iter().all(M::only_latest);
+        if self.pending.iter().all(lazy) {
+            if let Some(applied) = self.pending.pop() {
+                self.inlet.hold(applied);
+            }
+            self.pending.clear();
             return None;
         }
         Some(Box::pin(async {
             for applied in self.pending.drain(..) {
-                if !self.flags.taken.load(Ordering::Acquire) {
-                    if self.sender.try_send(applied).is_err() {
-                        crate::metrics::effects_dropped();
-                    }
-                } else if self.sender.send(applied).await.is_err() {
-                    // The receiver is gone: the process is stopping.
-                }
+                self.inlet.send(applied).await;
             }
         }))
     }
 
     fn freeze(&self) -> Freeze {
-        let state = self.state.clone();
+        let state = self.board.live().state.clone();
         Box::new(move |mut out| {
             codec::encode_to(&state, &mut out)
                 .map(|_| ())
@@ -250,7 +187,7 @@ impl<M: Machine> Driver for Applier<M> {
     fn replace(&mut self, state: Box<dyn Any + Send>) {
         // The box was made by `thaw` above.
         if let Ok(state) = state.downcast::<M>() {
-            self.state = *state;
+            self.board.replace(*state);
         }
     }
 }

@@ -29,8 +29,8 @@ pub(crate) trait Driver: Send + Sync + 'static {
     fn apply(&mut self, id: own::LogId, batch: Batch, answer: bool) -> io::Result<Vec<Bytes>>;
     /// Tells the state who votes, of all configurations in force.
     fn set_voters(&mut self, voters: BTreeSet<u64>);
-    /// Shows the state to readers.
-    fn publish(&mut self);
+    /// Everything below this index is applied: whoever is told so from now on must be able to see it.
+    fn applied(&mut self, upto: u64);
     /// Hands effects of applied batches on; waits while the receiver is behind.
     fn deliver(&mut self) -> Option<BoxFuture<'_, ()>>;
     /// The state of this moment, to be written by another thread.
@@ -44,7 +44,7 @@ pub(crate) trait Driver: Send + Sync + 'static {
 /// What is shared with the rest of the node.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    /// Index of the last applied entry plus one, after the state was published.
+    /// Index of the last applied entry plus one; the state can be seen with it.
     pub(crate) applied: watch::Sender<u64>,
     /// Told when the log since the last snapshot has become too heavy.
     pub(crate) heavy: Notify,
@@ -147,9 +147,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 answers.push((responder, Replies(replies)));
             }
         }
-        // Readers see the state before the proposer sees its reply.
-        self.driver.publish();
+        // The state can be seen before the proposer sees its reply.
         if let Some(last) = self.last {
+            self.driver.applied(last.index + 1);
             self.progress.applied.send_replace(last.index + 1);
         }
         for (responder, replies) in answers {
@@ -188,13 +188,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         })
         .await?;
         self.driver.replace(state);
-        self.driver.publish();
         self.last = last;
         self.members = header.members;
         self.weight = 0;
-        self.progress
-            .applied
-            .send_replace(last.map_or(0, |last| last.index + 1));
+        let upto = last.map_or(0, |last| last.index + 1);
+        self.driver.applied(upto);
+        self.progress.applied.send_replace(upto);
         tracing::info!(
             index = last.map_or(0, |last| last.index),
             "installed a snapshot"

@@ -27,7 +27,7 @@ impl Driver for Counter {
         Ok(batch.commands)
     }
     fn set_voters(&mut self, _: BTreeSet<u64>) {}
-    fn publish(&mut self) {}
+    fn applied(&mut self, _: u64) {}
     fn deliver(&mut self) -> Option<BoxFuture<'_, ()>> {
         None
     }

@@ -247,7 +247,7 @@ impl BindingActor {
         let client = self
             .core
             .platforms
-            .client(&self.core.cluster.state(), self.interface);
+            .client(&self.core.tables(), self.interface);
         ctx.spawn(
             send(client)
                 .into_actor(self)
@@ -256,7 +256,7 @@ impl BindingActor {
     }
 
     fn bound(&self, x: String, handle: Handle, raw: String) -> Command {
-        let state = self.core.cluster.state();
+        let state = self.core.tables();
         let lifetime = state
             .interface(self.interface)
             .and_then(|row| row.entity.params.get("expiration"))

@@ -411,7 +411,7 @@ impl CallActor {
 
     /// The callee as sent, when the platform chose another X than the one asked for.
     fn callee_of(&self, x: &str) -> String {
-        let state = self.core.cluster.state();
+        let state = self.core.tables();
         match self
             .machine
             .attempt()
