@@ -8,7 +8,8 @@
 //! An entry costs three syncs and some forty wake-ups over the cluster, whatever it holds, and a forwarded batch four.
 //! So a node that has sent more than [`Config::entries_per_s`](super::Config::entries_per_s) batches of late lets
 //! commands gather for the few milliseconds until the next is due; below that rate, and with some company at hand
-//! ([`COMPANY`], [`COMPANY_FORWARDED`]), nothing waits.
+//! ([`COMPANY`], [`COMPANY_FORWARDED`]), nothing waits. Nor does a command that would wait alone: where waiting brought
+//! no company of late, as with a single caller who asks one thing after the other, it is tried now and then only.
 //!
 //! Submitted commands keep their order because at most one batch that carries any is on its way.
 
@@ -29,6 +30,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// Commands in one entry, at most.
 const BATCH_COMMANDS: usize = 256;
+/// Room of an entry that submitted commands have for themselves, so that no rush of waited ones starves them: they give
+/// back the numbers that the others wait for.
+const BATCH_SUBMITTED: usize = 64;
 /// Bytes of commands in one entry, about: one command more may pass it.
 const BATCH_BYTES: usize = 1 << 20;
 /// Batches on their way.
@@ -47,6 +51,11 @@ const COMPANY: usize = 8;
 const COMPANY_FORWARDED: usize = 4;
 /// Batches that may leave at once after a quiet time, whatever the pace.
 const BURST: f64 = 32.0;
+/// So many waits in a row without company, and the next batches do not wait.
+const LONELY: u32 = 2;
+/// How many batches then leave without a wait; doubles with each further wait in vain up to the most.
+const UNPACED_FEWEST: u32 = 8;
+const UNPACED_MOST: u32 = 64;
 /// Rest after a batch that came to nothing; doubles up to the longest.
 const REST_SHORTEST: Duration = Duration::from_millis(20);
 const REST_LONGEST: Duration = Duration::from_millis(500);
@@ -200,11 +209,17 @@ pub(crate) struct Proposer {
     rest_until: Option<Instant>,
 }
 
-/// A bucket of batches that fills at a steady rate.
+/// A bucket of batches that fills at a steady rate, and whether it pays to wait for it.
 struct Pace {
     per_s: f64,
     left: f64,
     filled: Instant,
+    /// Commands there were when the present wait began.
+    waits_from: Option<usize>,
+    /// Waits in a row that brought no company.
+    lonely: u32,
+    /// Batches still to leave without a wait.
+    unpaced: u32,
 }
 
 impl Pace {
@@ -213,19 +228,38 @@ impl Pace {
             per_s: f64::from(per_s),
             left: BURST,
             filled: now,
+            waits_from: None,
+            lonely: 0,
+            unpaced: 0,
         }
     }
 
-    /// When the next entry may leave; `None`: now.
-    fn due(&mut self, now: Instant) -> Option<Instant> {
+    /// When a batch of so many commands may leave; `None`: now.
+    fn due(&mut self, now: Instant, commands: usize) -> Option<Instant> {
         let since = now.saturating_duration_since(self.filled).as_secs_f64();
         self.left = (self.left + since * self.per_s).min(BURST);
         self.filled = now;
-        (self.left < 1.0).then(|| now + Duration::from_secs_f64((1.0 - self.left) / self.per_s))
+        if self.left >= 1.0 || self.unpaced > 0 {
+            return None;
+        }
+        self.waits_from.get_or_insert(commands);
+        Some(now + Duration::from_secs_f64((1.0 - self.left) / self.per_s))
     }
 
-    fn spend(&mut self) {
+    /// A batch leaves, with so many commands that are waited for.
+    fn spend(&mut self, commands: usize) {
+        self.unpaced = self.unpaced.saturating_sub(u32::from(self.left < 1.0));
         self.left = (self.left - 1.0).max(0.0);
+        match self.waits_from.take() {
+            Some(from) if commands > from => self.lonely = 0,
+            Some(_) => {
+                self.lonely += 1;
+                if let Some(more) = self.lonely.checked_sub(LONELY) {
+                    self.unpaced = UNPACED_MOST.min(UNPACED_FEWEST << more.min(8));
+                }
+            }
+            None => {}
+        }
     }
 }
 
@@ -313,14 +347,19 @@ impl Proposer {
         }
         let company = if here { COMPANY } else { COMPANY_FORWARDED };
         if (1..company).contains(&waiting.commands)
-            && let Some(due) = self.pace.due(now)
+            && let Some(due) = self.pace.due(now, waiting.commands)
         {
             return Next::At(due);
         }
         let mut groups = Vec::new();
         let (mut commands, mut bytes) = (0, 0);
+        let kept = match waiting.submitted_out {
+            0 => waiting.submitted.len().min(BATCH_SUBMITTED),
+            _ => 0,
+        };
+        let room = BATCH_COMMANDS - kept;
         while let Some(group) = waiting.groups.front() {
-            let full = commands + group.commands.len() > BATCH_COMMANDS || bytes > BATCH_BYTES;
+            let full = commands + group.commands.len() > room || bytes > BATCH_BYTES;
             if full && commands > 0 {
                 break;
             }
@@ -364,7 +403,8 @@ impl Proposer {
         let standing = *self.standing.borrow();
         let begun = Instant::now();
         let count = submitted.len();
-        self.pace.spend();
+        self.pace
+            .spend(groups.iter().map(|group| group.commands.len()).sum());
         let commands = groups
             .iter()
             .flat_map(|group| &group.commands)
@@ -521,17 +561,53 @@ mod tests {
         let begun = Instant::now();
         let mut pace = Pace::new(100, begun);
         for _ in 0..BURST as usize {
-            assert_eq!(pace.due(begun), None);
-            pace.spend();
+            assert_eq!(pace.due(begun, 1), None);
+            pace.spend(1);
         }
-        let due = pace.due(begun).expect("has to wait");
+        let due = pace.due(begun, 1).expect("has to wait");
         assert_eq!(due - begun, Duration::from_millis(10));
-        assert_eq!(pace.due(due), None);
-        pace.spend();
-        assert!(pace.due(due).is_some());
+        assert_eq!(pace.due(due, 2), None);
+        pace.spend(2);
+        assert!(pace.due(due, 1).is_some());
         // A quiet second fills it again, no further than the burst.
         let later = due + Duration::from_secs(1);
-        assert_eq!(pace.due(later), None);
+        assert_eq!(pace.due(later, 1), None);
         assert_eq!(pace.left, BURST);
+    }
+
+    /// One batch after the other from a spent bucket, each with so many commands after its wait: which of them waited.
+    fn waits(commands: &[usize]) -> Vec<bool> {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(100, now);
+        pace.left = 0.0;
+        let waited = commands.iter().map(|with| {
+            let due = pace.due(now, 1);
+            now = due.unwrap_or(now);
+            assert_eq!(pace.due(now, *with), None);
+            pace.spend(*with);
+            due.is_some()
+        });
+        waited.collect()
+    }
+
+    #[test]
+    fn a_lone_caller_waits_now_and_then_only() {
+        let waited = waits(&[1; 150]);
+        let count = waited.iter().filter(|waited| **waited).count();
+        assert!(waited[0] && waited[1] && !waited[2], "{waited:?}");
+        assert_eq!(count, 6, "two, then one after 8, 16, 32 and 64: {waited:?}");
+    }
+
+    #[test]
+    fn with_company_each_batch_waits() {
+        assert!(waits(&[3; 100]).iter().all(|waited| *waited));
+    }
+
+    #[test]
+    fn company_that_comes_again_is_waited_for_again() {
+        // Two lonely waits, eight without, one that finds company: the pace holds from there.
+        let mut commands = vec![1; 10];
+        commands.extend([2; 10]);
+        assert!(waits(&commands)[10..].iter().all(|waited| *waited));
     }
 }
