@@ -1,10 +1,15 @@
 //! What a call costs, seen from outside: processor time, rate, memory and post-dial delay of the release binary under
 //! SIPp. A measurement, not a test: it judges nothing and prints a table. Everything shares one machine, so SIPp and
 //! the simulator take their part of the cores; their share is printed beside.
+//!
+//! `cargo bench -p tandem-tests --bench calls [-- processor proxy delay rate memory]`
 
+mod open_proxy;
+
+use open_proxy::OpenProxy;
 use std::time::{Duration, Instant};
 use tandem_tests::sipp::{Finished, numbers};
-use tandem_tests::switch::NODES;
+use tandem_tests::switch::{NODES, free_port};
 use tandem_tests::wire::Wire;
 use tandem_tests::{Sipp, Switch, eventually, process};
 
@@ -21,10 +26,22 @@ fn main() {
     println!("{}", process::cpu_model());
     println!("nodes, simulator and SIPp share these cores\n");
     println!("| what | measured |\n| --- | --- |");
-    processor_time();
-    post_dial_delay();
-    sustained_rate();
-    memory();
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| arg != "--bench")
+        .collect();
+    let parts: [(&str, fn()); 5] = [
+        ("processor", processor_time),
+        ("proxy", open_proxy),
+        ("delay", post_dial_delay),
+        ("rate", sustained_rate),
+        ("memory", memory),
+    ];
+    for (name, part) in parts {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            part();
+        }
+    }
     eprintln!("took {:.0} s", began.elapsed().as_secs_f64());
 }
 
@@ -130,6 +147,43 @@ fn processor_time() {
                 &text,
             );
         }
+    }
+}
+
+/// The same for an open proxy between the same customer and phone, if there is one.
+fn open_proxy() {
+    let Some(version) = OpenProxy::version() else {
+        eprintln!("no kamailio on the PATH: nothing to compare a plain call with");
+        return;
+    };
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let phone_port = free_port();
+    let phone = Sipp::phone("phone", phone_port).start(dir.path());
+    let proxy = OpenProxy::start(dir.path(), phone_port);
+    let cpu_of_phone = || process::cpu(phone.pid()).as_secs_f64() * 1000.0;
+    for (block, (per_s, secs)) in [(90, 3), (600, 10), (2_000, 8)].into_iter().enumerate() {
+        let calls = per_s as usize * secs;
+        let before = (proxy.cpu_ms(), cpu_of_phone());
+        let numbers = numbers(15_900_000_000, callees(PLAIN, block as u64), calls);
+        let done = Sipp::customer("customer", free_port(), proxy.address(), numbers)
+            .rate(per_s, 1_000)
+            .pause(2_000)
+            .start(dir.path())
+            .finish(Duration::from_secs(120));
+        let used = (proxy.cpu_ms() - before.0) / calls as f64;
+        let sipp = (cpu_of_phone() - before.1) / calls as f64;
+        if block == 0 {
+            continue;
+        }
+        let (failed, again) = (done.failed(), done.retransmissions());
+        row(
+            &format!(
+                "{version} as a bare stateful proxy: processor per plain call at {per_s} calls/s"
+            ),
+            &format!(
+                "{used:.3} ms (SIPp's phone beside it: {sipp:.3} ms; {failed} of {calls} failed, {again} repeats)"
+            ),
+        );
     }
 }
 
