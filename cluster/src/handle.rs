@@ -365,6 +365,13 @@ impl<M: Machine> Handle<M> {
         self.board.within(age)
     }
 
+    /// The state with every entry applied here so far, and the index after the last of them: for people, who compare
+    /// what nodes show. Each call may cost a clone and waits for a batch that is just being applied, so it is not for
+    /// what calls read.
+    pub fn state_now(&self) -> (Arc<M>, u64) {
+        self.board.latest()
+    }
+
     /// Waits until this node has applied the entry `index`, so that a client reads what it wrote.
     pub async fn state_at_least(
         &self,

@@ -57,8 +57,8 @@ impl Switch for Process {
         self.core.clock.now().wall
     }
 
-    fn state(&self) -> Arc<State> {
-        self.core.cluster.state()
+    fn state_at(&self) -> (Arc<State>, u64) {
+        self.core.cluster.state_now()
     }
 
     fn propose(&self, mut command: Command) -> BoxFuture<'_, Result<Reply, Unavailable>> {
@@ -103,7 +103,7 @@ impl Switch for Process {
 
     fn local(&self) -> NodeStatus {
         let core = &self.core;
-        let state = core.cluster.state();
+        let (state, applied) = core.cluster.state_now();
         let counts = state.counts();
         let raft = self.raft();
         let usage = Usage::read();
@@ -116,7 +116,7 @@ impl Switch for Process {
             timers: core.figures.timers.load(Ordering::Relaxed),
             reserved: counts.reserved_money,
             outbox: counts.outbox,
-            applied: raft.applied,
+            applied,
             state_hash: state.hash(),
             name: core.config.node.access_name.clone(),
             node: core.config.node.id,

@@ -156,8 +156,9 @@ impl Switch for Fake {
         NOW
     }
 
-    fn state(&self) -> Arc<State> {
-        self.state.lock().expect("no test panics with it").clone()
+    fn state_at(&self) -> (Arc<State>, u64) {
+        let state = self.state.lock().expect("no test panics with it").clone();
+        (state, self.entries.load(Ordering::Relaxed))
     }
 
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Reply, Unavailable>> {

@@ -27,8 +27,13 @@ pub trait Switch: Send + Sync + 'static {
     /// Wall clock.
     fn now(&self) -> Millis;
 
+    /// The state as applied here, and the index after the last entry in it.
+    fn state_at(&self) -> (Arc<State>, u64);
+
     /// The state as applied here.
-    fn state(&self) -> Arc<State>;
+    fn state(&self) -> Arc<State> {
+        self.state_at().0
+    }
 
     /// Proposes a command and answers when this node has applied it, so that the next [`Switch::state`] shows it.
     /// Ends within 5 s.
@@ -130,9 +135,8 @@ pub async fn answer(switch: &dyn Switch, query: Query) -> Answer {
     match query {
         Query::Status => Answer::Status(Box::new(switch.local())),
         Query::Digest => {
-            // In this order: a state is never older than the progress that was seen before it.
-            let applied = switch.raft().applied;
-            Answer::Digest(Digest::of(&switch.state(), applied))
+            let (state, applied) = switch.state_at();
+            Answer::Digest(Digest::of(&state, applied))
         }
         Query::HangUp(call) => Answer::HangUp(switch.hang_up(call)),
         Query::Snapshot => match switch.snapshot().await {

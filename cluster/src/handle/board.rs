@@ -70,6 +70,20 @@ impl<M: Clone> Board<M> {
         self.shown.load_full()
     }
 
+    /// The state with every entry applied so far, and the index after the last of them. Waits for a batch that is just
+    /// being applied.
+    pub(crate) fn latest(&self) -> (Arc<M>, u64) {
+        let Ok(live) = self.live.lock() else {
+            // Poisoned: applying has failed for good, what is shown stays the last good state.
+            let upto = self.shown_upto.load(Ordering::Acquire);
+            return (self.shown.load_full(), upto);
+        };
+        if self.shown_upto.load(Ordering::Acquire) < live.upto {
+            self.show(&live);
+        }
+        (self.shown.load_full(), live.upto)
+    }
+
     /// Sees to it that what is shown has every entry below `upto` that has been applied.
     pub(crate) fn show_upto(&self, upto: u64) {
         if self.shown_upto.load(Ordering::Acquire) < upto
@@ -98,12 +112,11 @@ impl<M: Clone> Board<M> {
         }
     }
 
-    /// Puts another state in place; [`Board::applied`] follows.
-    pub(crate) fn replace(&self, state: M) {
+    /// Puts another state in place, which has every entry below `upto`; [`Board::applied`] follows.
+    pub(crate) fn replace(&self, state: M, upto: u64) {
         let mut live = self.live();
-        live.state = state;
-        // Shown as soon as it is known how far it goes.
-        self.missed.store(true, Ordering::Relaxed);
+        (live.state, live.upto) = (state, upto);
+        self.show(&live);
     }
 }
 
@@ -142,6 +155,19 @@ mod tests {
         let shown = board.within(YOUNG);
         board.show_upto(9);
         assert!(Arc::ptr_eq(&shown, &board.within(YOUNG)), "not applied yet");
+    }
+
+    #[test]
+    fn the_latest_state_comes_with_its_index_however_young_the_shown_one_is() {
+        let board = Board::new(0);
+        apply(&board, 1);
+        assert_eq!(*board.within(OLD), 1);
+        apply(&board, 2);
+        let (state, upto) = board.latest();
+        assert_eq!((*state, upto), (2, 2));
+        board.replace(7, 7);
+        let (state, upto) = board.latest();
+        assert_eq!((*state, upto), (7, 7));
     }
 
     #[test]

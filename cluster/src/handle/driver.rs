@@ -184,10 +184,10 @@ impl<M: Machine> Driver for Applier<M> {
         })
     }
 
-    fn replace(&mut self, state: Box<dyn Any + Send>) {
+    fn replace(&mut self, state: Box<dyn Any + Send>, upto: u64) {
         // The box was made by `thaw` above.
         if let Ok(state) = state.downcast::<M>() {
-            self.board.replace(*state);
+            self.board.replace(*state, upto);
         }
     }
 }

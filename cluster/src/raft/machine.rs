@@ -38,7 +38,7 @@ pub(crate) trait Driver: Send + Sync + 'static {
     /// How to read a state.
     fn thaw(&self) -> Thaw;
     /// Puts a state read by [`Driver::thaw`] in place.
-    fn replace(&mut self, state: Box<dyn Any + Send>);
+    fn replace(&mut self, state: Box<dyn Any + Send>, upto: u64);
 }
 
 /// What is shared with the rest of the node.
@@ -187,11 +187,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             Ok((state, header))
         })
         .await?;
-        self.driver.replace(state);
+        let upto = last.map_or(0, |last| last.index + 1);
+        self.driver.replace(state, upto);
         self.last = last;
         self.members = header.members;
         self.weight = 0;
-        let upto = last.map_or(0, |last| last.index + 1);
         self.driver.applied(upto);
         self.progress.applied.send_replace(upto);
         tracing::info!(

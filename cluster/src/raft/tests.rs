@@ -43,7 +43,7 @@ impl Driver for Counter {
             Ok(Box::new(u64::from_le_bytes(bytes)))
         })
     }
-    fn replace(&mut self, state: Box<dyn Any + Send>) {
+    fn replace(&mut self, state: Box<dyn Any + Send>, _: u64) {
         self.0 = *state.downcast().expect("thaw makes a number");
     }
 }
