@@ -19,6 +19,17 @@
 //! | `/aliyun`, `/tencent`, `/volcengine` | `/`, the operation by its name |
 //! | `/twilio` | `/v1/Services/{service}/Sessions…` |
 //! | `/plivo` | `/v1/Account/{account}/Masking/Session/…` |
+//! | `/mode101` | `/v2/axb/…`, `/v2/ax/…` |
+//! | `/ungcloud` | `/api/v1/axb/…`, `/api/v1/ax/…` |
+//! | `/vcc` | `/api/v1/bind/axb/{action}/{customer}` |
+//! | `/nxcloud` | `/v1/api/pns/`, the operation in a header |
+//! | `/baidu` | `/cloud/api/v1/axb/…` |
+//! | `/cloopen` | `/2013-12-26/Accounts/{account}/nme/axb/{operator}/{operation}` |
+//! | `/winnerlook` | `/voice/1.0.0/{function}/{application}/{signature}` |
+//! | `/mixcom` | `/virtual/axbBind`, `/virtual/unAxbBind` |
+//! | `/itniotech` | `/number/pns/bind`, `/number/pns/unbind` |
+//! | `/yiketong` | `/number/axb/binding`, `/number/axb/unbinding`, `/monitor/axb/utilization` |
+//! | `/china-broadnet`, `/china-mobile-hdh`, `/jumdata` | paths that are each deployment's; see the heads of their files in [`dialects`] |
 //!
 //! A vendor whose configuration names an address is served there too, without the prefix: its own
 //! clients can often be given a host and no path.

@@ -95,6 +95,80 @@ pub fn served(code: &str, body: &Value, entry: Entry) -> Answer {
     }
 }
 
+/// A vendor's codes for what its table refuses. The texts are the same everywhere and tell apart
+/// what some vendors have one code for.
+#[derive(Clone, Copy, Debug)]
+pub struct Clashes {
+    /// These very numbers are bound.
+    pub same: &'static str,
+    /// A or B appears on X, or X is taken.
+    pub busy: &'static str,
+    /// X is full, or none is free.
+    pub none_free: &'static str,
+    /// X is not the application's.
+    pub unknown_x: &'static str,
+    /// Two of the numbers are one.
+    pub alike: &'static str,
+}
+
+impl Clashes {
+    /// The refusal.
+    pub fn refusal(&self, clash: &Clash) -> Refused {
+        let (code, text) = match clash {
+            Clash::Table(Conflict::Same(_)) => (self.same, "these numbers are bound already"),
+            Clash::Table(Conflict::Full) | Clash::NoneFree => {
+                (self.none_free, "no number X is free")
+            }
+            Clash::Table(_) => (self.busy, "number X is bound already"),
+            Clash::NotOurs => (self.unknown_x, "number X does not exist"),
+            Clash::Alike => (self.alike, "numbers must differ"),
+        };
+        Refused::new(code, text)
+    }
+}
+
+/// The binding that is asked for under these names of A, X and B; X may be absent. It ends after
+/// so many seconds, after 0 never.
+pub fn wanted(
+    fields: &Fields,
+    [a, x, b]: [&str; 3],
+    notation: Notation,
+    lasts_s: u64,
+    ask: &Ask,
+) -> Result<Row, Refused> {
+    Ok(Row {
+        a: fields.need_number(a, notation)?,
+        x: fields.number(x, notation)?.unwrap_or_default(),
+        b: fields.need_number(b, notation)?,
+        since_ms: ask.now_ms,
+        expires_ms: (lasts_s > 0).then(|| ask.now_ms + lasts_s * 1000),
+        ..Row::default()
+    })
+}
+
+/// A value as it is signed: a text as it is, all else as JSON.
+pub fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A refusal in JSON with code and text under these names, the code as an integer where it is one
+/// and `whole` says so.
+pub fn refusal(status: u16, [code, text]: [&str; 2], whole: bool, refused: &Refused) -> Answer {
+    let number = refused.code.parse::<i64>().ok().filter(|_| whole);
+    let shown = number.map_or_else(|| Value::from(&*refused.code), Value::from);
+    let mut body = Value::default();
+    body[code] = shown;
+    body[text] = Value::from(&*refused.text);
+    Answer {
+        status,
+        body: body.to_string(),
+        ..Answer::default()
+    }
+}
+
 /// An id like `0a1b2c3d-00000001`.
 pub fn plain_id(run: u32, serial: u64) -> String {
     format!("{run:08x}-{serial:08}")
