@@ -29,6 +29,8 @@ use crate::outcome::{
 pub const HELD_MAX: usize = 5_000;
 /// How often [`Client::unbind`] asks a platform that counts equal binds.
 pub const COUNT_MAX: u32 = 16;
+/// Records that [`Client::query`] asks for one by one, where a platform lists ids alone.
+pub const DETAILS_MAX: usize = 100;
 /// How often [`Client::held_on`] waits for our own rate limit before it gives up; each wait is at
 /// most a second.
 const RATE_WAITS_MAX: u32 = 60;
@@ -161,10 +163,48 @@ impl Client {
     /// the lost request may still be on its way.
     pub async fn query(&self, numbers: &Bind) -> QueryOutcome {
         let values = triple(numbers, None);
-        self.ask(Op::Query, &values, |plan, response| {
-            plan.read_query(Op::Query, response, &values)
-        })
-        .await
+        let outcome = self
+            .ask(Op::Query, &values, |plan, response| {
+                plan.read_query(Op::Query, response, &values)
+            })
+            .await;
+        match outcome {
+            QueryOutcome::Found(held) if self.inner.plan.has(Op::QueryDetail) => {
+                self.details(held, &values).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The numbers of records that a platform has named by their ids alone, one request each.
+    /// Records that are gone meanwhile, or are not what was asked for, are left out.
+    async fn details(&self, ids: Vec<Held>, asked: &Values<'_>) -> QueryOutcome {
+        if ids.len() > DETAILS_MAX {
+            let text = format!("more than {DETAILS_MAX} bindings to be asked for one by one");
+            return QueryOutcome::Failed(Failure::new(Class::Unknown, "too_many", text));
+        }
+        let mut found = Vec::new();
+        for id in &ids {
+            let values = Values {
+                handle: Some(&id.handle),
+                ..*asked
+            };
+            let detail: QueryOutcome = self
+                .ask(Op::QueryDetail, &values, |plan, response| {
+                    plan.read_query(Op::QueryDetail, response, &values)
+                })
+                .await;
+            match detail {
+                QueryOutcome::Found(held) => found.extend(held),
+                QueryOutcome::None => {}
+                QueryOutcome::Failed(failure) => return QueryOutcome::Failed(failure),
+            }
+        }
+        if found.is_empty() {
+            QueryOutcome::None
+        } else {
+            QueryOutcome::Found(found)
+        }
     }
 
     /// Asks the platform to give X to A for good. That A has X already is success here: a relation
@@ -240,10 +280,21 @@ impl Client {
     /// what is given to A. `b` of what is found is empty.
     pub async fn ax_query(&self, numbers: &AxBind) -> QueryOutcome {
         let values = pair(numbers, None);
-        self.ask(Op::AxQuery, &values, |plan, response| {
-            plan.read_query(Op::AxQuery, response, &values)
-        })
-        .await
+        let outcome = self
+            .ask(Op::AxQuery, &values, |plan, response| {
+                plan.read_query(Op::AxQuery, response, &values)
+            })
+            .await;
+        match outcome {
+            QueryOutcome::Found(held) if self.inner.plan.has(Op::QueryDetail) => {
+                let mut outcome = self.details(held, &values).await;
+                if let QueryOutcome::Found(held) = &mut outcome {
+                    held.iter_mut().for_each(|held| held.b.clear());
+                }
+                outcome
+            }
+            outcome => outcome,
+        }
     }
 
     /// Asks for every AXB binding that the platform holds on X, all pages of at most [`HELD_MAX`];

@@ -55,6 +55,8 @@ pub enum Op {
     Modify,
     /// Take a named callee back.
     ClearCallee,
+    /// Ask for the numbers of one record that a query named by its id alone.
+    QueryDetail,
 }
 
 impl Op {
@@ -71,6 +73,7 @@ impl Op {
             Op::XQuery => "x_query",
             Op::Modify => "modify",
             Op::ClearCallee => "clear_callee",
+            Op::QueryDetail => "query_detail",
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::program::Bound;
 use crate::description::{Auth, Verdict};
 use crate::exchange::{Op, Response};
 use crate::outcome::{Class, Failure};
@@ -36,6 +37,8 @@ pub(super) enum Test {
     Status(Box<[RangeInclusive<u16>]>),
     /// Some code of the answer, wherever the vendor puts it.
     Code(Words),
+    /// The code is what this parameter says.
+    CodeParam(usize),
     Field(Place, Words),
     Present(Place),
     Absent(Place),
@@ -181,9 +184,19 @@ impl Words {
 }
 
 impl Test {
-    fn holds(&self, status: u16, body: &Json, code: Option<&str>, response: &Response) -> bool {
+    fn holds(
+        &self,
+        body: &Json,
+        code: Option<&str>,
+        params: &[Bound],
+        response: &Response,
+    ) -> bool {
         match self {
-            Test::Status(ranges) => ranges.iter().any(|range| range.contains(&status)),
+            Test::CodeParam(index) => match params.get(*index) {
+                Some(Bound::Text(word)) => code == Some(word),
+                _ => false,
+            },
+            Test::Status(ranges) => ranges.iter().any(|range| range.contains(&response.status)),
             Test::Code(words) => code.is_some_and(|code| words.hold(code)),
             Test::Field(place, words) => place
                 .text(body, response)
@@ -202,6 +215,7 @@ impl Answer {
         &self,
         op: Op,
         rules: &[Rule],
+        params: &[Bound],
         response: &Response,
     ) -> Result<Json, Refusal> {
         let bytes: &[u8] = &response.body;
@@ -221,12 +235,12 @@ impl Answer {
                 && rule
                     .tests
                     .iter()
-                    .all(|test| test.holds(status, &body, code, response))
+                    .all(|test| test.holds(&body, code, params, response))
         });
         let mut holding = self
             .success
             .iter()
-            .map(|test| (test, test.holds(status, &body, code, response)));
+            .map(|test| (test, test.holds(&body, code, params, response)));
         if (readable && holding.clone().all(|(_, holds)| holds))
             || rule.is_some_and(|rule| rule.outcome == Outcome::Success)
         {

@@ -22,7 +22,27 @@ macro_rules! built_in {
 type BuiltIn = (&'static str, &'static str, OnceLock<&'static Definition>);
 
 /// Compiled when first asked for.
-static BUILT_IN: [BuiltIn; 1] = built_in!["huawei"];
+static BUILT_IN: [BuiltIn; 19] = built_in![
+    "huawei",
+    "aliyun",
+    "tencent",
+    "volcengine",
+    "mode101",
+    "vcc",
+    "nxcloud",
+    "china-broadnet",
+    "china-mobile-hdh",
+    "winnerlook",
+    "cloopen",
+    "baidu",
+    "twilio",
+    "plivo",
+    "mixcom",
+    "ungcloud",
+    "jumdata",
+    "itniotech",
+    "yiketong",
+];
 
 /// What the process uses; set once.
 static INSTALLED: OnceLock<Catalogue> = OnceLock::new();

@@ -24,9 +24,9 @@ const NODES_MAX: usize = 4_096;
 /// Steps one program may have.
 const SLOTS_MAX: usize = 64;
 
-const ROOTS: [&str; 13] = [
-    "a", "x", "b", "own_id", "page", "action", "now", "nonce", "method", "host", "path", "query",
-    "body",
+const ROOTS: [&str; 14] = [
+    "a", "x", "b", "own_id", "page", "offset", "action", "now", "nonce", "method", "host", "path",
+    "query", "body",
 ];
 
 /// What is known of an expression.
@@ -296,13 +296,13 @@ impl<'s> Compiler<'s> {
     fn root(&mut self, name: &str, at: usize, text: Str<'s>) -> Compiled {
         let has = |names: &[&str]| names.contains(&name);
         let asked = match self.scope.op {
-            Op::XQuery => has(&["x", "page"]),
+            Op::XQuery => has(&["x", "page", "offset"]),
             Op::AxQuery | Op::AxBind | Op::AxUnbind | Op::ClearCallee => has(&["a", "x", "own_id"]),
             _ => has(&["a", "x", "b", "own_id"]),
         };
         // A question may leave a number out, which widens it.
         let optional = match self.scope.op {
-            Op::Query => has(&["a", "b"]),
+            Op::Query | Op::QueryDetail => has(&["a", "b"]),
             Op::AxQuery => true,
             _ => false,
         };
@@ -322,6 +322,7 @@ impl<'s> Compiler<'s> {
             "x" if asked => number(Node::X),
             "b" if asked => number(Node::B),
             "own_id" if asked => (Node::OwnId, Known::of(Kind::Text).optional()),
+            "offset" if asked => (Node::Offset, Known::of(Kind::Integer)),
             "page" if asked => (Node::Page, Known::of(Kind::Integer)),
             "action" if self.scope.action => (Node::Action, Known::of(Kind::Text)),
             "now" => (Node::Now, Known::of(Kind::Time)),
@@ -959,6 +960,10 @@ fn plain(name: &str, fixed: &mut Fixed<'_, '_>, from: Kind) -> (Func, Kind) {
         "lift" => (Func::Lift(fixed.word()), Kind::Fields),
         "filled" => (Func::Filled, Kind::Fields),
         "lower_names" => (Func::LowerNames, Kind::Fields),
+        "replace_names" => {
+            let (old, new) = (fixed.word(), fixed.word());
+            (Func::ReplaceNames(old, new), Kind::Fields)
+        }
         "join" => {
             let (pair, item) = (fixed.word(), fixed.word());
             (Func::Join(pair, item), Kind::Text)

@@ -322,6 +322,13 @@ pub const FUNCTIONS: &[Function] = &[
         "names in lower case",
     ),
     function(
+        "replace_names",
+        "OLD, NEW",
+        "fields → fields",
+        FIELDS,
+        "every OLD in the names replaced",
+    ),
+    function(
         "join",
         "PAIR, ITEM",
         "fields → text",
@@ -472,7 +479,8 @@ pub(super) fn apply<'s>(
         | Func::Only(_)
         | Func::Lift(_)
         | Func::Filled
-        | Func::LowerNames => Ok(Value::Fields(choose(func, fields(value)))),
+        | Func::LowerNames
+        | Func::ReplaceNames(..) => Ok(Value::Fields(choose(func, fields(value)))),
         Func::Need { .. } | Func::Mac(_) | Func::Plus | Func::AtLeast | Func::AtMost | Func::Or => {
             Ok(value)
         }
@@ -520,6 +528,11 @@ fn choose<'s>(func: &Func, mut fields: Vec<Member<'s>>) -> Vec<Member<'s>> {
         Func::LowerNames => {
             for field in &mut fields {
                 field.name = Cow::Owned(field.name.to_ascii_lowercase());
+            }
+        }
+        Func::ReplaceNames(old, new) => {
+            for field in &mut fields {
+                field.name = Cow::Owned(field.name.replace(&**old, new));
             }
         }
         Func::Lift(name) => {

@@ -24,10 +24,11 @@ const ENTRIES_MAX: usize = 200;
 const DEPTH_MAX: usize = 6;
 
 /// The operations by the name of their table.
-pub(super) const OPS: [(&str, Op); 10] = [
+pub(super) const OPS: [(&str, Op); 11] = [
     ("bind", Op::Bind),
     ("unbind", Op::Unbind),
     ("query", Op::Query),
+    ("query_detail", Op::QueryDetail),
     ("x_query", Op::XQuery),
     ("modify", Op::Modify),
     ("ax_bind", Op::AxBind),
@@ -218,7 +219,7 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
     let variants = variants(variant_of, variant_tables, &shared);
     let drafts = drafts(operations);
     let answer = rules::answer(answer, source);
-    let rules = rules::rules(rules, source, &answer);
+    let rules = rules::rules(rules, &shared, &answer);
     let mut compiled = Vec::new();
     for draft in &drafts {
         let handle = handle_names(draft.op, &drafts);
@@ -227,10 +228,8 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
             let under = common.merged(variant);
             programs.push(program(draft, &under, handle.clone(), &shared));
         }
-        let scope = || {
-            let under = common.clone();
-            scope(draft, &under.merged(&draft.common), handle.clone(), &shared)
-        };
+        // What is captured speaks of what was asked for, not of how it was signed.
+        let scope = || scope(draft, &Common::default(), handle.clone(), &shared);
         let mut table = draft.table.clone();
         let (answer, captures) = rules::captures(
             table.table("answer"),
@@ -241,6 +240,9 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
             &mut Compiler::new(scope()),
         );
         let page_rows = table.integer::<u32>("page_rows");
+        for program in &mut programs {
+            program.page_rows = page_rows.unwrap_or(1).max(1);
+        }
         if draft.op == Op::XQuery && page_rows.is_none() {
             source.mistake(
                 draft.at,
@@ -278,6 +280,7 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
         (Op::AxBind, Op::AxUnbind),
         (Op::SetCallee, Op::AxBind),
         (Op::XQuery, Op::Query),
+        (Op::QueryDetail, Op::Query),
     ] {
         if let Some(draft) = drafts.iter().find(|draft| draft.op == op)
             && !has(needs)
@@ -417,6 +420,7 @@ fn drafts(operations: Option<Table<'_>>) -> Vec<Draft<'_>> {
 fn handle_names<'s>(op: Op, drafts: &[Draft<'s>]) -> Vec<&'s str> {
     let by = match op {
         Op::Unbind | Op::Modify => Op::Bind,
+        Op::QueryDetail => Op::Query,
         Op::AxUnbind | Op::SetCallee | Op::ClearCallee => Op::AxBind,
         _ => return Vec::new(),
     };
@@ -525,6 +529,7 @@ fn program<'s>(
     Program {
         method: draft.method,
         action: draft.action.map_or("", |action| action.text).into(),
+        page_rows: 1,
         path,
         headers,
         query: query.0,

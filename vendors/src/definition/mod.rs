@@ -215,6 +215,7 @@ impl Definition {
         };
         let by = match operation.op {
             Op::AxUnbind | Op::SetCallee | Op::ClearCallee => Op::AxBind,
+            Op::QueryDetail => Op::Query,
             _ => Op::Bind,
         };
         let captured = self
@@ -261,7 +262,7 @@ impl Definition {
                     Test::Field(place, _) | Test::Present(place) | Test::Absent(place) => {
                         note(place);
                     }
-                    Test::Status(_) | Test::Code(_) => {}
+                    Test::Status(_) | Test::Code(_) | Test::CodeParam(_) => {}
                 }
             }
         };
@@ -445,6 +446,7 @@ impl Plan {
             op,
             answer: &operation.answer,
             rules: &self.definition.rules,
+            params: &self.params,
             captures: &operation.captures,
             asked: Eval::new(program, &self.params, target, values, &attempt),
             values,

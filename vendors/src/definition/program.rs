@@ -17,6 +17,8 @@ pub const OUTPUT_MAX: usize = 65_536;
 pub(super) struct Program {
     pub(super) method: Method,
     pub(super) action: Box<str>,
+    /// Of a list that comes in pages.
+    pub(super) page_rows: u32,
     pub(super) path: Node,
     pub(super) slots: Vec<Slot>,
     pub(super) headers: Vec<(Arc<str>, Node)>,
@@ -351,6 +353,10 @@ impl<'a> Eval<'a> {
             Node::B => text(self.values.b),
             Node::OwnId => text(self.values.own_id),
             Node::Page => Value::Integer(i64::from(self.values.page)),
+            Node::Offset => {
+                let before = self.values.page.saturating_sub(1);
+                Value::Integer(i64::from(before) * i64::from(self.program.page_rows))
+            }
             Node::Action => text(&self.program.action),
             Node::Now => Value::Time(self.attempt.now_ms),
             Node::Nonce => text(&self.attempt.nonce),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value as Json;
 
 use super::answer::{Answer, Place, Refusal, Rule};
-use super::program::{Eval, Values};
+use super::program::{Bound, Eval, Values};
 use super::value::{Node, Value};
 use crate::description::Auth;
 use crate::exchange::{Op, Response};
@@ -20,15 +20,21 @@ const HANDLE_MAX: usize = 256;
 /// Longest text that is taken for a number, in bytes.
 const NUMBER_MAX: usize = 32;
 
+/// Records that one text may list.
+const SPLIT_MAX: usize = 1_000;
+
 /// What is taken from an answer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Captures {
     pub(super) handle: Vec<Capture>,
-    pub(super) a: Option<Place>,
-    pub(super) x: Option<Place>,
-    pub(super) b: Option<Place>,
+    /// The first place that has something; none: what was asked for.
+    pub(super) a: Vec<Place>,
+    pub(super) x: Vec<Place>,
+    pub(super) b: Vec<Place>,
     /// The list of records, or the only one; absent: the whole answer is one.
     pub(super) rows: Option<Place>,
+    /// What stands between several records that come as one text.
+    pub(super) split: Option<Box<str>>,
     pub(super) total: Option<Place>,
     /// What is left of a counted binding after an unbind.
     pub(super) left: Option<Place>,
@@ -48,7 +54,8 @@ pub(super) struct Capture {
 
 #[derive(Clone, Debug)]
 pub(super) enum From {
-    Place(Place),
+    /// The first place that has something.
+    Places(Vec<Place>),
     /// What was asked for rather than what was answered.
     Asked(Node),
 }
@@ -58,6 +65,7 @@ pub(super) struct Reader<'a> {
     pub(super) op: Op,
     pub(super) answer: &'a Answer,
     pub(super) rules: &'a [Rule],
+    pub(super) params: &'a [Bound],
     pub(super) captures: &'a Captures,
     /// Works out what was asked for.
     pub(super) asked: Eval<'a>,
@@ -66,7 +74,8 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     fn judge(&self, response: &Response) -> Result<Json, Refusal> {
-        self.answer.judge(self.op, self.rules, response)
+        self.answer
+            .judge(self.op, self.rules, self.params, response)
     }
 
     pub(super) fn bind(&self, response: &Response) -> (BindOutcome, Auth) {
@@ -83,7 +92,7 @@ impl Reader<'_> {
                 return (BindOutcome::Failed(failure), Auth::Fine);
             }
         };
-        let x = place_text(&self.captures.x, &body, response)
+        let x = first_text(&self.captures.x, &body, response)
             .filter(|x| !x.is_empty() && x.len() <= NUMBER_MAX)
             .map_or_else(|| from_e164(self.values.x), |x| stored(&x));
         let raw = bounded(String::from_utf8_lossy(&response.body).into_owned());
@@ -149,12 +158,22 @@ impl Reader<'_> {
             Err(refusal) if refusal.gone => return (Ok(Page::empty()), refusal.auth),
             Err(refusal) => return (Err(refusal.failure), refusal.auth),
         };
+        let split;
         let rows: &[Json] = match &self.captures.rows {
             None => std::slice::from_ref(&body),
             Some(place) => match place.json(&body) {
                 None | Some(Json::Null) => &[],
                 Some(Json::Array(rows)) => rows,
                 Some(row @ Json::Object(_)) => std::slice::from_ref(row),
+                Some(Json::String(text)) if self.captures.split.is_some() => {
+                    let between = self.captures.split.as_deref().unwrap_or(",");
+                    let ids = text
+                        .split(between)
+                        .map(str::trim)
+                        .filter(|id| !id.is_empty());
+                    split = ids.take(SPLIT_MAX).map(Json::from).collect::<Vec<_>>();
+                    &split
+                }
                 Some(_) => {
                     let said = format!("{} is no list", place.words());
                     return (Err(self.answer.unreadable(response, &said)), Auth::Fine);
@@ -195,7 +214,7 @@ impl Reader<'_> {
         let mut handle = Handle::new();
         for capture in &self.captures.handle {
             let value: Option<Cow<'_, str>> = match &capture.from {
-                From::Place(place) => place.text(record, response),
+                From::Places(places) => first_text(places, record, response),
                 From::Asked(node) => match self.asked.value(node) {
                     Ok(Value::Absent) | Err(_) => None,
                     Ok(value) => Some(value.into_text()),
@@ -213,14 +232,8 @@ impl Reader<'_> {
     }
 
     /// A record's number in our notation, or the one that was asked for.
-    fn number(
-        &self,
-        place: &Option<Place>,
-        record: &Json,
-        response: &Response,
-        asked: &str,
-    ) -> String {
-        match place_text(place, record, response) {
+    fn number(&self, places: &[Place], record: &Json, response: &Response, asked: &str) -> String {
+        match first_text(places, record, response) {
             Some(number) => stored(&number),
             None => from_e164(asked),
         }
@@ -233,6 +246,14 @@ fn place_text<'a>(
     response: &'a Response,
 ) -> Option<Cow<'a, str>> {
     place.as_ref()?.text(body, response)
+}
+
+fn first_text<'a>(
+    places: &[Place],
+    body: &'a Json,
+    response: &'a Response,
+) -> Option<Cow<'a, str>> {
+    places.iter().find_map(|place| place.text(body, response))
 }
 
 /// A number in our notation. Some platforms keep the zero of the area code behind the country's.

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::answer::{Answer, Outcome, Place, Rule, Test, Wait, Words};
-use super::compile::Compiler;
+use super::compile::{Compiler, Shared};
 use super::load::OPS;
 use super::read::{Capture, Captures, From};
 use super::source::{Item, Source, Str, Table, options};
@@ -57,6 +57,9 @@ fn class(item: Option<Item<'_>>) -> Option<Class> {
 
 /// `/data/id`, `header.NAME` or `body`.
 pub(super) fn place(text: Str<'_>) -> Place {
+    if text.text.is_empty() {
+        return Place::Pointer([].into());
+    }
     if let Some(rest) = text.text.strip_prefix('/') {
         let steps: Vec<Box<str>> = rest
             .split('/')
@@ -225,7 +228,8 @@ pub(super) fn answer(item: Option<Item<'_>>, source: &Source<'_>) -> Answer {
 }
 
 /// `[[rules]]`.
-pub(super) fn rules(item: Option<Item<'_>>, source: &Source<'_>, answer: &Answer) -> Vec<Rule> {
+pub(super) fn rules(item: Option<Item<'_>>, shared: &Shared<'_>, answer: &Answer) -> Vec<Rule> {
+    let source = shared.source;
     let mut rules: Vec<Rule> = Vec::new();
     let items = item.map_or_else(Vec::new, |item| item.list());
     if items.len() > RULES_MAX {
@@ -243,6 +247,19 @@ pub(super) fn rules(item: Option<Item<'_>>, source: &Source<'_>, answer: &Answer
         });
         let mut tests = tests(&mut table);
         tests.extend(all_tests(table.take("and")));
+        if let Some(name) = table.text("code_param") {
+            match shared
+                .params
+                .iter()
+                .position(|param| param.name == name.text)
+            {
+                Some(index) => {
+                    shared.used_params.borrow_mut().insert(index);
+                    tests.push(Test::CodeParam(index));
+                }
+                None => name.wrong(0, format!("no parameter `{}`", name.text)),
+            }
+        }
         let outcome = table.need("class").and_then(|item| item.choose(&OUTCOMES));
         let wait = wait(&mut table);
         let auth = table
@@ -252,8 +269,21 @@ pub(super) fn rules(item: Option<Item<'_>>, source: &Source<'_>, answer: &Answer
         // For people who read the file; the vendor's own words are what they are shown.
         let means = table.text("means");
         table.finish(&[
-            "status", "code", "field", "is", "contains", "present", "absent", "and", "ops",
-            "class", "wait_ms", "wait", "auth", "means",
+            "status",
+            "code",
+            "code_param",
+            "field",
+            "is",
+            "contains",
+            "present",
+            "absent",
+            "and",
+            "ops",
+            "class",
+            "wait_ms",
+            "wait",
+            "auth",
+            "means",
         ]);
         if means.is_none_or(|means| means.text.is_empty()) {
             source.mistake(item.at, "a rule says in `means` what it is about");
@@ -382,7 +412,7 @@ pub(super) fn captures<'s>(
     let mut answer = answer.clone();
     let mut captures = Captures::default();
     let binds = matches!(op, Op::Bind | Op::AxBind);
-    let lists = matches!(op, Op::Query | Op::XQuery | Op::AxQuery);
+    let lists = matches!(op, Op::Query | Op::XQuery | Op::AxQuery | Op::QueryDetail);
     let Some(mut table) = table else {
         if binds || lists {
             let said = format!("`{}` needs an `answer` that captures a handle", op.word());
@@ -405,13 +435,14 @@ pub(super) fn captures<'s>(
             let said = "the handle needs one value that is always there, or nobody knows the binding again";
             source.mistake(table.at, said);
         }
-        captures.x = table.text("x").map(place);
+        captures.x = places(table.take("x"));
     }
     if lists {
-        captures.a = table.text("a").map(place);
-        captures.b = table.text("b").map(place);
+        captures.a = places(table.take("a"));
+        captures.b = places(table.take("b"));
         captures.rows = table.text("rows").map(place);
         captures.total = table.text("total").map(place);
+        captures.split = table.text("split").map(|between| between.text.into());
         captures.only_asked = table.flag("only_asked");
         for item in table.table("keep").map(Table::rest).unwrap_or_default() {
             let steps = item.key.strip_prefix('/');
@@ -437,6 +468,7 @@ pub(super) fn captures<'s>(
             "x",
             "b",
             "rows",
+            "split",
             "total",
             "only_asked",
             "keep",
@@ -450,25 +482,27 @@ pub(super) fn captures<'s>(
     (answer, captures)
 }
 
-/// `id = "/data/id"`, `id = { from = "/data/id", optional = true }` or `x = "{x}"`.
+/// `id = "/data/id"`, a list of such places, `id = { from = "/data/id", optional = true }`, or what
+/// was asked for: `x = "{x | national}"`.
 fn capture<'s>(item: &Item<'s>, compiler: &mut Compiler<'s>) -> Option<Capture> {
-    let (text, optional) = if item.is_table() {
+    let (from, optional) = if item.is_table() {
         let mut table = item.table()?;
-        let text = table.need("from").and_then(|item| item.text());
+        let from = table.need("from");
         let optional = table.flag("optional");
         table.finish(&["from", "optional"]);
-        (text?, optional)
+        (from?, optional)
     } else {
-        (item.text()?, false)
+        (*item, false)
     };
-    let from = if text.text.starts_with('{') {
+    let asked = from.as_text().filter(|text| text.text.starts_with('{'));
+    let from = if let Some(text) = asked {
         let (node, known) = compiler.text(text);
         if !known.kind.is_textual() {
             text.wrong(0, format!("{} cannot be kept", known.kind.words()));
         }
         From::Asked(node)
     } else {
-        From::Place(place(text))
+        From::Places(places(Some(from)))
     };
     Some(Capture {
         name: item.key.into(),

@@ -210,6 +210,8 @@ pub(super) enum Node {
     B,
     OwnId,
     Page,
+    /// Rows on the pages before this one.
+    Offset,
     Action,
     Now,
     Nonce,
@@ -295,6 +297,7 @@ pub(super) enum Func {
     Lift(Box<str>),
     Filled,
     LowerNames,
+    ReplaceNames(Box<str>, Box<str>),
     Join(Box<str>, Box<str>),
     Names(Box<str>),
     Or,

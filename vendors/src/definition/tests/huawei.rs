@@ -253,7 +253,7 @@ fn verdict(status: u16, body: &str) -> Verdict {
     let response = response(status, body.as_bytes());
     let refusal = operation
         .answer
-        .judge(Op::Bind, &definition.rules, &response)
+        .judge(Op::Bind, &definition.rules, &[], &response)
         .unwrap_err();
     Verdict {
         class: refusal.failure.class,
