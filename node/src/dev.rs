@@ -223,12 +223,21 @@ impl Cluster {
 
     fn start_simulator(&mut self) -> Result<(), DevError> {
         let secret = tandem_vendors::sim::Credentials::new(APP_KEY, APP_SECRET);
-        let mut config = tandem_vendors::sim::Config::huawei(
+        let mut config = tandem_vendors::sim::Config::of(
             local(self.base, 80),
             local(self.base, 60),
             local(self.base, 40),
-            secret,
+            tandem_vendors::sim::vendors(),
+            &secret,
         );
+        for (vendor, application) in &mut config.vendors {
+            // Some platforms choose X themselves: out of the numbers of the sample, which must not
+            // forbid the numbers that an operator adds.
+            if vendor != "huawei" {
+                application.x_numbers = (0..100).map(|n| format!("170000000{n:02}")).collect();
+                application.x_prefix = "1".to_owned();
+            }
+        }
         config.log = Some(self.dir.join("vendor-sim.jsonl"));
         let path = self.dir.join("vendor-sim.toml");
         let text = toml::to_string(&config).expect("plain data");

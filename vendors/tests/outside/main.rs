@@ -4,6 +4,7 @@
 mod ax;
 mod bad_servers;
 mod client_and_sim;
+mod dialects;
 mod sip_ax;
 mod sip_side;
 mod tls;
