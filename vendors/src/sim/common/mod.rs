@@ -116,9 +116,10 @@ impl Clashes {
     pub fn refusal(&self, clash: &Clash) -> Refused {
         let (code, text) = match clash {
             Clash::Table(Conflict::Same(_)) => (self.same, "these numbers are bound already"),
-            Clash::Table(Conflict::Full) | Clash::NoneFree => {
-                (self.none_free, "no number X is free")
-            }
+            Clash::Table(Conflict::Full) | Clash::NoneFree => (
+                self.none_free,
+                "the pool is exhausted, no number X is available",
+            ),
             Clash::Table(_) => (self.busy, "number X is bound already"),
             Clash::NotOurs => (self.unknown_x, "number X does not exist"),
             Clash::Alike => (self.alike, "numbers must differ"),

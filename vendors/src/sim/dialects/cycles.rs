@@ -429,7 +429,12 @@ fn the_three_causes_of_402_are_told_apart_by_their_texts() {
         ("/v2/axb/mode102", "", "13900000001", "success"),
         ("/v2/axb/mode102", "", "13900000001", "success"),
         ("/v2/axb/mode102", "", "13900000001", "success"),
-        ("/v2/axb/mode102", "", "13900000001", "no number X is free"),
+        (
+            "/v2/axb/mode102",
+            "",
+            "13900000001",
+            "the pool is exhausted, no number X is available",
+        ),
     ] {
         let (_, body) = shop.ask(&bind(path, x, b));
         assert_eq!(body["message"], message);
@@ -481,7 +486,7 @@ fn a_callee_named_for_an_ax_call_is_forgotten_after_a_minute() {
             "/data/subid",
             |id| {
                 post(
-                    "/ax/onlinecall",
+                    "/ax/onlinecaller",
                     &json!({"subid": id, "telB": "13900000001"}),
                 )
             },

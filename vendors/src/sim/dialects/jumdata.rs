@@ -3,7 +3,7 @@
 //!
 //! | what the vendor leaves open | here |
 //! |---|---|
-//! | paths | `POST /axb/bind`, `/axb/query`, `/axb/unbind`, `/ax/bind`, `/ax/onlinecall`, `/ax/query`, `/ax/unbind` |
+//! | paths | `POST /axb/bind`, `/axb/query`, `/axb/unbind`, `/ax/bind`, `/ax/onlinecaller`, `/ax/query`, `/ax/unbind` |
 //! | fields | JSON: `appId`, `timestamp`, `sign`, `telA`, `telX`, `telB`, `expiration` (seconds), `subid` |
 //! | answer | `code`, `msg`, `data` with `subid` and `telX` |
 //! | codes | integers: 0 ok, 1001 parameter, 1002 credentials, 1003 binding unknown, 1004 X busy, 1005 none free, 1006 X unknown, 1007 throttled, 1008 failed; HTTP 200 |
@@ -52,7 +52,7 @@ fn op(call: &Call) -> &'static str {
         ("POST", "/axb/unbind") => "unbind",
         ("POST", "/axb/query" | "/ax/query") => "query",
         ("POST", "/ax/bind") => "ax_bind",
-        ("POST", "/ax/onlinecall") => "set_callee",
+        ("POST", "/ax/onlinecaller") => "set_callee",
         ("POST", "/ax/unbind") => "ax_unbind",
         _ => "other",
     }

@@ -121,7 +121,9 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
     let end_s = end_s.ok_or_else(|| fields.missing("enddate"))?;
     let row = Row {
         a: fields.need_number("aparty", PARTY)?,
-        x: fields.number("number", PARTY)?.unwrap_or_default(),
+        x: fields
+            .number("number", Notation::National)?
+            .unwrap_or_default(),
         b: fields.need_number("bparty", PARTY)?,
         direction: u8::try_from(direction).unwrap_or(0),
         since_ms: ask.now_ms,
@@ -130,14 +132,14 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
     };
     let bound = desk.bind(row, ask.other_x);
     let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
-    let data = json!({"number": PARTY.write(&row.x)});
+    let data = json!({"number": Notation::National.write(&row.x)});
     Ok(ok(&data, Entry::of(ask.op, &id, &row, true)))
 }
 
 fn unbind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> {
     fields.only("appkey time sign number aparty bparty")?;
     let a = fields.need_number("aparty", PARTY)?;
-    let x = fields.need_number("number", PARTY)?;
+    let x = fields.need_number("number", Notation::National)?;
     let b = fields.need_number("bparty", PARTY)?;
     if !desk.credentials.owns(&x) {
         return Err(Refused::new("E300304", "number X is not yours"));

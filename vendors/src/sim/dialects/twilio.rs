@@ -282,6 +282,7 @@ fn update(desk: &mut Desk, ask: &Ask, path: Path) -> Result<Answer, Refused> {
     fields.choice("Status", "open in-progress")?;
     let (id, mut row) = open(desk, path.session)?;
     row.expires_ms = expiry(&fields, ask.now_ms)?;
+    row.note["ttl"] = fields.digits("Ttl", 0..=TTL_MAX_S)?.into();
     desk.table
         .replace(&id, row.clone())
         .map_err(|why| clash(Clash::Table(why)))?;
