@@ -86,7 +86,7 @@ async fn show(args: &DemoArgs) -> Result<Vec<String>, DemoError> {
     let scratch = Scratch(std::env::temp_dir().join(format!("tandem-demo-{}", std::process::id())));
     let (mut cluster, base) = start_cluster(&scratch.0).await?;
     println!(
-        "three nodes on 127.0.0.1, ports {base} to {}, and the simulator of a Huawei Cloud X platform",
+        "three nodes on 127.0.0.1, ports {base} to {}, and the simulator of the X platforms",
         base + 399
     );
     let phone = Phone::open(cluster.phone()).await?;
