@@ -5,6 +5,7 @@ mod ax;
 mod bad_servers;
 mod client_and_sim;
 mod dialects;
+mod every_vendor;
 mod sip_ax;
 mod sip_side;
 mod tls;
