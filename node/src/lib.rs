@@ -31,5 +31,6 @@ pub mod shard;
 pub mod start;
 pub mod switch;
 pub mod types;
+pub mod vendor;
 #[cfg(test)]
 mod world;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tandem_node::{demo, dev, start};
+use tandem_node::{demo, dev, start, vendor};
 use tandem_ops::cli::{ClientCommand, Globals};
 
 /// A clustered SIP switch for carriers: number privacy over X platforms, exact billing, no call lost with a node.
@@ -38,6 +38,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Definitions of X platforms: list them, show one, check one of your own
+    #[command(subcommand)]
+    Vendor(vendor::VendorVerb),
     /// Check configuration files
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Dev(args) => dev::run(&args),
         Command::Serve { config } => start::serve(&config),
         Command::VendorSim { config } => simulate(&config),
+        Command::Vendor(verb) => vendor::run(&verb, cli.globals.output),
         Command::Config(ConfigVerb::Check { file }) => tandem_node::check::run(&file),
         Command::Client(command) => tandem_ops::cli::run(&command, &cli.globals),
     }

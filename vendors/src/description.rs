@@ -1,6 +1,8 @@
 //! What people are shown of a vendor and what its parameters may be. [`Schema`] is the part of a
 //! [`crate::Definition`] that a form for an interface is made of.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::interface::{Finding, Interface, Severity};
@@ -104,6 +106,16 @@ pub enum Form {
         /// The words.
         words: Vec<String>,
     },
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Form::Text { bytes_max } => write!(f, "text, {bytes_max} bytes"),
+            Form::Number { min, max, .. } => write!(f, "{min} to {max}"),
+            Form::Choice { words } => f.write_str(&words.join(" | ")),
+        }
+    }
 }
 
 /// A number that works but is unwise.

@@ -6,10 +6,11 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::program::Bound;
-use crate::description::{Auth, Verdict};
+use crate::description::{Auth, Param, Verdict};
 use crate::exchange::{Op, Response};
 use crate::outcome::{Class, Failure};
 
@@ -76,6 +77,53 @@ pub(super) struct Rule {
     pub(super) outcome: Outcome,
     pub(super) wait: Wait,
     pub(super) auth: Auth,
+    /// For people.
+    pub(super) means: Box<str>,
+}
+
+/// A rule as people read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RuleShown {
+    /// What must hold.
+    pub when: String,
+    /// What it then is: a class, `ok` or `gone`.
+    pub class: &'static str,
+    /// How long the platform asks to stay away, and what it says about credentials.
+    pub then: String,
+    /// What it is about.
+    pub means: String,
+}
+
+impl Rule {
+    pub(super) fn shown(&self, params: &[Param]) -> RuleShown {
+        let mut when: Vec<String> = self.tests.iter().map(|test| test.shown(params)).collect();
+        if !self.ops.is_empty() {
+            let ops: Vec<_> = self.ops.iter().map(|op| op.word()).collect();
+            when.push(format!("in {}", ops.join(", ")));
+        }
+        let wait = match &self.wait {
+            Wait::None => None,
+            Wait::Ms(ms) => Some(format!("wait {ms} ms")),
+            Wait::Told(place, 1) => Some(format!("wait {} ms", place.words())),
+            Wait::Told(place, _) => Some(format!("wait {} s", place.words())),
+        };
+        let auth = match self.auth {
+            Auth::Fine => None,
+            Auth::Refused => Some("credentials refused".to_owned()),
+            Auth::Blocked => Some("address blocked".to_owned()),
+        };
+        let then: Vec<_> = [wait, auth].into_iter().flatten().collect();
+        RuleShown {
+            when: when.join(" and "),
+            class: match self.outcome {
+                Outcome::Success => "ok",
+                Outcome::Gone => "gone",
+                Outcome::Class(class) => class.word(),
+            },
+            then: then.join(", "),
+            means: self.means.to_string(),
+        }
+    }
 }
 
 /// What a rule makes of an answer.
@@ -184,6 +232,31 @@ impl Words {
 }
 
 impl Test {
+    fn shown(&self, params: &[Param]) -> String {
+        let all = |words: &Words| match words {
+            Words::Is(words) => words.join(" | "),
+            Words::Contains(words) => format!("… {} …", words.join(" | ")),
+        };
+        match self {
+            Test::Status(ranges) => {
+                let shown = |range: &RangeInclusive<u16>| match (range.start(), range.end()) {
+                    (one, other) if one == other => one.to_string(),
+                    (low, high) => format!("{low}..{high}"),
+                };
+                let ranges: Vec<_> = ranges.iter().map(shown).collect();
+                format!("http {}", ranges.join(" | "))
+            }
+            Test::Code(words) => all(words),
+            Test::CodeParam(index) => {
+                let name = params.get(*index).map_or("", |param| &*param.name);
+                format!("params.{name}")
+            }
+            Test::Field(place, words) => format!("{} {}", place.words(), all(words)),
+            Test::Present(place) => format!("{} present", place.words()),
+            Test::Absent(place) => format!("{} absent", place.words()),
+        }
+    }
+
     fn holds(
         &self,
         body: &Json,

@@ -228,11 +228,11 @@ impl Catalogue {
     }
 }
 
-/// Reads one definition.
+/// Reads one definition without making it known to anything.
 ///
 /// # Errors
 /// `Unreadable`, or `Wrong` with its mistakes.
-pub(crate) fn read_file(path: &Path) -> Result<Definition, CatalogueError> {
+pub fn read_file(path: &Path) -> Result<Definition, CatalogueError> {
     let unreadable = |source| CatalogueError::Unreadable {
         path: path.to_owned(),
         source,

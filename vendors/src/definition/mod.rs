@@ -33,7 +33,8 @@ mod vectors;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-pub use catalogue::{Catalogue, CatalogueError, FileMistakes};
+pub use answer::RuleShown;
+pub use catalogue::{Catalogue, CatalogueError, FileMistakes, read_file};
 pub use functions::{FUNCTIONS, Function};
 pub use load::FILE_MAX;
 pub use program::{OUTPUT_MAX, Values};
@@ -112,6 +113,12 @@ impl Definition {
     /// The operation, if the vendor has it.
     pub fn operation(&self, op: Op) -> Option<&Operation> {
         self.operations.iter().find(|o| o.op == op)
+    }
+
+    /// What answers mean that are no success, as people read it; the first that holds wins.
+    pub fn rules(&self) -> Vec<RuleShown> {
+        let shown = |rule: &Rule| rule.shown(&self.params);
+        self.rules.iter().map(shown).collect()
     }
 
     /// The parameter's description, `None` for an unknown name.

@@ -266,7 +266,6 @@ pub(super) fn rules(item: Option<Item<'_>>, shared: &Shared<'_>, answer: &Answer
             .take("auth")
             .and_then(|item| item.choose(&[("refused", Auth::Refused), ("blocked", Auth::Blocked)]))
             .unwrap_or(Auth::Fine);
-        // For people who read the file; the vendor's own words are what they are shown.
         let means = table.text("means");
         table.finish(&[
             "status",
@@ -297,6 +296,7 @@ pub(super) fn rules(item: Option<Item<'_>>, shared: &Shared<'_>, answer: &Answer
             outcome: outcome.unwrap_or(Outcome::Gone),
             wait,
             auth,
+            means: means.map_or("", |means| means.text).into(),
         };
         if let Some(said) = unreachable(&rule, &rules, answer) {
             source.mistake(item.at, said);

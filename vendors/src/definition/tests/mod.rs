@@ -1,4 +1,5 @@
 //! What every definition must do, and Huawei's in particular, which calls depend on most.
 
+mod docs;
 mod huawei;
 mod mistakes;

@@ -1,0 +1,39 @@
+//! The page for people who write a definition says nothing that is not so.
+
+use super::super::{Definition, FUNCTIONS};
+
+const PAGE: &str = include_str!("../../../../ops/docs/vendors.md");
+
+#[test]
+fn the_example_of_the_page_is_sound() {
+    let (_, rest) = PAGE.split_once("## A whole one\n\n```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let definition = match Definition::parse(example) {
+        Ok(definition) => definition,
+        Err(mistakes) => panic!("{mistakes:#?}"),
+    };
+    assert!(definition.policy.query && !definition.policy.ax);
+}
+
+#[test]
+fn the_page_lists_every_function_in_its_own_words() {
+    for function in FUNCTIONS {
+        let args = match function.args {
+            "" => String::new(),
+            args => format!("({args})"),
+        };
+        let help = function.help.replace('|', "\\|");
+        let row = format!(
+            "| `{}{args}` | {} | {help} |",
+            function.name, function.turns
+        );
+        assert!(PAGE.contains(&row), "{row}");
+    }
+}
+
+#[test]
+fn the_page_names_every_operation() {
+    for (name, _) in super::super::load::OPS {
+        assert!(PAGE.contains(&format!("`{name}`")), "{name}");
+    }
+}
