@@ -8,6 +8,8 @@ use tandem_cluster::entity::{Conflict, Entity, Id, Interface, Row, TypeRules};
 use tandem_cluster::state::State;
 use tandem_vendors::{Client, Vendor};
 
+use crate::binding::machine::Recover;
+
 /// The clients of this node.
 #[derive(Default)]
 pub struct Platforms(Mutex<HashMap<Id, Entry>>);
@@ -70,6 +72,38 @@ pub fn type_rules(interface: &Interface) -> TypeRules {
         ax: policy.ax,
         set_callee: policy.set_callee,
     }
+}
+
+/// The name under which every type knows how long its platform keeps a binding by itself, in seconds; 0: for ever.
+const LIFETIME: &str = "expiration";
+/// A lost bind may have taken effect so long after it was sent.
+const LATE_MS: u64 = 60_000;
+
+/// How long the platform keeps a binding by itself, in milliseconds; `None`: for ever, or not known.
+pub fn lifetime_ms(interface: &Interface) -> Option<u64> {
+    let given = interface.params.get(LIFETIME).map(String::as_str);
+    let seconds = given.or_else(|| {
+        let vendor = Vendor::named(&interface.kind)?;
+        vendor.describe().param(LIFETIME)?.default.as_deref()
+    });
+    let seconds = seconds?.parse::<u64>().ok().filter(|secs| *secs > 0)?;
+    seconds.checked_mul(1_000)
+}
+
+/// How the platform is cleared of a bind whose outcome is unknown.
+pub fn recover(interface: &Interface) -> Recover {
+    let (means, quarantine_ms) = match Vendor::named(&interface.kind) {
+        Some(vendor) => {
+            let handling = vendor.handling();
+            let quarantine = handling.quarantine_s.map(|secs| u64::from(secs) * 1_000);
+            (handling.recover.clone(), quarantine)
+        }
+        None => (Vec::new(), None),
+    };
+    let lapses_ms = quarantine_ms
+        .or_else(|| lifetime_ms(interface))
+        .map(|ms| ms.saturating_add(LATE_MS));
+    Recover { means, lapses_ms }
 }
 
 /// Fills in what follows from the type wherever a command makes or changes an interface.

@@ -16,9 +16,10 @@ use tandem_vendors::outcome::{
     Bind, BindOutcome, Class, Failure, Handle, QueryOutcome, UnbindOutcome,
 };
 
-use super::machine::{Action, Event, Machine};
+use super::machine::{Action, Event, Machine, Recover};
 use crate::call::actor::{CallActor, FromBinding};
 use crate::core::{Core, ERROR_MAX};
+use crate::platforms;
 
 /// One binding on the node that looks after it.
 pub struct BindingActor {
@@ -55,7 +56,8 @@ impl BindingActor {
         call: Addr<CallActor>,
         attempt: u16,
     ) -> Addr<Self> {
-        let (machine, first) = Machine::ask(lease.x.clone());
+        let recover = recover(&core, lease.interface);
+        let (machine, first) = Machine::ask(lease.x.clone(), recover);
         let numbers = Bind {
             a: lease.a.clone(),
             x: lease.x.clone(),
@@ -76,7 +78,8 @@ impl BindingActor {
 
     /// Looks after a binding of another tenure.
     pub fn adopt(core: Arc<Core>, epoch: u32, row: &Row) -> Addr<Self> {
-        let (machine, first) = Machine::adopt(row, core.clock.now());
+        let recover = recover(&core, row.interface);
+        let (machine, first) = Machine::adopt(row, recover, core.clock.now());
         Self::launch(
             core,
             machine,
@@ -91,7 +94,7 @@ impl BindingActor {
 
     /// Sends the one request that a dropped row still gets.
     pub fn farewell(core: Arc<Core>, epoch: u32, row: &Row) -> Addr<Self> {
-        let (machine, first) = Machine::farewell(row);
+        let (machine, first) = Machine::farewell(row, recover(&core, row.interface));
         Self::launch(
             core,
             machine,
@@ -259,10 +262,8 @@ impl BindingActor {
         let state = self.core.tables();
         let lifetime = state
             .interface(self.interface)
-            .and_then(|row| row.entity.params.get("expiration"))
-            .and_then(|secs| secs.parse::<u64>().ok())
-            .filter(|secs| *secs > 0);
-        let expires_at = lifetime.map(|secs| self.core.clock.now().wall + secs * 1_000);
+            .and_then(|row| platforms::lifetime_ms(&row.entity));
+        let expires_at = lifetime.map(|ms| self.core.clock.now().wall + ms);
         Command::Bound(Bound {
             binding: self.id,
             epoch: self.epoch(),
@@ -296,6 +297,19 @@ impl BindingActor {
             _ => {}
         }
         self.timed = timed;
+    }
+}
+
+/// How the interface's platform is cleared of a lost bind.
+fn recover(core: &Core, interface: u32) -> Recover {
+    let state = core.tables();
+    match state.interface(interface) {
+        Some(row) => platforms::recover(&row.entity),
+        // The row is dropped with its last binding; nobody can be asked then.
+        None => Recover {
+            means: Vec::new(),
+            lapses_ms: None,
+        },
     }
 }
 

@@ -15,6 +15,7 @@ use tandem_cluster::state::{Binding as Row, Phase as RowPhase};
 use tandem_vendors::outcome::{
     BindOutcome, Class, Failure, Handle, QueryOutcome, Service, UnbindOutcome,
 };
+use tandem_vendors::policy::Recovery;
 
 use crate::call::machine::Now;
 use crate::pause::{LOOK_AGAIN_MS, pause_after};
@@ -47,7 +48,7 @@ pub enum Action {
     Bind,
     /// Ask the platform what it holds for these numbers.
     Query,
-    /// Send the unbind.
+    /// Send the unbind; without a handle, by our own id or by the numbers, as the platform has it.
     Unbind(Handle),
     /// Tell the state, and wait for its word: the X differs from the one asked for.
     Book {
@@ -99,9 +100,12 @@ enum Phase {
     Held {
         handle: Handle,
     },
-    /// `asked`: times the platform said that it holds nothing; `failed`: times it could not be asked since.
     Recovering {
+        /// Which of the platform's means is tried.
+        means: usize,
+        /// Times the platform said that it holds nothing.
         asked: usize,
+        /// Times it could not be asked since.
         failed: u32,
         /// The timer is armed, no request is under way.
         waiting: bool,
@@ -117,10 +121,22 @@ enum Phase {
     Over,
 }
 
+/// How a bind is cleared whose outcome is unknown, as the platform's definition says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recover {
+    /// The platform's means, in the order in which they are tried. Empty: as if it could only be waited for.
+    pub means: Vec<Recovery>,
+    /// After so long the platform has let go of a binding by itself; `None`: it keeps it for ever.
+    pub lapses_ms: Option<Millis>,
+}
+
 /// One binding.
 #[derive(Debug)]
 pub struct Machine {
     x: String,
+    recover: Recover,
+    /// When the platform has let go of what it may hold, by the monotonic clock.
+    lapses_at: Option<Millis>,
     phase: Phase,
     /// The release was asked for while the bind was under way.
     release_wanted: bool,
@@ -132,9 +148,11 @@ const REFUSED_MS: Millis = 5_000;
 
 impl Machine {
     /// A binding that is asked for now.
-    pub fn ask(x: String) -> (Self, Vec<Action>) {
+    pub fn ask(x: String, recover: Recover) -> (Self, Vec<Action>) {
         let machine = Machine {
             x,
+            recover,
+            lapses_at: None,
             phase: Phase::Asking,
             release_wanted: false,
             release_at: None,
@@ -143,9 +161,11 @@ impl Machine {
     }
 
     /// A binding taken over from another tenure.
-    pub fn adopt(row: &Row, now: Now) -> (Self, Vec<Action>) {
+    pub fn adopt(row: &Row, recover: Recover, now: Now) -> (Self, Vec<Action>) {
         let mut machine = Machine {
             x: row.x.clone(),
+            recover,
+            lapses_at: None,
             phase: Phase::Over,
             release_wanted: false,
             release_at: row.unbind_at,
@@ -159,25 +179,27 @@ impl Machine {
                 machine.arm_release(now)
             }
             RowPhase::Unbinding | RowPhase::Bound if known => machine.release(row.handle.clone()),
-            _ => machine.recover(),
+            _ => machine.recover(now),
         };
         (machine, actions)
     }
 
     /// A row that an operator dropped while nobody looked after it: one request goes out.
-    pub fn farewell(row: &Row) -> (Self, Vec<Action>) {
-        let machine = Machine {
+    pub fn farewell(row: &Row, recover: Recover) -> (Self, Vec<Action>) {
+        let mut machine = Machine {
             x: row.x.clone(),
+            recover,
+            lapses_at: None,
             phase: Phase::Farewell,
             release_wanted: true,
             release_at: None,
         };
-        let action = if row.handle.is_empty() {
-            Action::Query
+        let actions = if row.handle.is_empty() {
+            machine.leave_unknown()
         } else {
-            Action::Unbind(row.handle.clone())
+            vec![Action::Unbind(row.handle.clone())]
         };
-        (machine, vec![action])
+        (machine, actions)
     }
 
     /// A deadline is armed.
@@ -257,38 +279,41 @@ impl Machine {
                     None => self.gone(false),
                 }
             }
-            (Phase::Recovering { asked, .. }, Event::QueryDone(QueryOutcome::None)) => {
-                self.ask_again_later(asked, now)
+            // By its own id or by its numbers; or it was bound once more, which says that it may be released.
+            (Phase::Recovering { .. }, Event::UnbindDone(UnbindOutcome::Released)) => {
+                self.gone(false)
             }
+            (Phase::Recovering { .. }, Event::BindDone(BindOutcome::Bound { handle, .. })) => {
+                self.release(handle)
+            }
+            // Asked too soon, perhaps: the lost bind may still be on its way.
             (
-                Phase::Recovering { asked, failed, .. },
-                Event::QueryDone(QueryOutcome::Failed(failure)),
-            ) => {
-                self.phase = Phase::Recovering {
+                Phase::Recovering { means, asked, .. },
+                Event::QueryDone(QueryOutcome::None)
+                | Event::UnbindDone(UnbindOutcome::AlreadyGone),
+            ) => self.ask_again_later(means, asked, now),
+            (
+                Phase::Recovering {
+                    means,
                     asked,
-                    failed: failed + 1,
-                    waiting: true,
-                };
-                vec![
-                    Action::NoteUnbindFailed(failure.to_string()),
-                    Action::Arm(now.mono + pause_after(failed, &failure)),
-                ]
-            }
+                    failed,
+                    ..
+                },
+                Event::QueryDone(QueryOutcome::Failed(failure))
+                | Event::UnbindDone(UnbindOutcome::Failed(failure))
+                | Event::BindDone(BindOutcome::Failed(failure)),
+            ) => self.means_failed(means, asked, failed, &failure, now),
             // Asking sooner after "nothing is there" would only make a slow bind be missed: that wait is kept.
             (
                 Phase::Recovering {
+                    means,
                     asked,
                     failed,
                     waiting: true,
                 },
                 event @ (Event::Timer | Event::Release),
             ) if matches!(event, Event::Timer) || failed > 0 => {
-                self.phase = Phase::Recovering {
-                    asked,
-                    failed,
-                    waiting: false,
-                };
-                vec![Action::Query]
+                self.try_means(means, asked, failed, now)
             }
 
             (Phase::Refused, Event::Release | Event::Timer) => self.gone(false),
@@ -316,7 +341,7 @@ impl Machine {
             }
             (Phase::Recovering { .. }, Event::Forced) => {
                 self.phase = Phase::Farewell;
-                vec![Action::Query]
+                self.leave_unknown()
             }
             (Phase::Asking, Event::Forced | Event::Release) => {
                 self.phase = Phase::Asking;
@@ -370,7 +395,7 @@ impl Machine {
         let mut actions = vec![Action::NoteError(failure.to_string())];
         if failure.class == Class::Unknown {
             actions.push(Action::TellFailed(AttemptFailure::BindUnknown { code }));
-            actions.extend(self.recover());
+            actions.extend(self.recover(now));
             return actions;
         }
         let told = match failure.class.other_x() {
@@ -389,19 +414,50 @@ impl Machine {
         actions
     }
 
-    fn recover(&mut self) -> Vec<Action> {
-        self.phase = Phase::Recovering {
-            asked: 0,
-            failed: 0,
-            waiting: false,
-        };
-        vec![Action::Query]
+    fn recover(&mut self, now: Now) -> Vec<Action> {
+        self.lapses_at = self.recover.lapses_ms.map(|ms| now.mono + ms);
+        self.try_means(0, 0, 0, now)
     }
 
-    fn ask_again_later(&mut self, asked: usize, now: Now) -> Vec<Action> {
+    /// Asks the platform in one of its ways, or waits until it has let go by itself.
+    fn try_means(&mut self, means: usize, asked: usize, failed: u32, now: Now) -> Vec<Action> {
+        if self.lapses_at.is_some_and(|at| at <= now.mono) {
+            return self.gone(false);
+        }
+        let action = match self.recover.means.get(means) {
+            Some(Recovery::Query) => Action::Query,
+            Some(Recovery::OwnId | Recovery::Numbers) => Action::Unbind(Handle::new()),
+            Some(Recovery::Repeat) => Action::Bind,
+            Some(Recovery::Wait) | None => match self.lapses_at {
+                Some(at) => Action::Arm(at),
+                // It never lets go and cannot be asked: an operator has to.
+                None => {
+                    self.phase = Phase::Recovering {
+                        means,
+                        asked,
+                        failed,
+                        waiting: true,
+                    };
+                    return vec![Action::NoteUnbindFailed(
+                        "the platform may hold a binding, and there is no way to ask it".to_owned(),
+                    )];
+                }
+            },
+        };
+        self.phase = Phase::Recovering {
+            means,
+            asked,
+            failed,
+            waiting: matches!(action, Action::Arm(_)),
+        };
+        vec![action]
+    }
+
+    fn ask_again_later(&mut self, means: usize, asked: usize, now: Now) -> Vec<Action> {
         match LOOK_AGAIN_MS.get(asked) {
             Some(pause) => {
                 self.phase = Phase::Recovering {
+                    means,
                     asked: asked + 1,
                     failed: 0,
                     waiting: true,
@@ -410,6 +466,52 @@ impl Machine {
             }
             None => self.gone(false),
         }
+    }
+
+    /// One of the platform's ways led nowhere: the same once more after a pause; the next one when it was refused for
+    /// good; the end when the platform has let go by itself by then.
+    fn means_failed(
+        &mut self,
+        means: usize,
+        asked: usize,
+        failed: u32,
+        failure: &Failure,
+        now: Now,
+    ) -> Vec<Action> {
+        let mut actions = vec![Action::NoteUnbindFailed(failure.to_string())];
+        let more = self
+            .recover
+            .means
+            .get(means + 1)
+            .is_some_and(|next| *next != Recovery::Wait);
+        let refused = matches!(
+            failure.class,
+            Class::Permanent | Class::AlreadyBound | Class::Config
+        );
+        if refused && more {
+            actions.extend(self.try_means(means + 1, asked, 0, now));
+            return actions;
+        }
+        self.phase = Phase::Recovering {
+            means,
+            asked,
+            failed: failed + 1,
+            waiting: true,
+        };
+        let at = now.mono + pause_after(failed, failure);
+        actions.push(Action::Arm(
+            self.lapses_at.map_or(at, |lapses| at.min(lapses)),
+        ));
+        actions
+    }
+
+    /// The one request that still goes out for a dropped row whose handle is not known.
+    fn leave_unknown(&mut self) -> Vec<Action> {
+        vec![match self.recover.means.first() {
+            Some(Recovery::Query) => Action::Query,
+            Some(Recovery::OwnId | Recovery::Numbers) => Action::Unbind(Handle::new()),
+            Some(Recovery::Repeat | Recovery::Wait) | None => Action::Finish,
+        }]
     }
 
     fn arm_release(&self, now: Now) -> Vec<Action> {
@@ -477,8 +579,19 @@ mod tests {
         Failure::new(class, "c", "")
     }
 
+    fn by(means: &[Recovery]) -> Recover {
+        Recover {
+            means: means.to_vec(),
+            lapses_ms: Some(7_200_000),
+        }
+    }
+
     fn asked() -> Machine {
-        let (machine, actions) = Machine::ask("170".to_owned());
+        asked_by(&[Recovery::Query, Recovery::Wait])
+    }
+
+    fn asked_by(means: &[Recovery]) -> Machine {
+        let (machine, actions) = Machine::ask("170".to_owned(), by(means));
         assert_eq!(actions, [Action::Bind]);
         machine
     }
@@ -567,6 +680,106 @@ mod tests {
         };
         let found = machine.on(Event::QueryDone(QueryOutcome::Found(vec![held])), NOW);
         assert_eq!(found, [Action::Unbind(handle())]);
+    }
+
+    fn lost(means: &[Recovery]) -> (Machine, Vec<Action>) {
+        let mut machine = asked_by(means);
+        let lost = Event::BindDone(BindOutcome::Failed(failed(Class::Unknown)));
+        let mut actions = machine.on(lost, NOW);
+        let told = actions.drain(..2).collect::<Vec<_>>();
+        assert!(matches!(
+            told[..],
+            [
+                Action::NoteError(_),
+                Action::TellFailed(AttemptFailure::BindUnknown { .. })
+            ]
+        ));
+        (machine, actions)
+    }
+
+    #[test]
+    fn each_platform_is_cleared_in_its_own_way() {
+        use Recovery::{Numbers, OwnId, Query, Repeat, Wait};
+        let unbind = || Action::Unbind(Handle::new());
+        let lapses = Action::Arm(NOW.mono + 7_200_000);
+        for (means, first) in [
+            (vec![Query, Wait], Action::Query),
+            (vec![OwnId, Wait], unbind()),
+            (vec![Numbers], unbind()),
+            (vec![Repeat, Wait], Action::Bind),
+            (vec![Wait], Action::Arm(NOW.mono + 7_200_000)),
+            (vec![], lapses),
+        ] {
+            assert_eq!(lost(&means).1, [first], "{means:?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_bind_is_unbound_by_its_own_id_until_it_is_sure() {
+        let (mut machine, _) = lost(&[Recovery::OwnId, Recovery::Wait]);
+        for pause in LOOK_AGAIN_MS {
+            let gone = Event::UnbindDone(UnbindOutcome::AlreadyGone);
+            assert_eq!(machine.on(gone, NOW), [Action::Arm(NOW.mono + pause)]);
+            assert_eq!(
+                machine.on(Event::Timer, NOW),
+                [Action::Unbind(Handle::new())]
+            );
+        }
+        let released = machine.on(Event::UnbindDone(UnbindOutcome::Released), NOW);
+        assert_eq!(
+            released,
+            [Action::NoteUnbound { missing: false }, Action::Finish]
+        );
+    }
+
+    #[test]
+    fn a_lost_bind_that_is_repeated_is_released_by_the_handle_it_got() {
+        let (mut machine, _) = lost(&[Recovery::Repeat, Recovery::Wait]);
+        assert_eq!(machine.on(bound("170"), NOW), [Action::Unbind(handle())]);
+    }
+
+    #[test]
+    fn what_one_way_is_refused_is_tried_in_the_next() {
+        let (mut machine, _) = lost(&[Recovery::OwnId, Recovery::Numbers]);
+        let refused = UnbindOutcome::Failed(failed(Class::Permanent));
+        let actions = machine.on(Event::UnbindDone(refused.clone()), NOW);
+        assert_eq!(actions.last(), Some(&Action::Unbind(Handle::new())));
+        // The last one is kept to, with pauses.
+        let actions = machine.on(Event::UnbindDone(refused), NOW);
+        assert_eq!(actions.last(), Some(&Action::Arm(NOW.mono + 1_000)));
+    }
+
+    #[test]
+    fn a_platform_that_cannot_be_asked_has_let_go_when_the_lifetime_is_over() {
+        let (mut machine, _) = lost(&[Recovery::Query, Recovery::Wait]);
+        let down = Event::QueryDone(QueryOutcome::Failed(failed(Class::VendorDown)));
+        assert!(
+            machine
+                .on(down, NOW)
+                .contains(&Action::Arm(NOW.mono + 1_000))
+        );
+        let late = Now {
+            mono: NOW.mono + 7_200_000,
+            wall: NOW.wall + 7_200_000,
+        };
+        assert_eq!(
+            machine.on(Event::Timer, late),
+            [Action::NoteUnbound { missing: false }, Action::Finish]
+        );
+    }
+
+    #[test]
+    fn a_lost_bind_that_never_lapses_and_cannot_be_asked_for_stays_until_it_is_forced() {
+        let for_ever = Recover {
+            means: vec![Recovery::Wait],
+            lapses_ms: None,
+        };
+        let (mut machine, _) = Machine::ask("170".to_owned(), for_ever);
+        let lost = Event::BindDone(BindOutcome::Failed(failed(Class::Unknown)));
+        let actions = machine.on(lost, NOW);
+        assert!(matches!(actions.last(), Some(Action::NoteUnbindFailed(_))));
+        assert_eq!(machine.on(Event::Release, NOW), []);
+        assert_eq!(machine.on(Event::Forced, NOW), [Action::Finish]);
     }
 
     #[test]
