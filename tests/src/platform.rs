@@ -215,10 +215,12 @@ impl Platform {
             .clone()
     }
 
-    /// Makes it misbehave; the fields of `PUT /_sim/faults`.
+    /// Makes it misbehave; the fields of `PUT /_sim/faults`. Without a `vendor` it is Huawei's.
     #[track_caller]
     pub fn fault(&self, mut fault: Value) {
-        fault["vendor"] = "huawei".into();
+        if fault["vendor"].is_null() {
+            fault["vendor"] = "huawei".into();
+        }
         self.control("PUT", Some(&fault.to_string()));
     }
 

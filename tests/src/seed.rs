@@ -58,8 +58,15 @@ impl Seed {
         Seed(MONEY.to_owned())
     }
 
-    /// An interface to the simulated platform; `fields` are further lines of TOML. Pairs do not rest unless they say so.
+    /// An interface to the simulated Huawei platform; `fields` are further lines of TOML. Pairs do not rest unless they
+    /// say so.
     pub fn interface(self, name: &str, fields: &str) -> Seed {
+        let params = r#"app_key = "sample-app-key", app_secret = "sample-app-secret""#;
+        self.interface_of("huawei", name, params, fields)
+    }
+
+    /// The same for another type; `params` are its credentials as TOML, their values those of the sample.
+    pub fn interface_of(self, kind: &str, name: &str, params: &str, fields: &str) -> Seed {
         let rest = if fields.contains("pair_rest_ms") {
             ""
         } else {
@@ -69,9 +76,9 @@ impl Seed {
             "interfaces",
             &format!(
                 r#"name = "{name}"
-type = "huawei"
-params = {{ app_key = "sample-app-key", app_secret = "sample-app-secret", expiration = "7200" }}
-urls = {{ base = "http://127.0.0.1:15080/huawei" }}
+type = "{kind}"
+params = {{ {params}, expiration = "7200" }}
+urls = {{ base = "http://127.0.0.1:15080/{kind}" }}
 {rest}
 {fields}"#
             ),
