@@ -17,10 +17,28 @@ use tandem_vendors::numbers::{from_e164, to_e164};
 use tandem_vendors::{BindOutcome, Interface, Vendor};
 
 /// An answer that means success to each vendor, for reading.
-const ANSWERS: &[(&str, &str)] = &[(
-    "huawei",
-    r#"{"resultcode":"0","resultdesc":"Success","subscriptionId":"0167ecc9-bfb6-4eec-b671-a7dab2ba78cf","relationNum":"+8617000000001"}"#,
-)];
+const ANSWERS: &[(&str, &str)] = &[
+    (
+        "huawei",
+        r#"{"resultcode":"0","resultdesc":"Success","subscriptionId":"0167ecc9-bfb6-4eec-b671-a7dab2ba78cf","relationNum":"+8617000000001"}"#,
+    ),
+    (
+        "aliyun",
+        r#"{"Code":"OK","Message":"OK","RequestId":"9297B722-A016-43FB-B51A-E54050D9369D","SecretBindDTO":{"SubsId":"1000000000000001","SecretNo":"17000000001","Extension":""}}"#,
+    ),
+    (
+        "tencent",
+        r#"{"Response":{"ErrorCode":"0","Msg":"ok","BindId":"bind-0001","VirtualNum":"008617000000001","RefNum":"1","RequestId":"9297b722-a016-43fb-b51a-e54050d9369d"}}"#,
+    ),
+    (
+        "volcengine",
+        r#"{"ResponseMetadata":{"RequestId":"20240520","Action":"BindAXB"},"Result":{"SubId":"S0000000000000000001","PhoneNoX":"17000000001","PhoneNoA":"13800000001","PhoneNoB":"13900000002","Status":1}}"#,
+    ),
+    (
+        "vcc",
+        r#"{"code":0,"message":"success","data":{"tel_x":"17000000001","bind_id":"b0000000000000001"}}"#,
+    ),
+];
 
 const VALUES: Values<'_> = Values {
     a: "13800000001",

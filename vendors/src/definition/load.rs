@@ -775,7 +775,7 @@ fn policies(
     let has = |op: Op| operations.iter().any(|operation| operation.op == op);
     let mut policy = Policy {
         ax: has(Op::AxBind) && has(Op::AxQuery),
-        set_callee: has(Op::SetCallee),
+        set_callee: has(Op::AxBind) && has(Op::AxQuery) && has(Op::SetCallee),
         query: has(Op::Query),
         conflict: Conflict::XCallee,
         pair_rest_ms: 2_000,
