@@ -195,7 +195,7 @@ impl Place {
     }
 }
 
-fn follow<'a>(body: &'a Json, steps: &[Box<str>]) -> Option<&'a Json> {
+pub(super) fn follow<'a>(body: &'a Json, steps: &[Box<str>]) -> Option<&'a Json> {
     let mut found = body;
     for step in steps {
         found = match found {
@@ -207,7 +207,8 @@ fn follow<'a>(body: &'a Json, steps: &[Box<str>]) -> Option<&'a Json> {
     Some(found)
 }
 
-fn scalar(value: &Json) -> Option<Cow<'_, str>> {
+/// As text; lists and objects have none.
+pub(super) fn scalar(value: &Json) -> Option<Cow<'_, str>> {
     match value {
         Json::String(text) => Some(Cow::Borrowed(text)),
         Json::Number(number) => Some(Cow::Owned(number.to_string())),

@@ -81,6 +81,45 @@ impl Format {
         }
         out
     }
+
+    /// The Unix time in milliseconds of a text that is wholly in this notation; what it does not
+    /// name is the first of its kind. `None` for anything else, also before 1970.
+    pub(super) fn read(&self, text: &str) -> Option<u64> {
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        let (mut hour, mut minute, mut second, mut milli) = (0, 0, 0, 0);
+        let mut rest = text;
+        for part in &self.parts {
+            let (into, width, most): (&mut u64, usize, u64) = match part {
+                Part::Year => (&mut year, 4, 9_999),
+                Part::Month => (&mut month, 2, 12),
+                Part::Day => (&mut day, 2, 31),
+                Part::Hour => (&mut hour, 2, 23),
+                Part::Minute => (&mut minute, 2, 59),
+                // A leap second is the first of the next minute.
+                Part::Second => (&mut second, 2, 60),
+                Part::Milli => (&mut milli, 3, 999),
+                Part::Literal(literal) => {
+                    rest = rest.strip_prefix(literal.as_str())?;
+                    continue;
+                }
+            };
+            let (digits, after) = rest.split_at_checked(width)?;
+            if !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return None;
+            }
+            *into = digits.parse().ok().filter(|number| *number <= most)?;
+            rest = after;
+        }
+        if !rest.is_empty() || year < 1970 || month == 0 || day == 0 {
+            return None;
+        }
+        let days = days(year, month, day);
+        if civil(days) != (year, month, day) {
+            return None;
+        }
+        let second = ((days * 24 + hour) * 60 + minute) * 60 + second;
+        (second * 1_000 + milli).checked_add_signed(-self.zone_ms)
+    }
 }
 
 fn zone_ms(zone: &str) -> Option<i64> {
@@ -131,6 +170,18 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
+/// The day number of a date from 1970 on, the other way of [`civil`].
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    let (year, month_from_march) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let leap_days = year / 4 - year / 100 + year / 400;
+    365 * year + leap_days + day_of_year - 719_468
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,5 +222,39 @@ mod tests {
         ] {
             assert!(Format::new(format, zone).is_err(), "{format} {zone}");
         }
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let local = Format::new("YYYY-MM-DD hh:mm:ss", "+08:00").unwrap();
+        let compact = Format::new("YYYYMMDDhhmmssSSS", "-05:30").unwrap();
+        for day in 0..60_000_u64 {
+            let at = day * 86_400_000 + day % 86_400 * 1_000 + 72_000_000;
+            assert_eq!(local.read(&local.write(at)), Some(at));
+            assert_eq!(compact.read(&compact.write(at + 7)), Some(at + 7));
+        }
+    }
+
+    #[test]
+    fn what_is_no_moment_is_not_read() {
+        let local = Format::new("YYYY-MM-DD hh:mm:ss", "utc").unwrap();
+        for text in [
+            "",
+            "2024-05-20",
+            "2024-05-20 08:30:00Z",
+            "2024-05-20T08:30:00",
+            "2024-02-30 00:00:00",
+            "2023-02-29 00:00:00",
+            "2024-13-01 00:00:00",
+            "2024-00-01 00:00:00",
+            "2024-05-20 24:00:00",
+            "+024-05-20 08:30:00",
+            "1969-12-31 23:59:59",
+            "２024-05-20 08:30:00",
+        ] {
+            assert_eq!(local.read(text), None, "{text}");
+        }
+        let far = Format::new("YYYY", "+14:00").unwrap();
+        assert_eq!(far.read("1970"), None);
     }
 }

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use super::callback;
 use super::clock::Format;
 use super::digest::Hash;
 use super::expr::{Arg, Expr, Kind as Form, Piece, Template};
@@ -18,6 +19,8 @@ use crate::exchange::Op;
 pub(super) const QUERY: u8 = 1;
 /// The expression reads the body's other fields.
 pub(super) const BODY: u8 = 2;
+/// The expression reads what follows a call-back's name in its path.
+pub(super) const SUFFIX: u8 = 4;
 
 /// Expressions of one program; more is no request any more.
 const NODES_MAX: usize = 4_096;
@@ -42,7 +45,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    fn of(kind: Kind) -> Known {
+    pub(super) fn of(kind: Kind) -> Known {
         Known {
             kind,
             optional: false,
@@ -51,8 +54,13 @@ impl Known {
         }
     }
 
-    fn optional(mut self) -> Known {
+    pub(super) fn optional(mut self) -> Known {
         self.optional = true;
+        self
+    }
+
+    pub(super) fn reading(mut self, what: u8) -> Known {
+        self.reads |= what;
         self
     }
 
@@ -91,6 +99,8 @@ pub(super) struct Scope<'s> {
     /// Of the operation; absent where there is none to speak of.
     pub(super) path: Option<Str<'s>>,
     pub(super) body: bool,
+    /// Whether they speak of a push that we receive instead.
+    pub(super) received: bool,
 }
 
 /// The compiler of one operation.
@@ -250,6 +260,11 @@ impl<'s> Compiler<'s> {
     }
 
     fn name(&mut self, names: &[String], at: usize, text: Str<'s>) -> Compiled {
+        if self.scope.received
+            && let Some(found) = callback::given(names)
+        {
+            return found;
+        }
         match names {
             [name] => self.root(name, at, text),
             [of, name] if of == "param" => {
@@ -294,7 +309,7 @@ impl<'s> Compiler<'s> {
     }
 
     fn root(&mut self, name: &str, at: usize, text: Str<'s>) -> Compiled {
-        let has = |names: &[&str]| names.contains(&name);
+        let has = |names: &[&str]| names.contains(&name) && !self.scope.received;
         let asked = match self.scope.op {
             Op::XQuery => has(&["x", "page", "offset"]),
             Op::AxQuery | Op::AxBind | Op::AxUnbind | Op::ClearCallee => has(&["a", "x", "own_id"]),
@@ -326,7 +341,7 @@ impl<'s> Compiler<'s> {
             "page" if asked => (Node::Page, Known::of(Kind::Integer)),
             "action" if self.scope.action => (Node::Action, Known::of(Kind::Text)),
             "now" => (Node::Now, Known::of(Kind::Time)),
-            "nonce" => (Node::Nonce, Known::of(Kind::Text)),
+            "nonce" if !self.scope.received => (Node::Nonce, Known::of(Kind::Text)),
             "method" => (Node::Method, Known::of(Kind::Text)),
             "host" => (Node::Host, Known::of(Kind::Text)),
             "path" if self.in_path => {
@@ -362,6 +377,16 @@ impl<'s> Compiler<'s> {
             }
             name if self.scope.steps.iter().any(|step| step.key == name) => {
                 self.step(name, at, text)
+            }
+            name if self.scope.received => {
+                let mut known: Vec<&str> = callback::ROOTS.to_vec();
+                known.extend(self.scope.steps.iter().map(|step| step.key));
+                let said = format!(
+                    "a call-back has no value and no step `{name}`, {}",
+                    options(&known)
+                );
+                text.wrong(at, said);
+                broken()
             }
             name if ROOTS.contains(&name) => {
                 let said = format!("there is no `{name}` in `{}`", self.scope.op.word());
@@ -527,7 +552,9 @@ impl<'s> Compiler<'s> {
         };
         let (func, kind) = plain(name, &mut fixed, known.kind);
         fixed.finish();
-        (Node::Call(func, Box::new(node)), known.turned(kind))
+        let mut turned = known.turned(kind);
+        turned.optional |= matches!(func, Func::Quoted(_));
+        (Node::Call(func, Box::new(node)), turned)
     }
 
     /// Functions with one worked-out argument.
@@ -954,6 +981,7 @@ fn plain(name: &str, fixed: &mut Fixed<'_, '_>, from: Kind) -> (Func, Kind) {
         }
         "digits" => (Func::Digits(fixed.integer(32)), Kind::Text),
         "uuid" => (Func::Uuid, Kind::Text),
+        "quoted" => (Func::Quoted(fixed.word()), Kind::Text),
         "sort" => (Func::Sort, Kind::Fields),
         "without" => (Func::Without(fixed.words()), Kind::Fields),
         "only" => (Func::Only(fixed.words()), Kind::Fields),

@@ -251,6 +251,13 @@ pub const FUNCTIONS: &[Function] = &[
         "32 hexadecimal digits with the dashes of a UUID, lower case",
     ),
     function(
+        "quoted",
+        "NAME",
+        "text → text",
+        TEXT,
+        "what stands in quotes after `NAME=`, as header fields have it; absent when nothing does",
+    ),
+    function(
         "or",
         "VALUE",
         "anything → the same",
@@ -457,6 +464,10 @@ pub(super) fn apply<'s>(
             }
             owned(out)
         }
+        Func::Quoted(name) => match quoted(&value.text(), name) {
+            Some(found) => owned(found.to_owned()),
+            None => Ok(Value::Absent),
+        },
         Func::Join(pair, item) => {
             let mut out = String::with_capacity(256);
             for (index, field) in fields(value).iter().enumerate() {
@@ -590,6 +601,21 @@ fn percent_but(text: &str, keep: &str) -> String {
     }
     encode(rest, false, &mut out);
     out
+}
+
+/// The value of a `name="value"` that begins a text or stands behind a space or a comma.
+fn quoted<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let mut from = 0;
+    loop {
+        let at = from + text[from..].find(name)?;
+        from = at + name.len();
+        let begins = text[..at].ends_with([' ', ',']) || at == 0;
+        if let Some(rest) = text[from..].strip_prefix("=\"")
+            && begins
+        {
+            return rest.split_once('"').map(|(value, _)| value);
+        }
+    }
 }
 
 /// The E.164 form of a stored number, if it is one.

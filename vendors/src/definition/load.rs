@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use toml::de::DeTable;
 
+use super::callback;
 use super::compile::{BODY, Compiler, Known, QUERY, Scope, Shared};
 use super::program::{BodyKind, Entry, Field, Program};
 use super::rules;
@@ -193,6 +194,7 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
     let answer = root.take("answer");
     let rules = root.take("rules");
     let policy = root.take("policy");
+    let (push, pushes) = (root.take("callback"), root.take("callbacks"));
     let mut known = vec![
         "name",
         "title",
@@ -206,6 +208,8 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
         "answer",
         "rules",
         "policy",
+        "callback",
+        "callbacks",
     ];
     known.extend(Common::KEYS);
     root.finish(&known);
@@ -295,6 +299,7 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
             "there is neither `operations.bind` nor `operations.ax_bind`",
         );
     }
+    let callbacks = callback::callbacks(push, pushes, &common.steps, &captured(&compiled), &shared);
     unused(&shared, &common, &variants, &drafts, variant_of);
     let (policy, handling) = policies(policy, source, &compiled);
     let variant = variant_of.and_then(|of| {
@@ -314,6 +319,7 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
         policy,
         handling,
         operations: compiled,
+        callbacks,
         variant,
         rules,
     })
@@ -454,6 +460,7 @@ fn scope<'s>(
         headers: common.headers.clone(),
         path: Some(draft.path),
         body: draft.fields.is_some(),
+        received: false,
     }
 }
 
@@ -603,6 +610,15 @@ fn entry<'s>(compiler: &mut Compiler<'s>, item: &Item<'s>, depth: usize) -> (Ent
         item.wrong(format!("{} is no field", known.kind.words()));
     }
     (Entry::Node(node), vec![known])
+}
+
+/// The names of what identifies a binding of either kind.
+fn captured(operations: &[Operation]) -> Vec<String> {
+    let binds = operations
+        .iter()
+        .filter(|operation| matches!(operation.op, Op::Bind | Op::AxBind));
+    let handle = binds.flat_map(|operation| &operation.captures.handle);
+    handle.map(|capture| capture.name.to_string()).collect()
 }
 
 /// Steps and parameters that nothing needs are misspelt somewhere.

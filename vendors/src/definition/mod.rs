@@ -12,6 +12,7 @@
 //! kinds), `program.rs` (evaluation), `answer.rs` (rules).
 
 mod answer;
+mod callback;
 mod catalogue;
 mod clock;
 mod compile;
@@ -34,6 +35,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 pub use answer::RuleShown;
+pub use callback::{
+    CALLBACK_BODY_MAX, CALLBACK_KEY_MAX, CALLBACK_ROWS_MAX, CallEvent, Callback, CallbackError,
+    CallbackRequest, EventKind, Receipt, Reply,
+};
 pub use catalogue::{Catalogue, CatalogueError, FileMistakes, read_file};
 pub use functions::{FUNCTIONS, Function};
 pub use load::FILE_MAX;
@@ -74,6 +79,8 @@ pub struct Definition {
     pub handling: Handling,
     /// What can be asked of it.
     pub operations: Vec<Operation>,
+    /// What it pushes to us.
+    pub callbacks: Vec<Callback>,
     variant: Option<Variant>,
     rules: Vec<Rule>,
 }
@@ -242,6 +249,7 @@ impl Definition {
             headers: Vec::new(),
             path: None,
             body: false,
+            received: false,
         };
         let (node, _) = Compiler::resume(scope, &program.slots).path(Str::whole(&source));
         match source.mistakes().first() {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use super::callback::{Given, Received};
 use super::functions::{apply, apply_with};
 use super::value::{Member, Node, Part, Value};
 use crate::exchange::{Attempt, Method, percent};
@@ -26,6 +27,24 @@ pub(super) struct Program {
     pub(super) query_plus: bool,
     pub(super) body: BodyKind,
     pub(super) fields: Vec<Field>,
+}
+
+impl Program {
+    /// Only steps, for what is received.
+    pub(super) fn of_steps(slots: Vec<Slot>) -> Program {
+        Program {
+            method: Method::Post,
+            action: "".into(),
+            page_rows: 1,
+            path: Node::Absent,
+            slots,
+            headers: Vec::new(),
+            query: Vec::new(),
+            query_plus: false,
+            body: BodyKind::None,
+            fields: Vec::new(),
+        }
+    }
 }
 
 /// A step or a header that others speak of; evaluated once for each attempt.
@@ -104,6 +123,7 @@ pub(super) struct Eval<'a> {
     slots: Vec<OnceCell<Value<'static>>>,
     path: OnceCell<String>,
     early_body: OnceCell<String>,
+    received: Option<&'a Received<'a>>,
 }
 
 /// A failure that a request cannot be built.
@@ -128,7 +148,14 @@ impl<'a> Eval<'a> {
             slots: vec![OnceCell::new(); program.slots.len()],
             path: OnceCell::new(),
             early_body: OnceCell::new(),
+            received: None,
         }
+    }
+
+    /// The same for a push, which values of a request stand for then.
+    pub(super) fn receiving(mut self, received: &'a Received<'a>) -> Eval<'a> {
+        self.received = Some(received);
+        self
     }
 
     pub(super) fn slot(&self, index: usize) -> Result<&Value<'static>, Failure> {
@@ -339,12 +366,16 @@ impl<'a> Eval<'a> {
 
     /// Works an expression out.
     pub(super) fn value<'s>(&'s self, node: &'s Node) -> Result<Value<'s>, Failure> {
+        if let Some(value) = self.received.and_then(|received| received.value(node)) {
+            return Ok(value);
+        }
         let text = |text: &'s str| match text {
             "" => Value::Absent,
             text => Value::Text(Cow::Borrowed(text)),
         };
         Ok(match node {
-            Node::Absent => Value::Absent,
+            // Without a push there is nothing of it.
+            Node::Absent | Node::Given(_) => Value::Absent,
             Node::Text(text) => Value::Text(Cow::Borrowed(text)),
             Node::Integer(integer) => Value::Integer(*integer),
             Node::Flag(flag) => Value::Flag(*flag),
@@ -473,6 +504,9 @@ pub(super) fn said(node: &Node) -> String {
         Node::B => "b".to_owned(),
         Node::OwnId => "own_id".to_owned(),
         Node::Handle(name) => format!("handle.{name}"),
+        Node::Given(Given::Header(name)) => format!("header {name}"),
+        Node::Given(Given::Query(name)) => format!("query field {name}"),
+        Node::Given(Given::Body(name)) => format!("body field {name}"),
         Node::Call(_, value) | Node::With(_, value, _) | Node::Unless(value, _) => said(value),
         Node::When { value, .. } => said(value),
         _ => "a value".to_owned(),

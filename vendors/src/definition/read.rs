@@ -257,7 +257,7 @@ fn first_text<'a>(
 }
 
 /// A number in our notation. Some platforms keep the zero of the area code behind the country's.
-fn stored(number: &str) -> String {
+pub(super) fn stored(number: &str) -> String {
     let national = ["0086", "+86", "86"]
         .into_iter()
         .find_map(|prefix| number.strip_prefix(prefix))

@@ -92,7 +92,7 @@ fn places(item: Option<Item<'_>>) -> Vec<Place> {
 }
 
 /// Texts and whole numbers and flags, as text.
-fn words(item: &Item<'_>) -> Box<[Box<str>]> {
+pub(super) fn words(item: &Item<'_>) -> Box<[Box<str>]> {
     let mut words: Vec<Box<str>> = Vec::new();
     for item in item.list() {
         let word = if let Some(integer) = item.as_integer() {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use super::callback::Given;
 use super::clock::Format;
 use super::digest::Hash;
 
@@ -247,6 +248,8 @@ pub(super) enum Node {
     /// The value while the other one is absent.
     Unless(Box<Node>, Box<Node>),
     Fields(Box<[Part]>),
+    /// Of a push that we received.
+    Given(Given),
 }
 
 /// Where fields come from.
@@ -290,6 +293,7 @@ pub(super) enum Func {
     AtLeast,
     AtMost,
     Digits(usize),
+    Quoted(Box<str>),
     Uuid,
     Sort,
     Without(Box<[Box<str>]>),

@@ -4,11 +4,19 @@ use super::super::{Definition, FUNCTIONS};
 
 const PAGE: &str = include_str!("../../../../ops/docs/vendors.md");
 
+/// The first code below a heading.
+fn example(heading: &str) -> &str {
+    let (_, rest) = PAGE.split_once(&format!("## {heading}\n")).unwrap();
+    let (_, rest) = rest.split_once("```toml\n").unwrap();
+    rest.split_once("```").unwrap().0
+}
+
 #[test]
-fn the_example_of_the_page_is_sound() {
-    let (_, rest) = PAGE.split_once("## A whole one\n\n```toml\n").unwrap();
-    let (example, _) = rest.split_once("```").unwrap();
-    let definition = match Definition::parse(example) {
+fn the_example_of_the_page_is_sound_and_its_call_backs_are() {
+    let whole = format!("{}\n{}", example("A whole one"), example("Call-backs"));
+    let definition = Definition::parse(&whole).unwrap();
+    assert_eq!(definition.callbacks.len(), 2);
+    let definition = match Definition::parse(example("A whole one")) {
         Ok(definition) => definition,
         Err(mistakes) => panic!("{mistakes:#?}"),
     };
