@@ -5,10 +5,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::callback;
-use super::clock::Format;
-use super::digest::Hash;
 use super::expr::{Arg, Expr, Kind as Form, Piece, Template};
-use super::functions::{ANY, FUNCTIONS};
+use super::functions::FUNCTIONS;
 use super::program::{Slot, code_of, said};
 use super::source::{Item, Source, Str, options};
 use super::value::{Func, Kind, Node, Part};
@@ -41,7 +39,7 @@ pub(super) struct Known {
     /// [`QUERY`] and [`BODY`].
     pub(super) reads: u8,
     /// The only texts it can be.
-    words: Option<Vec<String>>,
+    pub(super) words: Option<Vec<String>>,
 }
 
 impl Known {
@@ -64,7 +62,7 @@ impl Known {
         self
     }
 
-    fn turned(&self, kind: Kind) -> Known {
+    pub(super) fn turned(&self, kind: Kind) -> Known {
         Known {
             kind,
             words: None,
@@ -72,7 +70,7 @@ impl Known {
         }
     }
 
-    fn also(mut self, other: &Known) -> Known {
+    pub(super) fn also(mut self, other: &Known) -> Known {
         self.reads |= other.reads;
         self
     }
@@ -117,9 +115,9 @@ struct Progress {
     done: Option<(Node, Known)>,
 }
 
-type Compiled = (Node, Known);
+pub(super) type Compiled = (Node, Known);
 
-fn broken() -> Compiled {
+pub(super) fn broken() -> Compiled {
     (Node::Absent, Known::of(Kind::Any))
 }
 
@@ -512,292 +510,6 @@ impl<'s> Compiler<'s> {
         }
         (Node::Fields(parts.into()), whole)
     }
-
-    fn pipe(
-        &mut self,
-        value: &Expr,
-        name: &str,
-        args: &[Arg],
-        at: usize,
-        text: Str<'s>,
-    ) -> Compiled {
-        let Some(function) = FUNCTIONS.iter().find(|function| function.name == name) else {
-            text.wrong(at, format!("no function `{name}`{}", near(name)));
-            return broken();
-        };
-        let (node, known) = self.expr(value, text);
-        let fits = known.kind == Kind::Any || function.takes.contains(&known.kind);
-        if !fits {
-            let wanted: Vec<_> = function.takes.iter().map(|kind| kind.words()).collect();
-            let got = known.kind.words();
-            text.wrong(
-                at,
-                format!("`{name}` takes {}, not {got}", wanted.join(", ")),
-            );
-            return broken();
-        }
-        if function.takes.len() == ANY.len() || name == "match" {
-            return self.choice(name, (node, known), args, at, text);
-        }
-        if matches!(name, "plus" | "at_least" | "at_most") || name.starts_with("hmac_") {
-            return self.with(name, (node, known), args, at, text);
-        }
-        let mut fixed = Fixed {
-            name,
-            args,
-            at,
-            text,
-            next: 0,
-            failed: false,
-        };
-        let (func, kind) = plain(name, &mut fixed, known.kind);
-        fixed.finish();
-        let mut turned = known.turned(kind);
-        turned.optional |= matches!(func, Func::Quoted(_));
-        (Node::Call(func, Box::new(node)), turned)
-    }
-
-    /// Functions with one worked-out argument.
-    fn with(
-        &mut self,
-        name: &str,
-        (node, known): Compiled,
-        args: &[Arg],
-        at: usize,
-        text: Str<'s>,
-    ) -> Compiled {
-        let [
-            Arg {
-                value,
-                label: None,
-                at: arg_at,
-            },
-        ] = args
-        else {
-            text.wrong(at, format!("`{name}` takes one argument"));
-            return broken();
-        };
-        let (second, second_known) = self.expr(value, text);
-        let (func, wanted, kind): (_, &[Kind], _) = match name {
-            "hmac_md5" => (
-                Func::Mac(Hash::Md5),
-                &[Kind::Text, Kind::Bytes],
-                Kind::Bytes,
-            ),
-            "hmac_sha1" => (
-                Func::Mac(Hash::Sha1),
-                &[Kind::Text, Kind::Bytes],
-                Kind::Bytes,
-            ),
-            "hmac_sha256" => (
-                Func::Mac(Hash::Sha256),
-                &[Kind::Text, Kind::Bytes],
-                Kind::Bytes,
-            ),
-            "hmac_sm3" => (
-                Func::Mac(Hash::Sm3),
-                &[Kind::Text, Kind::Bytes],
-                Kind::Bytes,
-            ),
-            "plus" => (Func::Plus, &[Kind::Integer], Kind::Time),
-            "at_least" => (Func::AtLeast, &[Kind::Integer], Kind::Integer),
-            _ => (Func::AtMost, &[Kind::Integer], Kind::Integer),
-        };
-        if second_known.kind != Kind::Any && !wanted.contains(&second_known.kind) {
-            let wanted: Vec<_> = wanted.iter().map(|kind| kind.words()).collect();
-            text.wrong(
-                *arg_at,
-                format!("`{name}` wants {} here", wanted.join(" or ")),
-            );
-        } else if second_known.optional {
-            text.wrong(
-                *arg_at,
-                "may be absent here; end it with `| or(…)` or `| need`",
-            );
-        }
-        let known = known.turned(kind).also(&second_known);
-        (Node::With(func, Box::new(node), Box::new(second)), known)
-    }
-
-    /// Functions that decide whether or which value it is.
-    fn choice(
-        &mut self,
-        name: &str,
-        (node, known): Compiled,
-        args: &[Arg],
-        at: usize,
-        text: Str<'s>,
-    ) -> Compiled {
-        match (name, args) {
-            ("need", []) => {
-                let func = Func::Need {
-                    code: code_of(&node),
-                    what: said(&node).into(),
-                };
-                let mut needed = known;
-                needed.optional = false;
-                (Node::Call(func, Box::new(node)), needed)
-            }
-            (
-                "or",
-                [
-                    Arg {
-                        value,
-                        label: None,
-                        at: arg_at,
-                    },
-                ],
-            ) => {
-                let (other, other_known) = self.expr(value, text);
-                let mut either = known.clone().also(&other_known);
-                either.optional = other_known.optional;
-                either.words = match (known.words, other_known.words) {
-                    (Some(mut words), Some(more)) => {
-                        words.extend(more);
-                        Some(words)
-                    }
-                    _ => None,
-                };
-                if known.kind == Kind::Any {
-                    return broken();
-                }
-                if !known.optional {
-                    text.wrong(at, "it is never absent, so `or` has no use");
-                }
-                // Text stands in for what is written as text.
-                let textual = either.kind.is_textual() && other_known.kind.is_textual();
-                if other_known.kind != either.kind && other_known.kind != Kind::Any {
-                    if textual {
-                        either.kind = Kind::Text;
-                    } else {
-                        let said = format!("is not {}", either.kind.words());
-                        text.wrong(*arg_at, said);
-                    }
-                }
-                (
-                    Node::With(Func::Or, Box::new(node), Box::new(other)),
-                    either,
-                )
-            }
-            (
-                "unless",
-                [
-                    Arg {
-                        value,
-                        label: None,
-                        at: arg_at,
-                    },
-                ],
-            ) => {
-                let (other, other_known) = self.expr(value, text);
-                if !other_known.optional && other_known.kind != Kind::Any {
-                    text.wrong(*arg_at, "is never absent, so this would always be");
-                }
-                let known = known.optional().also(&other_known);
-                (Node::Unless(Box::new(node), Box::new(other)), known)
-            }
-            (
-                "when",
-                [
-                    Arg {
-                        value, label: None, ..
-                    },
-                    words @ ..,
-                ],
-            ) if !words.is_empty() => {
-                let (subject, subject_known) = self.expr(value, text);
-                let words: Vec<Box<str>> = words
-                    .iter()
-                    .filter_map(|arg| self.word(arg, &subject_known, text))
-                    .map(Into::into)
-                    .collect();
-                let node = Node::When {
-                    value: Box::new(node),
-                    subject: Box::new(subject),
-                    words: words.into(),
-                };
-                (node, known.optional().also(&subject_known))
-            }
-            ("match", args) if !args.is_empty() => self.matching((node, known), args, text),
-            _ => {
-                let function = FUNCTIONS.iter().find(|function| function.name == name);
-                let form = function.map_or("", |function| function.args);
-                text.wrong(at, format!("is written `{name}({form})`"));
-                broken()
-            }
-        }
-    }
-
-    fn matching(&mut self, (subject, known): Compiled, args: &[Arg], text: Str<'s>) -> Compiled {
-        let mut branches: Vec<(Box<str>, Node)> = Vec::new();
-        let mut other = None;
-        let mut whole: Option<Known> = None;
-        for arg in args {
-            let (node, branch) = self.expr(&arg.value, text);
-            whole = Some(match whole {
-                None => branch,
-                Some(mut whole) => {
-                    if whole.kind != branch.kind
-                        && whole.kind != Kind::Any
-                        && branch.kind != Kind::Any
-                    {
-                        text.wrong(arg.at, "is of another kind than the first one");
-                    }
-                    whole.optional |= branch.optional;
-                    whole.words = match (whole.words.take(), &branch.words) {
-                        (Some(mut words), Some(more)) => {
-                            words.extend(more.iter().cloned());
-                            Some(words)
-                        }
-                        _ => None,
-                    };
-                    whole.also(&branch)
-                }
-            });
-            match &arg.label {
-                None => text.wrong(arg.at, "needs its word before it: `\"word\": value`"),
-                Some(word) if word == "else" => other = Some(Box::new(node)),
-                Some(word) => {
-                    if branches.iter().any(|(before, _)| **before == **word) {
-                        text.wrong(arg.at, format!("\"{word}\" is matched above already"));
-                    }
-                    not_among(word, &known, arg.at, text);
-                    branches.push((word.as_str().into(), node));
-                }
-            }
-        }
-        let mut whole = whole.unwrap_or_else(|| Known::of(Kind::Any)).also(&known);
-        let matched = |word: &String| branches.iter().any(|(branch, _)| **branch == **word);
-        let all = known
-            .words
-            .as_ref()
-            .is_some_and(|words| words.iter().all(matched));
-        if all && other.is_some() && !known.optional {
-            let at = args.last().map_or(0, |arg| arg.at);
-            text.wrong(at, "`else` is never reached, every word is matched");
-        }
-        whole.optional |= (!all || known.optional) && other.is_none();
-        let node = Node::Match {
-            subject: Box::new(subject),
-            branches: branches.into(),
-            other,
-        };
-        (node, whole)
-    }
-
-    /// A literal word that the subject can be.
-    fn word(&self, arg: &Arg, subject: &Known, text: Str<'s>) -> Option<String> {
-        match (&arg.label, &arg.value.kind) {
-            (None, Form::Text(word)) => {
-                not_among(word, subject, arg.at, text);
-                Some(word.clone())
-            }
-            _ => {
-                text.wrong(arg.at, "must be a text in quotes");
-                None
-            }
-        }
-    }
 }
 
 fn parsed(text: Str<'_>) -> Option<Template> {
@@ -807,196 +519,5 @@ fn parsed(text: Str<'_>) -> Option<Template> {
             text.wrong(at, said);
             None
         }
-    }
-}
-
-fn not_among(word: &str, subject: &Known, at: usize, text: Str<'_>) {
-    if let Some(words) = &subject.words
-        && !words.iter().any(|known| known == word)
-    {
-        let known: Vec<_> = words.iter().map(String::as_str).collect();
-        text.wrong(at, format!("it is never \"{word}\", {}", options(&known)));
-    }
-}
-
-/// `; there is …` for a name that nearly is a function's.
-fn near(name: &str) -> String {
-    let plain = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");
-    let close = FUNCTIONS.iter().find(|f| plain(f.name) == plain(name));
-    match close {
-        Some(function) => format!("; there is `{}`", function.name),
-        None => {
-            let names: Vec<_> = FUNCTIONS.iter().map(|f| f.name).collect();
-            format!(", {}", options(&names))
-        }
-    }
-}
-
-/// The fixed arguments of a function: texts and whole numbers as they stand.
-struct Fixed<'f, 's> {
-    name: &'f str,
-    args: &'f [Arg],
-    at: usize,
-    text: Str<'s>,
-    next: usize,
-    failed: bool,
-}
-
-impl Fixed<'_, '_> {
-    fn argument(&mut self) -> Option<&Arg> {
-        let arg = self.args.get(self.next);
-        self.next += 1;
-        arg
-    }
-
-    fn optional(&mut self) -> Option<Box<str>> {
-        let arg = self.argument()?;
-        if let (None, Form::Text(text)) = (&arg.label, &arg.value.kind) {
-            return Some(text.as_str().into());
-        }
-        let at = arg.at;
-        self.text.wrong(at, "must be a text in quotes");
-        self.failed = true;
-        None
-    }
-
-    fn word(&mut self) -> Box<str> {
-        if self.args.len() <= self.next {
-            self.missing();
-        }
-        self.optional().unwrap_or_default()
-    }
-
-    fn words(&mut self) -> Box<[Box<str>]> {
-        let mut words = vec![self.word()];
-        while self.next < self.args.len() {
-            words.extend(self.optional());
-        }
-        words.into()
-    }
-
-    fn integer(&mut self, most: usize) -> usize {
-        let Some(arg) = self.argument() else {
-            self.missing();
-            return 0;
-        };
-        if let (None, Form::Integer(integer)) = (&arg.label, &arg.value.kind)
-            && let Ok(integer) = usize::try_from(*integer)
-            && (1..=most).contains(&integer)
-        {
-            return integer;
-        }
-        let at = arg.at;
-        self.text
-            .wrong(at, format!("must be a whole number from 1 to {most}"));
-        self.failed = true;
-        0
-    }
-
-    fn missing(&mut self) {
-        if !std::mem::replace(&mut self.failed, true) {
-            let function = FUNCTIONS.iter().find(|function| function.name == self.name);
-            let form = function.map_or("", |function| function.args);
-            let said = format!("is written `{}({form})`", self.name);
-            self.text.wrong(self.at, said);
-        }
-    }
-
-    /// The one word that an optional argument may be.
-    fn marked(&mut self, mark: &str) -> bool {
-        let at = self.args.get(self.next).map(|arg| arg.at);
-        match (self.optional(), at) {
-            (Some(word), _) if *word == *mark => true,
-            (Some(_), Some(at)) => {
-                self.text.wrong(at, format!("can only be \"{mark}\""));
-                false
-            }
-            _ => false,
-        }
-    }
-
-    fn finish(mut self) {
-        if self.next < self.args.len() {
-            self.missing();
-        }
-    }
-}
-
-/// A function of fixed arguments, and the kind it makes.
-fn plain(name: &str, fixed: &mut Fixed<'_, '_>, from: Kind) -> (Func, Kind) {
-    let same = if from == Kind::Fields {
-        Kind::Fields
-    } else {
-        Kind::Text
-    };
-    match name {
-        "e164" => (Func::E164, Kind::Text),
-        "national" => (
-            Func::National {
-                bare: fixed.marked("bare"),
-            },
-            Kind::Text,
-        ),
-        "number" => {
-            let prefix = fixed.word();
-            let zero = fixed.marked("zero");
-            (Func::Number { prefix, zero }, Kind::Text)
-        }
-        "text" => (Func::Text, Kind::Text),
-        "int" => (Func::Integer, Kind::Integer),
-        "flag" => (Func::Flag, Kind::Flag),
-        "words" => (Func::Words(fixed.word(), fixed.word()), Kind::Text),
-        "upper" => (Func::Upper, Kind::Text),
-        "lower" => (Func::Lower, Kind::Text),
-        "strip" => (Func::Strip(fixed.word()), same),
-        "cut" => (Func::Cut(fixed.integer(4_096)), Kind::Text),
-        "replace" => {
-            let (old, new) = (fixed.word(), fixed.word());
-            (Func::Replace(old, new), Kind::Text)
-        }
-        "percent" => (Func::Percent(fixed.optional().unwrap_or_default()), same),
-        "form" => (Func::Form, same),
-        "json" => (Func::Json, Kind::Text),
-        "base64" => (Func::Base64, Kind::Text),
-        "hex" => (Func::Hex, Kind::Text),
-        "md5" => (Func::Digest(Hash::Md5), Kind::Bytes),
-        "sha1" => (Func::Digest(Hash::Sha1), Kind::Bytes),
-        "sha256" => (Func::Digest(Hash::Sha256), Kind::Bytes),
-        "sm3" => (Func::Digest(Hash::Sm3), Kind::Bytes),
-        "unix" => (Func::Unix, Kind::Integer),
-        "unix_ms" => (Func::UnixMs, Kind::Integer),
-        "time" => {
-            let at = fixed.args.first().map_or(fixed.at, |arg| arg.at);
-            let format = fixed.word();
-            let zone = fixed.optional().unwrap_or_else(|| "utc".into());
-            match Format::new(&format, &zone) {
-                Ok(format) => (Func::Clock(format), Kind::Text),
-                Err(said) => {
-                    if !fixed.failed {
-                        fixed.text.wrong(at, said);
-                    }
-                    (Func::Text, Kind::Text)
-                }
-            }
-        }
-        "digits" => (Func::Digits(fixed.integer(32)), Kind::Text),
-        "uuid" => (Func::Uuid, Kind::Text),
-        "quoted" => (Func::Quoted(fixed.word()), Kind::Text),
-        "sort" => (Func::Sort, Kind::Fields),
-        "without" => (Func::Without(fixed.words()), Kind::Fields),
-        "only" => (Func::Only(fixed.words()), Kind::Fields),
-        "lift" => (Func::Lift(fixed.word()), Kind::Fields),
-        "filled" => (Func::Filled, Kind::Fields),
-        "lower_names" => (Func::LowerNames, Kind::Fields),
-        "replace_names" => {
-            let (old, new) = (fixed.word(), fixed.word());
-            (Func::ReplaceNames(old, new), Kind::Fields)
-        }
-        "join" => {
-            let (pair, item) = (fixed.word(), fixed.word());
-            (Func::Join(pair, item), Kind::Text)
-        }
-        // The last one of the list.
-        _ => (Func::Names(fixed.word()), Kind::Text),
     }
 }

@@ -8,19 +8,20 @@ use toml::de::DeTable;
 
 use super::callback;
 use super::compile::{BODY, Compiler, Known, QUERY, Scope, Shared};
+use super::params::params;
+use super::policies::policies;
 use super::program::{BodyKind, Entry, Field, Program};
 use super::rules;
 use super::source::{Item, Mistake, Source, Str, Table, options};
 use super::value::{Kind, Node};
 use super::{Definition, Operation, Variant};
-use crate::description::{Form, Note, Param, WarnBelow};
+use crate::description::Form;
 use crate::exchange::{Method, Op};
-use crate::policy::{Conflict, Handling, Policy, Recovery, Retry};
 
 /// Largest definition, in bytes.
 pub const FILE_MAX: usize = 262_144;
 /// Parameters, variants, headers, fields of one table.
-const ENTRIES_MAX: usize = 200;
+pub(super) const ENTRIES_MAX: usize = 200;
 /// How deep a body may nest.
 const DEPTH_MAX: usize = 6;
 
@@ -50,20 +51,6 @@ const BODIES: [(&str, BodyKind); 3] = [
     ("form", BodyKind::Form),
     ("json", BodyKind::Json { spaced: false }),
     ("json spaced", BodyKind::Json { spaced: true }),
-];
-
-const CONFLICTS: [(&str, Conflict); 3] = [
-    ("pair", Conflict::Pair),
-    ("x_callee", Conflict::XCallee),
-    ("x_exclusive", Conflict::XExclusive),
-];
-
-const RECOVERIES: [(&str, Recovery); 5] = [
-    ("query", Recovery::Query),
-    ("own_id", Recovery::OwnId),
-    ("numbers", Recovery::Numbers),
-    ("repeat", Recovery::Repeat),
-    ("wait", Recovery::Wait),
 ];
 
 /// Reads a definition.
@@ -649,237 +636,4 @@ fn unused<'s>(
             shared.source.mistake(param.at, said);
         }
     }
-}
-
-fn params<'s>(item: Option<Item<'s>>, source: &'s Source<'s>) -> Vec<Param> {
-    let mut params = Vec::new();
-    let entries = item
-        .and_then(|item| item.table())
-        .map(Table::rest)
-        .unwrap_or_default();
-    for item in &entries {
-        if let Some(table) = item.table() {
-            params.push(param(item, table));
-        }
-    }
-    if params.len() > ENTRIES_MAX {
-        source.mistake(0, format!("more than {ENTRIES_MAX} parameters"));
-    }
-    for param in &params {
-        for note in &param.notes {
-            if let Some(other) = note.other()
-                && !params.iter().any(|known| known.name == other)
-            {
-                source.mistake(param.at, format!("no parameter `{other}`"));
-            }
-        }
-    }
-    params
-}
-
-fn param<'s>(item: &Item<'s>, mut table: Table<'s>) -> Param {
-    let source = item.source;
-    let help = table
-        .need("help")
-        .and_then(|item| item.text())
-        .map_or("", |text| text.text);
-    let text = table.integer::<u32>("text");
-    let number = table.take("number");
-    let choice = table.take("choice");
-    let warn_below = table.table("warn_below").map(|mut low| {
-        let least = low.integer::<u64>("least").unwrap_or(0);
-        let why = low.text("why").map_or("", |text| text.text).to_owned();
-        low.finish(&["least", "why"]);
-        WarnBelow { least, why }
-    });
-    let form = match (text, number, choice) {
-        (Some(bytes_max), None, None) => Form::Text {
-            bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX).min(4_096),
-        },
-        (None, Some(range), None) => {
-            let bounds: Vec<u64> = range.list().iter().filter_map(Item::integer).collect();
-            let (min, max) = match bounds[..] {
-                [min, max] if min <= max => (min, max),
-                _ => {
-                    range.wrong("must be [smallest, largest]");
-                    (0, 0)
-                }
-            };
-            Form::Number {
-                min,
-                max,
-                warn_below,
-            }
-        }
-        (None, None, Some(words)) => Form::Choice {
-            words: words
-                .list()
-                .iter()
-                .filter_map(|word| word.text())
-                .map(|word| word.text.to_owned())
-                .collect(),
-        },
-        _ => {
-            let said = format!(
-                "`{}` needs one of text = BYTES, number = [MIN, MAX], choice = [WORDS]",
-                item.key
-            );
-            source.mistake(item.at, said);
-            Form::Text { bytes_max: 0 }
-        }
-    };
-    let default = table.take("default");
-    let required = table.flag("required");
-    let secret = table.flag("secret");
-    let mut notes = Vec::new();
-    if let Some(needs) = table.text("needs") {
-        notes.push(Note::Needs(needs.text.to_owned()));
-    }
-    for item in table
-        .table("only_with")
-        .map(Table::rest)
-        .unwrap_or_default()
-    {
-        if let Some(word) = item.text() {
-            notes.push(Note::OnlyWith(item.key.to_owned(), word.text.to_owned()));
-        }
-    }
-    for item in table.table("warn").map(Table::rest).unwrap_or_default() {
-        if let Some(said) = item.text() {
-            notes.push(Note::Warn(item.key.to_owned(), said.text.to_owned()));
-        }
-    }
-    table.finish(&[
-        "help",
-        "text",
-        "number",
-        "choice",
-        "warn_below",
-        "default",
-        "required",
-        "secret",
-        "needs",
-        "only_with",
-        "warn",
-    ]);
-    let param = Param {
-        name: item.key.to_owned(),
-        form,
-        default: default
-            .and_then(|item| item.text())
-            .map(|text| text.text.to_owned()),
-        required,
-        secret,
-        help: help.to_owned(),
-        notes,
-        at: item.at,
-    };
-    if let (Some(value), Some(default)) = (&param.default, default)
-        && let Some(finding) = param.check(value)
-        && finding.severity == crate::interface::Severity::Error
-    {
-        default.wrong(format!("the default {}", finding.text));
-    }
-    param
-}
-
-fn policies(
-    item: Option<Item<'_>>,
-    source: &Source<'_>,
-    operations: &[Operation],
-) -> (Policy, Handling) {
-    let has = |op: Op| operations.iter().any(|operation| operation.op == op);
-    let mut policy = Policy {
-        ax: has(Op::AxBind) && has(Op::AxQuery),
-        set_callee: has(Op::AxBind) && has(Op::AxQuery) && has(Op::SetCallee),
-        query: has(Op::Query),
-        conflict: Conflict::XCallee,
-        pair_rest_ms: 2_000,
-    };
-    let mut handling = Handling::default();
-    let Some(item) = item else {
-        source.mistake(0, "`policy` is missing");
-        return (policy, handling);
-    };
-    let Some(mut table) = item.table() else {
-        return (policy, handling);
-    };
-    if let Some(conflict) = table
-        .need("conflict")
-        .and_then(|item| item.choose(&CONFLICTS))
-    {
-        policy.conflict = conflict;
-    }
-    if let Some(rest) = table.need("pair_rest_ms").and_then(|item| item.integer()) {
-        policy.pair_rest_ms = rest;
-    }
-    handling.bindings_per_x_max = table.integer("bindings_per_x_max");
-    handling.rate_per_s = table.integer("rate_per_s");
-    handling.quarantine_s = table.integer("quarantine_s");
-    handling.counted = table.flag("counted");
-    handling.unbind_after_answer_ms = table.integer("unbind_after_answer_ms");
-    if let Some(order) = table.need("recover") {
-        let order = order.list();
-        for item in &order {
-            let Some(recovery) = item.choose(&RECOVERIES) else {
-                continue;
-            };
-            if recovery == Recovery::Query && !policy.query {
-                item.wrong("there is no `operations.query`");
-            }
-            if handling.recover.contains(&recovery) {
-                item.wrong("is in the order already");
-            }
-            if handling.recover.last() == Some(&Recovery::Wait) {
-                item.wrong("is never reached: `wait` always ends it");
-            }
-            handling.recover.push(recovery);
-        }
-    }
-    for item in table.table("retry").map(Table::rest).unwrap_or_default() {
-        let Some((_, op)) = OPS.iter().find(|(name, _)| *name == item.key) else {
-            item.source
-                .mistake(item.at, format!("no operation `{}`", item.key));
-            continue;
-        };
-        for class in item.table().map(Table::rest).unwrap_or_default() {
-            let (Some(found), Some(times)) = (rules::class_named(&class), class.integer::<u8>())
-            else {
-                continue;
-            };
-            handling.retry.push(Retry {
-                op: *op,
-                class: found,
-                times,
-            });
-        }
-    }
-    if let Some(mut breaker) = table.table("breaker") {
-        handling.breaker.refused_ms = breaker
-            .integer("refused_ms")
-            .unwrap_or(handling.breaker.refused_ms);
-        handling.breaker.blocked_ms = breaker
-            .integer("blocked_ms")
-            .unwrap_or(handling.breaker.blocked_ms);
-        handling.breaker.connect_failures = breaker
-            .integer("connect_failures")
-            .unwrap_or(handling.breaker.connect_failures);
-        handling.breaker.probe_ms = breaker
-            .integer("probe_ms")
-            .unwrap_or(handling.breaker.probe_ms);
-        breaker.finish(&["refused_ms", "blocked_ms", "connect_failures", "probe_ms"]);
-    }
-    table.finish(&[
-        "conflict",
-        "pair_rest_ms",
-        "bindings_per_x_max",
-        "rate_per_s",
-        "quarantine_s",
-        "counted",
-        "unbind_after_answer_ms",
-        "recover",
-        "retry",
-        "breaker",
-    ]);
-    (policy, handling)
 }

@@ -12,6 +12,7 @@
 //! kinds), `program.rs` (evaluation), `answer.rs` (rules).
 
 mod answer;
+mod arguments;
 mod callback;
 mod catalogue;
 mod clock;
@@ -20,6 +21,9 @@ mod digest;
 mod expr;
 mod functions;
 mod load;
+mod params;
+mod pipes;
+mod policies;
 mod program;
 mod read;
 mod rules;

@@ -57,7 +57,7 @@ fn read(plan: &Plan, response: &Response) -> BindOutcome {
 
 #[test]
 fn what_is_no_answer_binds_nothing_and_leaves_the_outcome_unknown() {
-    let many = format!("[{}0]", "0,".repeat(300_000));
+    let many = format!("[{}0]", "0,".repeat(20_000));
     let bodies: [&[u8]; 11] = [
         b"",
         b"null",
@@ -69,7 +69,7 @@ fn what_is_no_answer_binds_nothing_and_leaves_the_outcome_unknown() {
         b"\xff\xfe{\0}\0",
         b"{\"data\":{\"subscriptionId\":{}}}",
         many.as_bytes(),
-        &[b'['; 100_000],
+        &[b'['; 20_000],
     ];
     for (name, plan) in plans() {
         for body in bodies {
