@@ -191,6 +191,17 @@ fn show(out: &mut impl Write, output: Output, vendor: Vendor) -> io::Result<()> 
             })
         })
         .collect();
+    let callbacks: Vec<Value> = definition
+        .callbacks
+        .iter()
+        .map(|callback| {
+            json!({
+                "callback": callback.name,
+                "method": callback.method.word(),
+                "help": callback.help,
+            })
+        })
+        .collect();
     let params: Vec<Value> = definition
         .params
         .iter()
@@ -222,6 +233,7 @@ fn show(out: &mut impl Write, output: Output, vendor: Vendor) -> io::Result<()> 
             "policy": definition.policy,
             "handling": definition.handling,
             "operations": operations,
+            "callbacks": callbacks,
             "params": params,
             "rules": rules,
         });
@@ -255,6 +267,10 @@ fn show(out: &mut impl Write, output: Output, vendor: Vendor) -> io::Result<()> 
     }
     writeln!(out, "\n")?;
     print(out, output, &["operation", "method", "path"], operations)?;
+    if !callbacks.is_empty() {
+        writeln!(out)?;
+        print(out, output, &["callback", "method", "help"], callbacks)?;
+    }
     writeln!(out)?;
     let columns = &["parameter", "form", "default", "needed", "secret", "help"];
     print(out, output, columns, params)?;
