@@ -1,5 +1,9 @@
 //! What one bind costs to build, sign and read, per vendor, beside the same for Huawei written by
 //! hand: `cargo bench -p tandem-vendors --bench definitions`.
+//!
+//! On a busy machine of two cores: Huawei 3.2 µs to build and sign and 0.9 µs to read, by hand 0.6 and
+//! 0.2 (its time given as text already); the others 1.5 to 8.0 µs to build, Volcengine's chain of keys
+//! the dearest, and 1.1 to 1.5 µs to read. An exchange with a platform takes milliseconds.
 
 use std::hint::black_box;
 
