@@ -1,4 +1,4 @@
-//! The yardstick: Kamailio, the fastest open proxy, carrying the same calls between the same SIPp customer and phone.
+//! A yardstick: Kamailio, an open proxy, carrying the same calls between the same SIPp customer and phone.
 //! Debian's package `kamailio` has it; unpacking it is enough, no daemon is wanted. Its program must be on the `PATH`.
 //!
 //! Its script is the least that carries a call: stateful relaying with a recorded route. It keeps no dialog, asks
