@@ -1,0 +1,111 @@
+//! AX relations: given and taken, their next callee named, and looked for at the platform.
+
+use super::Client;
+use crate::definition::Values;
+use crate::exchange::Op;
+use crate::outcome::{
+    AxBind, BindOutcome, Class, Failure, Handle, QueryOutcome, SetCalleeOutcome, UnbindOutcome,
+};
+
+impl Client {
+    /// Asks the platform to give X to A for good. That A has X already is success here: a relation
+    /// has no other key than its numbers, so it is looked up and adopted, whoever made it (a second
+    /// request, and another `timeout_ms` at most). If that fails the failure's class is
+    /// `AlreadyBound`, and [`Client::ax_query`] can be asked again.
+    ///
+    /// After a failure whose class [`Class::may_hold`] the platform may hold the relation; `x` of
+    /// the outcome may differ from the X asked for.
+    pub async fn ax_bind(&self, bind: &AxBind) -> BindOutcome {
+        let values = pair(bind, None);
+        let outcome: BindOutcome = self
+            .ask(Op::AxBind, &values, |plan, response| {
+                plan.read_bind(Op::AxBind, response, &values)
+            })
+            .await;
+        match outcome {
+            BindOutcome::Failed(failure) if failure.class == Class::AlreadyBound => {
+                self.adopt(bind, failure).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn adopt(&self, bind: &AxBind, refusal: Failure) -> BindOutcome {
+        match self.ax_query(bind).await {
+            QueryOutcome::Found(mut held) => {
+                let held = held.swap_remove(0);
+                BindOutcome::Bound {
+                    handle: held.handle,
+                    x: held.x,
+                    raw: format!("{refusal}, adopted"),
+                }
+            }
+            QueryOutcome::None => BindOutcome::Failed(refusal),
+            QueryOutcome::Failed(why) => {
+                let text = format!("{}; query: {why}", refusal.text);
+                BindOutcome::Failed(Failure::new(refusal.class, refusal.code, text))
+            }
+        }
+    }
+
+    /// Asks the platform to take X from A. By the handle, or by the numbers when it is empty.
+    pub async fn ax_unbind(&self, handle: &Handle, numbers: &AxBind) -> UnbindOutcome {
+        let values = pair(numbers, Some(handle));
+        self.ask(Op::AxUnbind, &values, |plan, response| {
+            let (outcome, _, auth) = plan.read_unbind(Op::AxUnbind, response, &values);
+            (outcome, auth)
+        })
+        .await
+    }
+
+    /// Names the callee of A's next call to X, for the relation of the handle, or for X when it is
+    /// empty. The platform keeps one callee per X, the last one named, for `callee_duration`
+    /// seconds; nothing takes it back. So calls on one X are serial from here until the platform
+    /// has taken the INVITE (DOMAIN §5).
+    ///
+    /// A request that was lost may still arrive: after a failure whose class [`Class::may_hold`]
+    /// leave X alone for `timeout_ms`, or the late one names the next call's callee. `NotFound`
+    /// means that the platform has no such relation.
+    pub async fn set_callee(&self, handle: &Handle, numbers: &AxBind, b: &str) -> SetCalleeOutcome {
+        let values = Values {
+            b,
+            ..pair(numbers, Some(handle))
+        };
+        self.ask(Op::SetCallee, &values, |plan, response| {
+            plan.read_done(Op::SetCallee, response, &values)
+        })
+        .await
+    }
+
+    /// Asks whether the platform has given X to A. An empty A asks to whom X is given, an empty X
+    /// what is given to A. `b` of what is found is empty.
+    pub async fn ax_query(&self, numbers: &AxBind) -> QueryOutcome {
+        let values = pair(numbers, None);
+        let outcome = self
+            .ask(Op::AxQuery, &values, |plan, response| {
+                plan.read_query(Op::AxQuery, response, &values)
+            })
+            .await;
+        match outcome {
+            QueryOutcome::Found(held) if self.inner.plan.has(Op::QueryDetail) => {
+                let mut outcome = self.details(held, &values).await;
+                if let QueryOutcome::Found(held) = &mut outcome {
+                    held.iter_mut().for_each(|held| held.b.clear());
+                }
+                outcome
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+fn pair<'a>(numbers: &'a AxBind, handle: Option<&'a Handle>) -> Values<'a> {
+    Values {
+        a: &numbers.a,
+        x: &numbers.x,
+        b: "",
+        own_id: &numbers.own_id,
+        handle,
+        page: 0,
+    }
+}
