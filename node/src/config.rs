@@ -28,6 +28,9 @@ pub struct Config {
     /// Platforms beyond those built in.
     #[serde(default)]
     pub vendors: Vendors,
+    /// What platforms push to us.
+    #[serde(default)]
+    pub callbacks: Callbacks,
 }
 
 /// Identity and storage.
@@ -168,6 +171,36 @@ pub struct Vendors {
     pub definitions: Option<PathBuf>,
 }
 
+/// How platforms reach us.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Callbacks {
+    /// Where `/callbacks` of this node's admin port is found from outside, such as
+    /// `https://switch.example.com`; alike on all nodes behind one address. Some platforms sign the
+    /// URL that they call, and behind a proxy that is not the one which arrives here. Absent: the
+    /// `Host` that a request names, over plain HTTP.
+    pub public_url: Option<String>,
+}
+
+impl Callbacks {
+    fn fault(&self) -> Option<&'static str> {
+        let url = self.public_url.as_deref()?;
+        let rest = url
+            .strip_prefix("https://")
+            .or_else(|| url.strip_prefix("http://"));
+        match rest {
+            None => Some("must begin with https:// or http://"),
+            Some("") => Some("names no host"),
+            Some(_) if url.len() > 1_024 => Some("is longer than 1024 bytes"),
+            Some(rest) if rest.ends_with('/') => Some("must not end with a slash"),
+            Some(rest) if rest.contains(|c: char| "?#@\\".contains(c) || c <= ' ') => {
+                Some("holds what is neither host nor path")
+            }
+            Some(_) => None,
+        }
+    }
+}
+
 /// Why a node file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -273,7 +306,9 @@ impl Config {
                 "must be [shortest, longest], both above heartbeat_ms",
             );
         }
-        None
+        self.callbacks
+            .fault()
+            .and_then(|text| fault("callbacks.public_url", text))
     }
 
     /// Threads that carry calls.
@@ -346,6 +381,21 @@ token_file = "token"
             "",
             ": `sip` names no listener",
         );
+        for (url, fault) in [
+            ("switch.example.com", "must begin with https:// or http://"),
+            ("https://", "names no host"),
+            ("https://switch.example.com/", "must not end with a slash"),
+            (
+                "https://me:secret@host",
+                "holds what is neither host nor path",
+            ),
+        ] {
+            check(
+                "[admin]",
+                &format!("[callbacks]\npublic_url = \"{url}\"\n[admin]"),
+                &format!(": `callbacks.public_url` {fault}"),
+            );
+        }
         let text = GOOD.replacen("data_dir", "data_dri", 1);
         let error = Config::parse(Path::new("n.toml"), &text)
             .expect_err("must be refused")

@@ -300,6 +300,7 @@ impl Cluster {
             log: config::Log::default(),
             limits: config::Limits::default(),
             vendors: config::Vendors::default(),
+            callbacks: config::Callbacks::default(),
         }
     }
 

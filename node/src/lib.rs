@@ -11,6 +11,7 @@ pub mod ax;
 pub mod biller;
 pub mod binding;
 pub mod call;
+pub mod callbacks;
 pub mod check;
 pub mod clock;
 pub mod codec;

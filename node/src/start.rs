@@ -178,6 +178,7 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
         listen: core.config.admin.listen,
         tokens: vec![Token::new("admin", Access::Admin, token.trim())],
         workers: 1,
+        public_url: core.config.callbacks.public_url.clone(),
     };
     let admin = tandem_ops::api::start(admin, switch, metrics)?;
 

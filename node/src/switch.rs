@@ -13,6 +13,7 @@ use tandem_cluster::entity::{Id, Millis};
 use tandem_cluster::handle::{self, ProposeError};
 use tandem_cluster::state::State;
 use tandem_cluster::state::explain::{Explanation, Question};
+use tandem_ops::platform::{Known, PlatformReply, PlatformRequest};
 use tandem_ops::reconciliation::{ProgressTo, Reconciliation};
 use tandem_ops::switch::{
     Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable,
@@ -22,6 +23,7 @@ use tandem_ops::types::Types;
 use crate::biller::Arithmetic;
 use crate::call::actor::HangUp;
 use crate::call::reason;
+use crate::callbacks;
 use crate::core::Core;
 use crate::peer;
 use crate::platforms::fill_type_rules;
@@ -226,6 +228,18 @@ impl Switch for Process {
 
     fn explain(&self, question: &Question) -> Option<Explanation> {
         self.core.cluster.state().explain(question, &Arithmetic)
+    }
+
+    fn platform_known(&self, interface: &str, name: &str) -> Known {
+        callbacks::known(&self.core, interface, name)
+    }
+
+    fn platform_refusal(&self, interface: &str, name: &str, status: u16) -> Option<PlatformReply> {
+        callbacks::refusal(&self.core, interface, name, status)
+    }
+
+    fn platform_request(&self, request: PlatformRequest) -> BoxFuture<'_, PlatformReply> {
+        callbacks::answer(&self.core, request).boxed()
     }
 
     fn ask(&self, node: &str, query: Query) -> BoxFuture<'_, Result<Answer, AskError>> {

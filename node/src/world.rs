@@ -86,6 +86,7 @@ impl World {
             log: config::Log::default(),
             limits: config::Limits::default(),
             vendors: config::Vendors::default(),
+            callbacks: config::Callbacks::default(),
         };
         let core = Core::new(config, Clock::start(), cluster.clone());
         let epoch = match device {

@@ -1,5 +1,6 @@
 //! A process in memory, for tests: a real state that applies what is proposed at once, a real store of records.
 
+use crate::platform::{Known, PlatformReply, PlatformRequest};
 use crate::reconciliation::{
     Difference, Kind, Outcome, Progress, ProgressTo, Reconciliation, Subject,
 };
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use tandem_billing::Store;
 use tandem_billing::usage::{self, Usage};
 use tandem_cluster::command::{CallId, Claim, Command, Epoch, Reply, Reserve};
-use tandem_cluster::entity::{Conflict, Entity, Id, Interface, Millis};
+use tandem_cluster::entity::{Conflict, Entity, Id, Interface, Millis, Table};
 use tandem_cluster::state::State;
 use tandem_cluster::state::explain::{Explanation, Question};
 use tandem_cluster::state::testing::PerPeriod;
@@ -33,6 +34,8 @@ pub struct Fake {
     store: Arc<Store>,
     /// Calls that were told to end.
     pub hung_up: Mutex<Vec<CallId>>,
+    /// What platforms asked.
+    pub platform_requests: Mutex<Vec<PlatformRequest>>,
     /// Proposals find no quorum.
     pub no_quorum: AtomicBool,
     _dir: tempfile::TempDir,
@@ -48,6 +51,7 @@ impl Fake {
             entries: AtomicU64::new(0),
             store,
             hung_up: Mutex::default(),
+            platform_requests: Mutex::default(),
             no_quorum: AtomicBool::new(false),
             _dir: dir,
         });
@@ -284,6 +288,37 @@ impl Switch for Fake {
 
     fn explain(&self, question: &Question) -> Option<Explanation> {
         self.state().explain(question, &PerPeriod)
+    }
+
+    /// Every interface has the address `bills`.
+    fn platform_known(&self, interface: &str, name: &str) -> Known {
+        match (self.state().find(Table::Interfaces, interface), name) {
+            (None, _) => Known::Nothing,
+            (Some(_), "bills") => Known::Address,
+            (Some(_), _) => Known::Interface,
+        }
+    }
+
+    fn platform_refusal(&self, _: &str, name: &str, status: u16) -> Option<PlatformReply> {
+        (name == "bills").then(|| PlatformReply {
+            content_type: "application/json".into(),
+            body: r#"{"resultCode":"1"}"#.into(),
+            ..PlatformReply::plain(status, "refused")
+        })
+    }
+
+    fn platform_request(&self, request: PlatformRequest) -> BoxFuture<'_, PlatformReply> {
+        let mut requests = self
+            .platform_requests
+            .lock()
+            .expect("no test panics with it");
+        requests.push(request);
+        let reply = PlatformReply {
+            content_type: "application/json".into(),
+            body: r#"{"resultCode":"0"}"#.into(),
+            ..PlatformReply::plain(200, "stored")
+        };
+        async move { reply }.boxed()
     }
 
     fn ask(&self, node: &str, query: Query) -> BoxFuture<'_, Result<Answer, AskError>> {

@@ -17,6 +17,7 @@ pub mod import;
 pub mod log;
 pub mod metrics;
 pub mod plan;
+pub mod platform;
 pub mod reconciliation;
 mod rows;
 pub mod seed;

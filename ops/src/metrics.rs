@@ -86,12 +86,18 @@ pub fn install() -> Result<Metrics, BuildError> {
 
 const REQUESTS: &str = "tandem_ops_api_requests_total";
 const LATENCY: &str = "tandem_ops_api_request_seconds";
+const PLATFORM: &str = "tandem_platform_requests_total";
 
 fn describe() {
     describe_counter!(
         REQUESTS,
         Unit::Count,
         "Requests of the admin API by method and status."
+    );
+    describe_counter!(
+        PLATFORM,
+        Unit::Count,
+        "Requests of platforms by interface, address and result."
     );
     describe_histogram!(
         LATENCY,
@@ -104,6 +110,12 @@ fn describe() {
 pub(crate) fn answered(method: &'static str, status: u16, took: Duration) {
     counter!(REQUESTS, "method" => method, "status" => status.to_string()).increment(1);
     histogram!(LATENCY).record(took.as_secs_f64());
+}
+
+/// Counts a platform's request. The names are those of a row and of a definition, or `-`: whoever calls from outside
+/// makes no labels.
+pub(crate) fn platform_request(interface: String, name: String, result: &'static str) {
+    counter!(PLATFORM, "interface" => interface, "name" => name, "result" => result).increment(1);
 }
 
 /// What breaks the rules in a text of Prometheus' format: prefix `tandem_`, a line of help each, `_total` for counters

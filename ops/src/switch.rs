@@ -4,6 +4,7 @@
 //! [`Switch::ask`] as a [`Query`], which the process carries to that node and has answered there by [`answer`]; so the
 //! process needs one message kind for the whole admin API, and a new question needs no new wiring.
 
+use crate::platform::{Known, PlatformReply, PlatformRequest};
 use crate::reconciliation::{ProgressTo, Reconciliation};
 use crate::types::Types;
 use crate::{dto, rows};
@@ -88,6 +89,18 @@ pub trait Switch: Send + Sync + 'static {
     /// Every decision about a call that is not made, by the state as applied here; `None`: no such mapping gateway. Walks
     /// over the numbers of every interface that would be asked.
     fn explain(&self, question: &Question) -> Option<Explanation>;
+
+    /// Whether there is this interface, and whether its type has an address of this name. Asked before anything of a
+    /// platform's request is read, so it must cost next to nothing.
+    fn platform_known(&self, interface: &str, name: &str) -> Known;
+
+    /// How a request to this address is refused under a status of ours, in the platform's literal form; `None` when
+    /// there is no such address.
+    fn platform_refusal(&self, interface: &str, name: &str, status: u16) -> Option<PlatformReply>;
+
+    /// Answers a platform's request: proves it by its definition, and tells success only for what every node will
+    /// have. Ends within 5 s.
+    fn platform_request(&self, request: PlatformRequest) -> BoxFuture<'_, PlatformReply>;
 
     /// Carries a question to the node with this access name (which may be this one) and has it answered there by
     /// [`answer`]. Ends within 2 s, within 30 s for [`Query::Snapshot`].

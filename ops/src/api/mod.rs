@@ -2,11 +2,12 @@
 //!
 //! [`start`] opens the port and runs the server on threads of its own, so that neither a long list nor a slow reader
 //! takes time from calls. Everything below `/api/v1` needs a bearer token; `/livez`, `/readyz`, `/metrics`, `/version`
-//! and the page at `/` need none. Errors are problem+json ([`problem::Problem`]).
+//! and the page at `/` need none, and what platforms call below `/callbacks` carries a proof of its own. Errors are problem+json ([`problem::Problem`]).
 //!
 //! A route stands in [`routes`]; its document for OpenAPI in `document`; a test holds the two together.
 
 mod auth;
+mod callbacks;
 mod document;
 mod files;
 mod live;
@@ -24,6 +25,7 @@ pub use auth::{Access, Token};
 pub(crate) use document::schema;
 
 use crate::metrics::Metrics;
+use crate::platform::Rates;
 use crate::switch::Switch;
 use actix_web::dev::{ServerHandle, Service};
 use actix_web::middleware::from_fn;
@@ -31,13 +33,15 @@ use actix_web::{App, HttpResponse, HttpServer, ResponseError, web};
 use problem::Problem;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Largest body of a request, bytes.
 const BODY_MAX: usize = 1 << 20;
 /// Largest seed file, bytes.
 const SEED_MAX: usize = 64 << 20;
+/// Requests of platforms whose bodies are read or stored at once; each holds at most 256 KiB.
+const PLATFORM_BODIES_MAX: usize = 64;
 /// How long running requests may take at a graceful stop.
 const STOP_SECS: u64 = 5;
 
@@ -50,6 +54,9 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// Threads that answer, at least 1.
     pub workers: usize,
+    /// Scheme, host and path before `/callbacks` as platforms call us, without a slash at the end; absent: as they
+    /// arrive here. What platforms sign is the URL that they call.
+    pub public_url: Option<String>,
 }
 
 /// Why the API cannot be served.
@@ -76,6 +83,10 @@ pub(crate) struct Shared {
     pub document: String,
     /// One import at a time: each may hold a large file and all of its rows.
     pub imports: Arc<tokio::sync::Semaphore>,
+    pub public_url: Option<String>,
+    pub begun: Instant,
+    pub rates: Mutex<Rates>,
+    pub platform_bodies: tokio::sync::Semaphore,
 }
 
 /// A running server. Dropping it leaves it running; see [`Api::stop`].
@@ -111,6 +122,10 @@ pub fn start(config: Config, switch: Arc<dyn Switch>, metrics: Metrics) -> Resul
         tokens: config.tokens,
         document: document::json(),
         imports: Arc::new(tokio::sync::Semaphore::new(1)),
+        public_url: config.public_url,
+        begun: Instant::now(),
+        rates: Mutex::default(),
+        platform_bodies: tokio::sync::Semaphore::new(PLATFORM_BODIES_MAX),
     });
     let (ready, started) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new()
@@ -279,6 +294,13 @@ fn routes(app: &mut web::ServiceConfig) {
     .service(path("/metrics").route(web::get().to(open::metrics)))
     .service(path("/version").route(web::get().to(open::version)))
     .service(path("/").route(web::get().to(open::console)))
+    .service(
+        web::resource([
+            "/callbacks/{interface}/{name}",
+            "/callbacks/{interface}/{name}/{suffix:.*}",
+        ])
+        .default_service(web::to(callbacks::receive)),
+    )
     .service(api)
     .default_service(web::to(nothing));
 }

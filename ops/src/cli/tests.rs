@@ -36,6 +36,7 @@ impl World {
             listen: "127.0.0.1:0".parse().expect("an address"),
             tokens: vec![Token::new("root", Access::Admin, "secret-1")],
             workers: 1,
+            public_url: None,
         };
         let metrics = crate::metrics::install().expect("a recorder");
         let api = crate::api::start(config, fake.clone(), metrics).expect("a free port");

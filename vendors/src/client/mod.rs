@@ -7,6 +7,7 @@
 
 mod bindings;
 mod http;
+mod push;
 mod relations;
 
 use std::sync::atomic::{AtomicU32, Ordering};

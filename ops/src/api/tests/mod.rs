@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
 mod bindings;
+mod callbacks;
 mod columns;
 mod files;
 mod types;
@@ -716,6 +717,7 @@ async fn an_occupied_port_is_named() {
         listen,
         tokens: Vec::new(),
         workers: 1,
+        public_url: None,
     };
     let error = start(config, world.fake.clone(), metrics)
         .err()

@@ -23,6 +23,7 @@ impl World {
                 Token::new("eye", Access::Viewer, "secret-2"),
             ],
             workers: 1,
+            public_url: None,
         };
         let metrics = crate::metrics::install().expect("a recorder");
         let api = start(config, fake.clone(), metrics).expect("a free port");

@@ -377,6 +377,16 @@ impl Plan {
             ) => callback.refuse.clone(),
         }
     }
+
+    /// The literal refusal under another status: that of what our own bounds refuse, or of what
+    /// was read and could not be stored. `None` when there is no such call-back.
+    pub fn refusal(&self, name: &str, status: u16) -> Option<Reply> {
+        let callback = self.callback(name).ok()?;
+        Some(Reply {
+            status,
+            ..callback.refuse.clone()
+        })
+    }
 }
 
 impl Callback {
