@@ -38,7 +38,7 @@ impl Vendor {
     }
 
     /// One that is in no catalogue.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn of(definition: &'static Definition) -> Vendor {
         Vendor(definition)
     }

@@ -17,6 +17,8 @@ pub mod client;
 pub mod definition;
 pub mod description;
 pub mod exchange;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod interface;
 pub mod metrics;
 pub mod numbers;
