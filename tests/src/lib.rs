@@ -14,6 +14,7 @@ pub mod api;
 pub mod checks;
 pub mod foreign;
 pub mod http;
+pub mod neighbours;
 pub mod platform;
 pub mod process;
 pub mod records;

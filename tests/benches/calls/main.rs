@@ -2,12 +2,14 @@
 //! SIPp. A measurement, not a test: it judges nothing and prints a table. Everything shares one machine, so SIPp and
 //! the simulator take their part of the cores; their share is printed beside.
 //!
-//! `cargo bench -p tandem-tests --bench calls [-- processor proxy delay rate memory]`
+//! `cargo bench -p tandem-tests --bench calls [-- processor proxy delay neighbours rate memory]`
 
 mod open_proxy;
 
 use open_proxy::OpenProxy;
+use serde_json::json;
 use std::time::{Duration, Instant};
+use tandem_tests::neighbours as four;
 use tandem_tests::sipp::{Finished, numbers};
 use tandem_tests::switch::{NODES, free_port};
 use tandem_tests::wire::Wire;
@@ -30,10 +32,11 @@ fn main() {
         .skip(1)
         .filter(|arg| arg != "--bench")
         .collect();
-    let parts: [(&str, fn()); 5] = [
+    let parts: [(&str, fn()); 6] = [
         ("processor", processor_time),
         ("proxy", open_proxy),
         ("delay", post_dial_delay),
+        ("neighbours", neighbours),
         ("rate", sustained_rate),
         ("memory", memory),
     ];
@@ -246,6 +249,59 @@ fn post_dial_delay() {
         drop(load);
     }
     drop((phone, plain));
+}
+
+/// Set-up of one platform's calls while three others are well, and while they are down, throttling and cutting replies:
+/// the same load in turns, so that the machine's mood meets both alike.
+fn neighbours() {
+    const CALLS: usize = 300;
+    const RATE: u32 = 20;
+    let switch = Switch::seeded(&four::seed());
+    let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
+    let mut took = [Vec::new(), Vec::new()];
+    for round in 0..6u64 {
+        let ill = usize::from(round % 2 == 1);
+        let platform = switch.platform();
+        if ill == 1 {
+            platform.fault(json!({ "vendor": "aliyun", "down": true }));
+            platform.fault(json!({ "vendor": "tencent", "throttle_per_s": 5 }));
+            platform.fault(json!({ "vendor": "volcengine", "drop_reply_rate": 0.5 }));
+        }
+        let running: Vec<_> = four::PLATFORMS
+            .iter()
+            .map(|(.., digit)| four::calls(&switch, *digit, round, CALLS, RATE))
+            .collect();
+        let mut done = running
+            .into_iter()
+            .map(|customer| customer.finish(Duration::from_secs(90)));
+        let healthy = done.next().expect("four platforms");
+        healthy.all_good(CALLS);
+        done.for_each(drop);
+        platform.heal();
+        switch.comes_to_rest(&[1, 2, 3], Duration::from_secs(60));
+        // The first round fills buffers and caches.
+        if round > 1 {
+            took[ill].extend(four::set_up_times(&healthy));
+        }
+    }
+    for (mut took, state) in took
+        .into_iter()
+        .zip(["well", "down, throttling, cutting replies"])
+    {
+        took.sort_by(f64::total_cmp);
+        let at = |share: f64| took[((took.len() - 1) as f64 * share).round() as usize] * 1000.0;
+        row(
+            &format!("set-up through one platform beside three others: {state}"),
+            &format!(
+                "p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms of {} calls",
+                at(0.5),
+                at(0.95),
+                at(0.99),
+                took.len()
+            ),
+        );
+    }
+    drop(phone);
 }
 
 /// The highest rate at one node at which no call fails and nobody repeats more than one message in a thousand.
