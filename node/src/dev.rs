@@ -209,7 +209,7 @@ impl Cluster {
             http: client(),
         };
         if !args.no_sim {
-            cluster.start_simulator()?;
+            cluster.start_simulator(args.config.is_none())?;
         }
         for n in 1..=args.nodes {
             cluster.start_node(n)?;
@@ -221,7 +221,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn start_simulator(&mut self) -> Result<(), DevError> {
+    /// `told`: the sample's interface hears of its calls, at the first node.
+    fn start_simulator(&mut self, told: bool) -> Result<(), DevError> {
         let secret = tandem_vendors::sim::Credentials::new(APP_KEY, APP_SECRET);
         let mut config = tandem_vendors::sim::Config::of(
             local(self.base, 80),
@@ -233,7 +234,10 @@ impl Cluster {
         for (vendor, application) in &mut config.vendors {
             // Some platforms choose X themselves: out of the numbers of the sample, which must not
             // forbid the numbers that an operator adds.
-            if vendor != "huawei" {
+            if vendor == "huawei" && told {
+                let node = local(self.base, port_of(1, 80));
+                application.callback_url = format!("http://{node}/callbacks/huawei-sim");
+            } else if vendor != "huawei" {
                 application.x_numbers = (0..100).map(|n| format!("170000000{n:02}")).collect();
                 application.x_prefix = "1".to_owned();
             }

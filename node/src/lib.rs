@@ -27,7 +27,6 @@ pub mod pause;
 pub mod peer;
 pub mod platforms;
 pub mod pool;
-pub mod questions;
 pub mod reconcile;
 pub mod shard;
 pub mod start;

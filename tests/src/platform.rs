@@ -61,14 +61,19 @@ pub struct Log {
 }
 
 impl Log {
-    /// Reads the simulator's file; a last line still being written is left out.
+    /// Reads the simulator's file; a last line still being written is left out, and so is what the simulator itself
+    /// pushed.
     #[track_caller]
     pub fn read(path: &Path) -> Log {
         let text =
             std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         Log {
-            requests: whole.lines().map(|line| read_request(line)).collect(),
+            requests: whole
+                .lines()
+                .map(|line| read_request(line))
+                .filter(|r| !matches!(r.op.as_str(), "event" | "bill"))
+                .collect(),
         }
     }
 

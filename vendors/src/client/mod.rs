@@ -7,7 +7,6 @@
 
 mod bindings;
 mod http;
-mod local;
 mod push;
 mod relations;
 

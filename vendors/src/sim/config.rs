@@ -95,6 +95,21 @@ pub struct Credentials {
     /// name a host but no path. Port 0 takes a free port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<SocketAddr>,
+    /// Where calls are told, before the `/events` and `/bills` that are put behind it: an `http:`
+    /// address; empty: nowhere. Only for vendors that push ([`super::push`]).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub callback_url: String,
+    /// The end of that address, for vendors that prove themselves by nothing else.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub callback_secret: String,
+    /// What a minute lasts of the times after which a vendor tells again what was not
+    /// acknowledged, in milliseconds, 1 to 60,000.
+    #[serde(default = "callback_minute_ms")]
+    pub callback_minute_ms: u64,
+}
+
+fn callback_minute_ms() -> u64 {
+    1000
 }
 
 fn modes() -> BTreeSet<Mode> {
@@ -125,6 +140,9 @@ impl Credentials {
             company: String::new(),
             scope: None,
             http: None,
+            callback_url: String::new(),
+            callback_secret: String::new(),
+            callback_minute_ms: callback_minute_ms(),
         }
     }
 }
@@ -150,6 +168,7 @@ impl std::fmt::Debug for Credentials {
             .field("app_secret", &"***")
             .field("x_numbers", &self.x_numbers.len())
             .field("x_prefix", &self.x_prefix)
+            .field("callback_url", &self.callback_url)
             .finish_non_exhaustive()
     }
 }

@@ -27,6 +27,14 @@ pub struct Faults {
     pub other_x: String,
     /// The words of the log for which all of the above holds; empty: every one.
     pub ops: Vec<String>,
+    /// Each push of a call's events and bill is made twice.
+    pub duplicate_callbacks: bool,
+    /// Each push waits so long. At most 600,000.
+    pub callback_delay_ms: u64,
+    /// The answers to pushes are not heard, so that they are repeated.
+    pub lose_callback_acks: bool,
+    /// Bills of answered calls say 61 seconds too many.
+    pub wrong_bills: bool,
 }
 
 impl Faults {
@@ -39,6 +47,8 @@ impl Faults {
             Some("drop_reply_rate is not between 0 and 1")
         } else if self.latency_ms > 600_000 {
             Some("latency_ms is above 600000")
+        } else if self.callback_delay_ms > 600_000 {
+            Some("callback_delay_ms is above 600000")
         } else if self.error_code.len() > 64 {
             Some("error_code is longer than 64 bytes")
         } else if !self.other_x.is_empty() && !is_number(&to_e164(&self.other_x)) {

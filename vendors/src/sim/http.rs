@@ -22,7 +22,9 @@ use serde_json::json;
 use super::faults::{Fate, Faults};
 use super::log::Line;
 use super::vendor::{Answer, Call};
-use super::{Counter, Platform, Shared, SimError, bindings, clear_faults, now_ms, seconds};
+use super::{
+    Counter, Platform, Shared, SimError, bindings, callbacks, clear_faults, now_ms, seconds,
+};
 
 const BODY_MAX: usize = 65_536;
 /// Long, so that it is the client that decides how long a connection is kept.
@@ -139,6 +141,7 @@ fn serve(
             .app_data(web::PayloadConfig::new(BODY_MAX))
             .route("/_sim/bindings", web::get().to(get_bindings))
             .route("/_sim/calls", web::get().to(get_calls))
+            .route("/_sim/callbacks", web::get().to(get_callbacks))
             .service(
                 web::resource("/_sim/faults")
                     .route(web::get().to(get_faults))
@@ -261,7 +264,7 @@ fn decide(
     now_ms: u64,
     rolls: [f64; 2],
 ) -> Option<Next> {
-    let Counter { vendor, gate } = platform.vendors.get_mut(word)?;
+    let Counter { vendor, gate, .. } = platform.vendors.get_mut(word)?;
     let faulty = gate.faults.hold_for(vendor.op(call));
     let down = faulty && gate.faults.down;
     let after_ms = if faulty && !down {
@@ -299,6 +302,7 @@ fn decide(
             answered,
             status: answer.status,
             code: answer.code.clone(),
+            event: String::new(),
         });
     }
     Some(if answered {
@@ -331,6 +335,13 @@ async fn get_calls(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
         return HttpResponse::Forbidden().finish();
     }
     HttpResponse::Ok().json(shared.calls.read())
+}
+
+async fn get_callbacks(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
+    if !local(&request) {
+        return HttpResponse::Forbidden().finish();
+    }
+    HttpResponse::Ok().json(callbacks(&shared))
 }
 
 async fn get_faults(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// Every word that can stand in [`Line::op`].
+/// Every word that can stand in [`Line::op`] of a request.
 pub(super) const OPS: [&str; 8] = [
     "bind",
     "unbind",
@@ -29,7 +29,7 @@ pub struct Line {
     /// The vendor's word.
     pub vendor: String,
     /// `bind`, `unbind`, `modify`, `ax_bind`, `ax_unbind`, `set_callee`, `query` (of either kind), or
-    /// `other` for what is none of them.
+    /// `other` for what is none of them; of our own pushes `event` or `bill`, a line for each try.
     pub op: String,
     /// A.
     #[serde(rename = "A")]
@@ -44,12 +44,15 @@ pub struct Line {
     pub bind_id: String,
     /// Whether the table of bindings changed.
     pub applied: bool,
-    /// Whether the answer is sent, not cut.
+    /// Whether the answer is sent, not cut; of a push, whether one came.
     pub answered: bool,
-    /// HTTP status of the answer.
+    /// HTTP status of the answer; of a push that met none, 0.
     pub status: u16,
-    /// The vendor's code, empty when it has none.
+    /// The vendor's code, empty when it has none; of a push `acknowledged`, `again` or `given_up`.
     pub code: String,
+    /// What a push tells: `started`, `ringing`, `answered`, `ended` or `bill`; else empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub event: String,
 }
 
 #[derive(Debug)]

@@ -10,7 +10,10 @@
 //! ```text
 //! http.rs ──▶ vendor.rs: huawei (auth.rs) ──▶ faults.rs ──▶ table.rs, relations.rs ◀── sip/driver.rs ◀── sip/proxy.rs
 //! (actix)                dialects, common                     └──▶ log.rs               (a thread)
+//!                                                                  push/ (a thread) ◀─────┘
 //! ```
+//! Vendors that tell their customers of calls do so in [`push`], if they are given an address.
+//!
 //! Each vendor is served below its word, over its own paths:
 //!
 //! | prefix | paths behind it |
@@ -35,7 +38,7 @@
 //! clients can often be given a host and no path.
 //!
 //! Control, for callers on the loopback interface only: `GET /_sim/bindings`, `GET /_sim/calls`,
-//! `GET`, `PUT` and `DELETE /_sim/faults`. A PUT replaces all faults of its vendor (fields left out
+//! `GET /_sim/callbacks` (by vendor, [`Callbacks`]), `GET`, `PUT` and `DELETE /_sim/faults`. A PUT replaces all faults of its vendor (fields left out
 //! are off); without `vendor` it speaks of every vendor. DELETE ends all faults and lifts the
 //! blocks on addresses that failed to authenticate.
 //!
@@ -50,6 +53,7 @@ mod faults;
 mod http;
 pub mod huawei;
 mod log;
+pub mod push;
 pub mod relations;
 pub mod sip;
 pub mod table;
@@ -67,12 +71,14 @@ use thiserror::Error;
 pub use config::{Config, Credentials, Mode};
 pub use faults::Faults;
 pub use log::Line;
+pub use push::Callbacks;
 pub use sip::Calls;
 
 use common::Booth;
 use huawei::Huawei;
+use push::{Newsroom, Teller};
 use sip::{Counters, Phones, Route};
-use vendor::Vendor;
+use vendor::{Carrier, Vendor};
 
 /// Why the simulator does not start.
 #[derive(Debug, Error)]
@@ -100,6 +106,17 @@ pub enum SimError {
     /// A section of the configuration names no vendor that is simulated.
     #[error("no simulated vendor is called \"{0}\"")]
     UnknownVendor(String),
+    /// Call-backs are configured for a vendor that has none.
+    #[error("vendor \"{0}\" has a callback_url and pushes nothing")]
+    NoCallbacks(&'static str),
+    /// Call-backs cannot be sent to where they should go.
+    #[error("callback_url \"{url}\" of \"{vendor}\" is no http address")]
+    CallbackUrl {
+        /// Whose.
+        vendor: &'static str,
+        /// What it says.
+        url: String,
+    },
     /// A thread could not be made.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
@@ -113,6 +130,8 @@ pub struct Sim {
     shared: Arc<Shared>,
     server: Option<http::Server>,
     proxy: Option<sip::Driver>,
+    /// Where some vendor has an address for its call-backs.
+    push: Option<push::Driver>,
 }
 
 /// What both sides work on.
@@ -136,6 +155,8 @@ struct Platform {
 struct Counter {
     vendor: Box<dyn Vendor>,
     gate: faults::Gate,
+    /// Who is told of its calls, if anybody.
+    desk: Option<push::Desk>,
 }
 
 /// The vendors that can be simulated, by their words.
@@ -145,15 +166,17 @@ pub fn vendors() -> impl Iterator<Item = &'static str> {
 }
 
 /// A vendor without bindings under the word that is its own.
-fn open(word: &str, credentials: &Credentials) -> Option<(&'static str, Counter)> {
-    let word = vendors().find(|known| *known == word)?;
+fn open(name: &str, credentials: &Credentials) -> Result<(&'static str, Counter), SimError> {
+    let word = vendors().find(|known| *known == name);
+    let word = word.ok_or_else(|| SimError::UnknownVendor(name.to_owned()))?;
     let dialect = dialects::ALL.iter().find(|dialect| dialect.word == word);
     let vendor: Box<dyn Vendor> = match dialect {
         Some(dialect) => Box::new(Booth::new(dialect, credentials.clone())),
         None => Box::new(Huawei::new(credentials.clone())),
     };
     let gate = faults::Gate::default();
-    Some((word, Counter { vendor, gate }))
+    let desk = push::Desk::open(word, credentials)?;
+    Ok((word, Counter { vendor, gate, desk }))
 }
 
 impl Shared {
@@ -198,8 +221,7 @@ pub fn spawn(config: &Config) -> Result<Sim, SimError> {
     let mut vendors = BTreeMap::new();
     let mut alone = Vec::new();
     for (name, credentials) in &config.vendors {
-        let (word, counter) =
-            open(name, credentials).ok_or_else(|| SimError::UnknownVendor(name.clone()))?;
+        let (word, counter) = open(name, credentials)?;
         alone.extend(credentials.http.map(|address| (word, address)));
         vendors.insert(word, counter);
     }
@@ -215,6 +237,19 @@ pub fn spawn(config: &Config) -> Result<Sim, SimError> {
         platform: Mutex::new(Platform { vendors, log }),
         calls: calls.clone(),
     });
+    let told = {
+        let platform = shared.platform();
+        platform
+            .vendors
+            .values()
+            .any(|counter| counter.desk.is_some())
+    };
+    let (push, listener) = if told {
+        let (driver, post) = push::Driver::spawn(shared.clone())?;
+        (Some(driver), Some(listener(shared.clone(), post)))
+    } else {
+        (None, None)
+    };
     let proxy = {
         let shared = shared.clone();
         sip::Driver::spawn(
@@ -225,7 +260,10 @@ pub fn spawn(config: &Config) -> Result<Sim, SimError> {
             },
             config.calls_max,
             calls,
-            move |from, x| route(&shared, from, x),
+            move |from, x| {
+                carrier(&mut shared.platform(), from, x, now_ms()).map(|(_, found)| found.route)
+            },
+            listener,
         )?
     };
     let server = http::Server::spawn(config.http, &alone, config.workers, shared.clone())?;
@@ -237,6 +275,7 @@ pub fn spawn(config: &Config) -> Result<Sim, SimError> {
         shared,
         server: Some(server),
         proxy: Some(proxy),
+        push,
     })
 }
 
@@ -249,19 +288,59 @@ pub async fn start(config: Config) -> Result<Sim, SimError> {
     spawn(&config)
 }
 
-/// Where a call to X goes: a binding or relation of the caller at any vendor comes before a
-/// relation of somebody else.
-fn route(shared: &Shared, from: &str, x: &str) -> Option<Route> {
-    let now_ms = now_ms();
-    let mut platform = shared.platform();
+/// What carries a call to X, and at which vendor: a binding or relation of the caller at any vendor
+/// comes before a relation of somebody else.
+fn carrier(
+    platform: &mut Platform,
+    from: &str,
+    x: &str,
+    now_ms: u64,
+) -> Option<(&'static str, Carrier)> {
     let mut incoming = None;
-    for counter in platform.vendors.values_mut() {
-        match counter.vendor.route(from, x, now_ms) {
-            Some(Route::Out(b)) => return Some(Route::Out(b)),
-            found => incoming = incoming.or(found),
+    for (word, counter) in &mut platform.vendors {
+        match counter.vendor.carrier(from, x, now_ms) {
+            Some(found) if matches!(found.route, Route::Out(_)) => return Some((word, found)),
+            found => incoming = incoming.or(found.map(|found| (*word, found))),
         }
     }
     incoming
+}
+
+impl push::Vendors for Platform {
+    fn carrier(&mut self, from: &str, x: &str, now_ms: u64) -> Option<(Teller, Carrier)> {
+        let (word, found) = carrier(self, from, x, now_ms)?;
+        let desk = self.vendors.get(word)?.desk.as_ref()?;
+        Some((desk.teller.clone(), found))
+    }
+
+    fn faults(&self, word: &str) -> Faults {
+        let counter = self.vendors.get(word);
+        counter.map_or_else(Faults::default, |counter| counter.gate.faults.clone())
+    }
+}
+
+/// What hears of the steps of calls and hands over what is to be pushed.
+fn listener(shared: Arc<Shared>, post: push::Post) -> sip::Listener {
+    let mut newsroom = Newsroom::new(rand::random());
+    Box::new(move |note| {
+        let now_ms = now_ms();
+        let letters = {
+            let platform = &mut *shared.platform();
+            let letters = newsroom.on(note, now_ms, platform);
+            for (_, letter) in &letters {
+                let counter = platform.vendors.get_mut(letter.vendor());
+                if let Some(desk) = counter.and_then(|counter| counter.desk.as_mut()) {
+                    desk.counts.made += 1;
+                }
+            }
+            letters
+        };
+        for (due_ms, letter) in letters {
+            if let Err(letter) = post.send(due_ms, letter) {
+                shared.never_pushed(&letter);
+            }
+        }
+    })
 }
 
 impl Sim {
@@ -309,6 +388,11 @@ impl Sim {
         self.shared.calls.read()
     }
 
+    /// What became of the call-backs so far, of those vendors that have an address for them.
+    pub fn callbacks(&self) -> BTreeMap<&'static str, Callbacks> {
+        callbacks(&self.shared)
+    }
+
     /// Closes both sides and waits for their threads; the next start may use the same addresses.
     pub fn stop(mut self) {
         self.close();
@@ -320,6 +404,10 @@ impl Sim {
         }
         if let Some(proxy) = self.proxy.take() {
             proxy.stop();
+        }
+        // The proxy's thread held the only way to it.
+        if let Some(push) = self.push.take() {
+            push.stop();
         }
     }
 }
@@ -335,6 +423,13 @@ fn clear_faults(shared: &Shared) {
         counter.gate.set(Faults::default());
         counter.vendor.lift_blocks();
     }
+}
+
+fn callbacks(shared: &Shared) -> BTreeMap<&'static str, Callbacks> {
+    let platform = shared.platform();
+    let counters = platform.vendors.iter();
+    let desks = counters.filter_map(|(word, counter)| Some((*word, counter.desk.as_ref()?)));
+    desks.map(|(word, desk)| (word, desk.counts)).collect()
 }
 
 fn bindings(shared: &Shared) -> Vec<Binding> {

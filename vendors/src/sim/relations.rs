@@ -23,6 +23,8 @@ pub struct Relation {
     pub max_duration_min: u64,
     /// Echoed in queries.
     pub user_data: String,
+    /// Whether calls are recorded.
+    pub recorded: bool,
     /// Unix milliseconds.
     pub since_ms: u64,
     /// The last one that was named, ended or not.
@@ -171,6 +173,7 @@ mod tests {
             direction: 0,
             max_duration_min: 0,
             user_data: String::new(),
+            recorded: false,
             since_ms: 0,
             callee: None,
         }

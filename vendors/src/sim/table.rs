@@ -53,6 +53,8 @@ pub struct Row {
     pub max_duration_min: u64,
     /// Echoed in queries.
     pub user_data: String,
+    /// Whether calls are recorded.
+    pub recorded: bool,
     /// What else the vendor's answers repeat.
     pub note: Value,
     /// Unix milliseconds.

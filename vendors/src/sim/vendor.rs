@@ -88,6 +88,47 @@ impl Entry {
     }
 }
 
+/// What carries a call, and what a platform tells of it afterwards. Numbers in E.164, the route in
+/// our notation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carrier {
+    /// Where the call goes.
+    pub route: Route,
+    /// The binding.
+    pub bind_id: String,
+    /// A.
+    pub a: String,
+    /// X.
+    pub x: String,
+    /// B, or whoever calls the A of a relation.
+    pub b: String,
+    /// The first id that the one who asked gave it, empty without one.
+    pub own_id: String,
+    /// Echoed.
+    pub user_data: String,
+    /// Whether calls are recorded.
+    pub recorded: bool,
+    /// When it was made, Unix milliseconds.
+    pub since_ms: u64,
+}
+
+impl Carrier {
+    /// A binding, for a call of its A.
+    pub fn out(id: &str, row: &Row, callee: &str) -> Carrier {
+        Carrier {
+            route: Route::Out(from_e164(callee)),
+            bind_id: id.to_owned(),
+            a: row.a.clone(),
+            x: row.x.clone(),
+            b: callee.to_owned(),
+            own_id: row.own_ids.first().cloned().unwrap_or_default(),
+            user_data: row.user_data.clone(),
+            recorded: row.recorded,
+            since_ms: row.since_ms,
+        }
+    }
+}
+
 /// One application at one vendor.
 pub trait Vendor: Debug + Send {
     /// The word of the log for what is asked; `other` for what the vendor does not serve.
@@ -110,8 +151,13 @@ pub trait Vendor: Debug + Send {
     /// All live bindings and relations, oldest first.
     fn bindings(&mut self, now_ms: u64) -> Vec<Binding>;
 
-    /// Where a call to X goes; numbers may come in any notation and go out in ours.
-    fn route(&mut self, from: &str, x: &str, now_ms: u64) -> Option<Route>;
+    /// The binding or relation that carries a call to X; numbers may come in any notation.
+    fn carrier(&mut self, from: &str, x: &str, now_ms: u64) -> Option<Carrier>;
+
+    /// Where a call to X goes.
+    fn route(&mut self, from: &str, x: &str, now_ms: u64) -> Option<Route> {
+        Some(self.carrier(from, x, now_ms)?.route)
+    }
 
     /// Forgets failed authentications.
     fn lift_blocks(&mut self);

@@ -1,11 +1,13 @@
 //! The room from outside: the client against the simulator, the client against servers that
-//! misbehave, and the simulator's SIP side against plain sockets.
+//! misbehave, the simulator's SIP side against plain sockets, and its call-backs against a plain
+//! customer.
 
 mod ax;
 mod bad_servers;
 mod client_and_sim;
 mod dialects;
 mod every_vendor;
+mod pushes;
 mod sip_ax;
 mod sip_side;
 mod tls;

@@ -23,6 +23,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> World {
+        World::with(Credentials::new("k", "s"))
+    }
+
+    pub(crate) fn with(credentials: Credentials) -> World {
         let socket = || {
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
             socket
@@ -32,7 +36,6 @@ impl World {
         };
         let (switch, phone, desk) = (socket(), socket(), socket());
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let credentials = Credentials::new("k", "s");
         let mut config = Config::huawei(any, any, phone.local_addr().unwrap(), credentials);
         config.ax_incoming = Some(desk.local_addr().unwrap());
         let sim = sim::spawn(&config).unwrap();

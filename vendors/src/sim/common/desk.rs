@@ -10,7 +10,7 @@ use super::{Answer, Ask, Call, Dialect, Entry, Refused};
 use crate::numbers::{from_e164, to_e164};
 use crate::sim::sip::Route;
 use crate::sim::table::{Conflict, Row, Table};
-use crate::sim::vendor::Vendor;
+use crate::sim::vendor::{Carrier, Vendor};
 use crate::sim::{Binding, Credentials, Mode, seconds};
 
 /// Ended bindings remembered at most; the oldest go first.
@@ -302,20 +302,24 @@ impl Vendor for Booth {
 
     /// A binding of the caller goes on to its B; where X is given to somebody, anybody else's call
     /// reaches that one.
-    fn route(&mut self, from: &str, x: &str, now_ms: u64) -> Option<Route> {
+    fn carrier(&mut self, from: &str, x: &str, now_ms: u64) -> Option<Carrier> {
         self.desk.expire(now_ms);
         let (from, x) = (to_e164(from), to_e164(x));
-        if let Some((_, row)) = self.desk.table.find(&x, &from)
+        if let Some((id, row)) = self.desk.table.find(&x, &from)
             && row.a == from
         {
             let callee = row.callee(now_ms).filter(|_| row.direction != 2)?;
-            return Some(Route::Out(from_e164(callee)));
+            return Some(Carrier::out(id, row, callee));
         }
         let on_x = self.desk.table.on_x(&x);
-        let (_, row) = on_x.first().filter(|(_, row)| row.fixed)?;
-        (row.direction != 1).then(|| Route::In {
+        let (id, row) = on_x.first().filter(|(_, row)| row.fixed)?;
+        let route = Route::In {
             a: from_e164(&row.a),
             caller_shown: row.caller_shown,
+        };
+        (row.direction != 1).then(|| Carrier {
+            route,
+            ..Carrier::out(id, row, &from)
         })
     }
 

@@ -241,7 +241,7 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
     let b = fields.need_number("Dst", Notation::Zeros)?;
     let x = fields.number("AssignVirtualNum", Notation::Zeros)?;
     let lasts_s = fields.digits("MaxAssignTime", 1..=LIFETIME_MAX_S)?;
-    fields.choice("Record", "0 1")?;
+    let record = fields.choice("Record", "0 1")?;
     fields.digits("StatusFlag", 0..=16_383)?;
     let own = fields.text("BizId", 16)?;
     if let Some(own) = &own
@@ -265,6 +265,7 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
             x: x.unwrap_or_default(),
             b,
             own_ids: own.into_iter().collect(),
+            recorded: record.as_deref() == Some("1"),
             since_ms: ask.now_ms,
             expires_ms: Some(ask.now_ms + lasts_s.unwrap_or(LIFETIME_S) * 1000),
             ..Row::default()

@@ -130,7 +130,7 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
     let request_id = fields.need("request_id", 64)?;
     fields.choice("area_match_mode", "1 2")?;
     fields.choice("model", "2 3")?;
-    fields.choice("enable_record", "0 1")?;
+    let record = fields.choice("enable_record", "0 1")?;
     let lasts_s = lifetime(fields)?;
     if let Some((id, row)) = desk.table.own(&request_id) {
         let entry = Entry::of(ask.op, id, row, false);
@@ -151,6 +151,8 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
         return Err(CLASHES.refusal(&Clash::Alike));
     }
     row.own_ids.push(request_id);
+    row.recorded = record.as_deref() == Some("1");
+    row.user_data = fields.text("user_data", 2048)?.unwrap_or_default();
     let bound = desk.bind(row, ask.other_x);
     let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
     let data = json!({"tel_x": Notation::National.write(&row.x), "bind_id": id});

@@ -30,6 +30,7 @@ impl Huawei {
             direction: u8::try_from(direction).unwrap_or(0),
             max_duration_min: fields.whole("maxDuration", 1440)?.unwrap_or(0),
             user_data: fields.text("userData", 256)?.unwrap_or_default(),
+            recorded: fields.text("recordFlag", 5)?.as_deref() == Some("true"),
             since_ms: now_ms,
             expires_ms: (duration_s > 0).then(|| now_ms + duration_s * 1000),
             ..Row::default()

@@ -16,7 +16,7 @@ use super::auth::{Gatekeeper, Refusal};
 use super::relations::Relations;
 use super::sip::Route;
 use super::table::Table;
-use super::vendor::{Answer, Call, Entry, Vendor};
+use super::vendor::{Answer, Call, Carrier, Entry, Vendor};
 use super::{Binding, Credentials, Mode, seconds};
 use crate::numbers::{from_e164, to_e164};
 use fields::{Refused, percent_decode};
@@ -145,23 +145,36 @@ impl Vendor for Huawei {
     /// A binding of the caller comes first, whatever relation X has. Else the caller who has X goes
     /// on to the callee named for it, as often as he likes until that one ends, and anybody else
     /// reaches the one who has X.
-    fn route(&mut self, from: &str, x: &str, now_ms: u64) -> Option<Route> {
+    fn carrier(&mut self, from: &str, x: &str, now_ms: u64) -> Option<Carrier> {
         self.table.expire(now_ms);
         let (from, x) = (to_e164(from), to_e164(x));
-        if let Some((_, row)) = self.table.find(&x, &from)
+        if let Some((id, row)) = self.table.find(&x, &from)
             && row.a == from
             && row.direction != 2
         {
-            return Some(Route::Out(from_e164(&row.b)));
+            return Some(Carrier::out(id, row, &row.b));
         }
-        let (_, relation) = self.relations.of_x(&x)?;
-        if relation.a == from {
-            let callee = relation.callee(now_ms)?;
-            return (relation.direction != 2).then(|| Route::Out(from_e164(&callee.b)));
-        }
-        (relation.direction != 1).then(|| Route::In {
-            a: from_e164(&relation.a),
-            caller_shown: relation.caller_shown,
+        let (id, relation) = self.relations.of_x(&x)?;
+        let (route, b, closed) = if relation.a == from {
+            let callee = &relation.callee(now_ms)?.b;
+            (Route::Out(from_e164(callee)), callee, 2)
+        } else {
+            let route = Route::In {
+                a: from_e164(&relation.a),
+                caller_shown: relation.caller_shown,
+            };
+            (route, &from, 1)
+        };
+        (relation.direction != closed).then(|| Carrier {
+            route,
+            bind_id: id.to_owned(),
+            a: relation.a.clone(),
+            x,
+            b: b.clone(),
+            own_id: String::new(),
+            user_data: relation.user_data.clone(),
+            recorded: relation.recorded,
+            since_ms: relation.since_ms,
         })
     }
 

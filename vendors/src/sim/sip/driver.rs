@@ -11,13 +11,16 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::proxy::Proxy;
-use super::{Counters, Phones, Route};
+use super::{Counters, Note, Phones, Route};
 use crate::sim::SimError;
 
 /// Asked of the kernel for both directions; it gives what it allows.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// How often an idle thread looks at the clock and at its stop mark.
 const IDLE: Duration = Duration::from_millis(200);
+
+/// Hears of the steps of calls; must not wait.
+pub type Listener = Box<dyn FnMut(Note) + Send>;
 
 /// The running thread.
 #[derive(Debug)]
@@ -28,7 +31,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Listens and relays. `route` says where a call from one number to another goes.
+    /// Listens and relays. `route` says where a call from one number to another goes; `told`, if
+    /// there is one, hears of every step of every call, on this thread.
     ///
     /// # Errors
     /// When the address cannot be listened on.
@@ -38,6 +42,7 @@ impl Driver {
         calls_max: usize,
         counters: Arc<Counters>,
         route: impl Fn(&str, &str) -> Option<Route> + Send + 'static,
+        mut told: Option<Listener>,
     ) -> Result<Driver, SimError> {
         let listen = |source| SimError::Listen {
             what: "sip",
@@ -59,9 +64,12 @@ impl Driver {
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = stopping.clone();
         let mut proxy = Proxy::new(me, phones, calls_max, counters);
+        if told.is_some() {
+            proxy = proxy.noting();
+        }
         let thread = std::thread::Builder::new()
             .name("sim-sip".into())
-            .spawn(move || relay(&socket, &mut proxy, &route, &stop))
+            .spawn(move || relay(&socket, &mut proxy, &route, &mut told, &stop))
             .map_err(SimError::Thread)?;
         Ok(Driver {
             address,
@@ -90,6 +98,7 @@ fn relay(
     socket: &UdpSocket,
     proxy: &mut Proxy,
     route: &dyn Fn(&str, &str) -> Option<Route>,
+    told: &mut Option<Listener>,
     stop: &AtomicBool,
 ) {
     let born = Instant::now();
@@ -113,6 +122,9 @@ fn relay(
                 tracing::error!(%error, "simulator sip socket failed");
                 std::thread::sleep(IDLE);
             }
+        }
+        if let Some(told) = told {
+            proxy.take_notes().into_iter().for_each(told);
         }
     }
 }

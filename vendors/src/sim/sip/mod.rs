@@ -11,7 +11,7 @@
 //! are changed alike in every message of a call, in both directions.
 //!
 //! [`message`] reads and writes, [`proxy`] decides with [`rewrite`] (all pure), [`Driver`] has the
-//! socket.
+//! socket. Whoever wants to know what becomes of the calls is given a [`Note`] of each step.
 
 mod driver;
 pub mod message;
@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-pub use driver::Driver;
+pub use driver::{Driver, Listener};
 
 /// Where calls are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,53 @@ pub enum Route {
         /// Whether A sees the caller, and not X.
         caller_shown: bool,
     },
+}
+
+/// A step of one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Its Call-ID.
+    pub call: String,
+    /// What happened.
+    pub step: Step,
+}
+
+/// What happens to a call that has a route, in this order; what is not reached is left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It came in and goes on to a phone. Numbers as the caller wrote them.
+    Started {
+        /// The caller.
+        from: String,
+        /// Whom he called.
+        x: String,
+    },
+    /// The phone rings.
+    Ringing,
+    /// It is answered.
+    Answered,
+    /// It is over.
+    Ended(End),
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Who ended it.
+    pub by: Side,
+    /// SIP status of the refusal; 0 when somebody hung up after the answer.
+    pub status: u16,
+}
+
+/// One of those who can end a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Who called X.
+    Caller,
+    /// Who was called.
+    Callee,
+    /// The platform itself, by a time limit.
+    Platform,
 }
 
 /// What the SIP side has carried; also the body of `GET /_sim/calls`.

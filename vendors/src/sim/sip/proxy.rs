@@ -20,7 +20,7 @@ use super::message::{
     with_user,
 };
 use super::rewrite::{Names, Towards, gives_away, rewrite};
-use super::{Counters, Phones, Route, add};
+use super::{Counters, End, Note, Phones, Route, Side, Step, add};
 use crate::numbers::from_e164;
 
 /// How long an ended call is remembered, for late retransmissions: twice 64·T1.
@@ -54,6 +54,9 @@ pub struct Proxy {
     calls: HashMap<String, Call>,
     due: BinaryHeap<Reverse<(u64, String)>>,
     counters: Arc<Counters>,
+    /// Whether notes are wanted.
+    noting: bool,
+    notes: Vec<Note>,
 }
 
 /// One call by its Call-ID.
@@ -72,6 +75,8 @@ struct Call {
     /// The INVITE's branch and number, to tell a retransmission from another try.
     invite: (String, u32),
     state: State,
+    /// Whether B was heard ringing.
+    ringing: bool,
     last_ms: u64,
     due_ms: u64,
 }
@@ -86,6 +91,15 @@ enum State {
 }
 
 impl Call {
+    /// Who sends under this tag.
+    fn side(&self, from_tag: Option<&str>) -> Side {
+        if from_tag == Some(self.a_tag.as_str()) {
+            Side::Caller
+        } else {
+            Side::Callee
+        }
+    }
+
     /// Remembers the user of a Contact that the other side will not see.
     fn note_contact(&mut self, message: &Message, from_a: bool) {
         let Some(contact) = message.first(Kind::Contact) else {
@@ -110,6 +124,27 @@ impl Proxy {
             calls: HashMap::new(),
             due: BinaryHeap::new(),
             counters,
+            noting: false,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Keeps a note of every step from now on, for [`Proxy::take_notes`].
+    #[must_use]
+    pub fn noting(mut self) -> Proxy {
+        self.noting = true;
+        self
+    }
+
+    /// The steps since they were last taken, oldest first; to be taken after every datagram and tick.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
+
+    fn note(&mut self, call: &str, step: Step) {
+        if self.noting {
+            let call = call.to_owned();
+            self.notes.push(Note { call, step });
         }
     }
 
@@ -134,10 +169,15 @@ impl Proxy {
                 self.due.push(Reverse((silent_at_ms, id)));
                 continue;
             }
-            if call.state == State::Answered {
+            let state = call.state;
+            if state == State::Answered {
                 self.counters.live.fetch_sub(1, Ordering::Relaxed);
             }
             self.calls.remove(&id);
+            if matches!(state, State::Trying | State::Answered) {
+                let by = Side::Platform;
+                self.note(&id, Step::Ended(End { by, status: 408 }));
+            }
         }
     }
 
@@ -226,7 +266,8 @@ impl Proxy {
             };
         }
         if method == "BYE" {
-            self.end(&id, now_ms);
+            let by = call.side(tag(message.first(Kind::From)?));
+            self.end(&id, now_ms, End { by, status: 0 });
         }
         self.forward(message, &id)
     }
@@ -253,7 +294,8 @@ impl Proxy {
             return reply(&message, from, "503 Service Unavailable");
         }
         // Another try under the same Call-ID replaces the earlier one.
-        self.end(&id, now_ms);
+        let by = Side::Caller;
+        self.end(&id, now_ms, End { by, status: 487 });
         let without_params = |value: &str| value[..value.len() - params(value).len()].to_owned();
         let number = message.cseq()?.0;
         let Phones {
@@ -289,10 +331,15 @@ impl Proxy {
             b_contact_user: None,
             invite: (branch, number),
             state,
+            ringing: false,
             last_ms: now_ms,
             due_ms: 0,
         };
         let rejected = call.state == State::Rejected;
+        let started = Step::Started {
+            from: a.to_owned(),
+            x: x.to_owned(),
+        };
         if !rejected && !incoming && gives_away(&message, &call.names) {
             add(&self.counters.foreign_identity);
         }
@@ -304,6 +351,7 @@ impl Proxy {
         }
         self.forget_after(&id, now_ms + SETUP_MS);
         add(&self.counters.total);
+        self.note(&id, started);
         if incoming {
             add(&self.counters.incoming);
         }
@@ -399,15 +447,26 @@ impl Proxy {
                 add(&self.counters.answered);
                 add(&self.counters.live);
                 self.forget_after(&id, now_ms + SILENCE_MS);
+                self.note(&id, Step::Answered);
             } else if status >= 300 {
-                self.end(&id, now_ms);
+                // Only a CANCEL is answered so.
+                let cancelled = status == 487;
+                let by = if cancelled {
+                    Side::Caller
+                } else {
+                    Side::Callee
+                };
+                self.end(&id, now_ms, End { by, status });
+            } else if status > 100 && !call.ringing {
+                call.ringing = true;
+                self.note(&id, Step::Ringing);
             }
         }
         let bytes = message.write();
         Some(Out { to, bytes })
     }
 
-    fn end(&mut self, id: &str, now_ms: u64) {
+    fn end(&mut self, id: &str, now_ms: u64, end: End) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
@@ -417,6 +476,7 @@ impl Proxy {
         if matches!(call.state, State::Trying | State::Answered) {
             call.state = State::Ended;
             self.forget_after(id, now_ms + LINGER_MS);
+            self.note(id, Step::Ended(end));
         }
     }
 

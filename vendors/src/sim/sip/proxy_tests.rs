@@ -158,3 +158,73 @@ fn responses_that_did_not_pass_here_are_dropped() {
         assert_eq!(proxy.on(strange.as_bytes(), at(5040), 0, &callee), None);
     }
 }
+
+/// The steps that are noted of one call, whose every message has the same Call-ID.
+fn steps(proxy: &mut Proxy) -> Vec<Step> {
+    let notes = proxy.take_notes().into_iter();
+    notes
+        .map(|note| {
+            assert_eq!(note.call, "one");
+            note.step
+        })
+        .collect()
+}
+
+#[test]
+fn every_step_of_a_call_is_noted_once() {
+    let (proxy, _) = proxy(50);
+    let mut proxy = proxy.noting();
+    let invite = request("INVITE", "one", 1, "");
+    let out = proxy.on(invite.as_bytes(), at(5070), 0, &callee).unwrap();
+    let phone = |proxy: &mut Proxy, status: &str| {
+        let answer = answer(&out, status).replace(">\r\nCall-ID", ">;tag=b\r\nCall-ID");
+        proxy.on(answer.as_bytes(), at(5040), 10, &callee);
+    };
+    for status in ["100 Trying", "180 Ringing", "183 Session Progress"] {
+        phone(&mut proxy, status);
+    }
+    proxy.on(invite.as_bytes(), at(5070), 20, &callee);
+    phone(&mut proxy, "200 OK");
+    phone(&mut proxy, "200 OK");
+    let bye = request("BYE", "one", 2, ";tag=b");
+    proxy.on(bye.as_bytes(), at(5070), 30, &callee);
+    proxy.on(bye.as_bytes(), at(5070), 30, &callee);
+    let end = |by, status| Step::Ended(End { by, status });
+    let started = Step::Started {
+        from: "02100000000".into(),
+        x: "17000000000".into(),
+    };
+    let expected = [
+        started.clone(),
+        Step::Ringing,
+        Step::Answered,
+        end(Side::Caller, 0),
+    ];
+    assert_eq!(steps(&mut proxy), expected);
+}
+
+#[test]
+fn who_ended_a_call_is_noted() {
+    let end = |by, status| Step::Ended(End { by, status });
+    for (status, expected) in [
+        ("486 Busy Here", end(Side::Callee, 486)),
+        ("487 Request Terminated", end(Side::Caller, 487)),
+    ] {
+        let mut proxy = proxy(50).0.noting();
+        let invite = request("INVITE", "one", 1, "");
+        let out = proxy.on(invite.as_bytes(), at(5070), 0, &callee).unwrap();
+        let refused = answer(&out, status);
+        proxy.on(refused.as_bytes(), at(5040), 10, &callee);
+        assert_eq!(steps(&mut proxy).last(), Some(&expected), "{status}");
+    }
+    let mut proxy = proxy(50).0.noting();
+    let invite = request("INVITE", "one", 1, "");
+    proxy.on(invite.as_bytes(), at(5070), 0, &callee).unwrap();
+    proxy.tick(SETUP_MS + 1);
+    let expected = end(Side::Platform, 408);
+    assert_eq!(steps(&mut proxy).last(), Some(&expected));
+    // Who has no binding has nobody to be told.
+    proxy.on(invite.as_bytes(), at(5070), SETUP_MS + 2, &|_, _| None);
+    proxy.tick(3 * SETUP_MS);
+    assert_eq!(steps(&mut proxy), []);
+}
