@@ -31,6 +31,7 @@ mod numbers;
 mod outbox;
 mod paged;
 mod pay;
+mod pools;
 mod put_many;
 mod read;
 mod regions;

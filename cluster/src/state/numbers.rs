@@ -8,7 +8,8 @@
 use super::bits::Ids;
 use super::digits::Digits;
 use super::explain::XRank;
-use super::index::{CallerEntry, Index, XPool};
+use super::index::Index;
+use super::pools::{CallerEntry, XPool};
 use super::rng::Rng;
 use super::{Call, State};
 use crate::entity::{ANumber, Conflict, Id, MappingGateway, RoutingGateway, Row, XNumber, XSelect};
