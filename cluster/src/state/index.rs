@@ -6,9 +6,9 @@
 
 use super::Content;
 use super::ax_index::AxIndex;
+use super::briefs::Briefs;
 use super::lookup::Made;
 use super::model::{AxHold, Binding, Call, Phase};
-use super::paged::Counts;
 use super::pools::{APool, XPool};
 use super::tables::Tabled;
 use crate::command::CallId;
@@ -59,10 +59,10 @@ pub(super) struct Index {
     pub(super) rates: OrdMap<Arc<str>, RateGroup>,
     pub(super) x_pools: OrdMap<Id, Arc<XPool>>,
     pub(super) a_pools: OrdMap<Id, Arc<APool>>,
-    pub(super) x_use: Counts,
+    pub(super) x_briefs: Briefs,
     /// Bindings of unknown outcome per X.
     pub(super) x_orphans: OrdMap<Id, u32>,
-    pub(super) a_use: Counts,
+    pub(super) a_briefs: Briefs,
     pub(super) mapping_use: OrdMap<Id, u32>,
     pub(super) routing_use: OrdMap<Id, u32>,
     pub(super) reserved: OrdMap<Id, Micros>,
@@ -261,7 +261,7 @@ impl Index {
 
     /// Counts a binding on its X.
     pub(super) fn x_use_of(&mut self, binding: &Binding, up: bool) {
-        self.x_use.count(binding.x_id, up);
+        self.x_briefs.count(binding.x_id, up);
         if binding.phase == Phase::Orphan {
             count(&mut self.x_orphans, binding.x_id, up);
         }
@@ -276,7 +276,7 @@ impl Index {
 
     /// Counts what an outgoing AX call holds of its X.
     pub(super) fn ax_hold(&mut self, call: CallId, hold: &AxHold, b_submitted: &str, up: bool) {
-        self.x_use.count(hold.x_id, up);
+        self.x_briefs.count(hold.x_id, up);
         self.called(hold.x_id, b_submitted, up);
         if let Some(place) = hold.place {
             self.ax.queue(hold.x_id, place, call, up);
@@ -284,7 +284,7 @@ impl Index {
     }
 
     pub(super) fn a_use_of(&mut self, id: Id, up: bool) {
-        self.a_use.count(id, up);
+        self.a_briefs.count(id, up);
     }
 
     /// Counts all that a call holds, or no longer counts it.

@@ -15,6 +15,7 @@ mod ax_index;
 mod ax_turn;
 mod binding;
 mod bits;
+mod briefs;
 mod check;
 mod claim;
 mod conflict;

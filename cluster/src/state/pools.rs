@@ -2,6 +2,7 @@
 
 use super::Content;
 use super::bits::Ids;
+use super::briefs::Brief;
 use super::index::Index;
 use crate::entity::{ANumber, Conflict, Id, Interface, Row, XNumber};
 use crate::regions::area_code;
@@ -56,9 +57,11 @@ impl<'a> CallerEntry<'a> {
 impl Index {
     /// Counts the row in its pool, or takes it out with all its entries.
     pub(super) fn x_row(&mut self, row: &Row<XNumber>, present: bool) {
-        if !present {
-            self.x_free(row, false);
+        if !present && self.x_is_free(row.id) {
+            self.x_free(row.id, &row.entity.callers, false);
         }
+        self.x_briefs
+            .enter(row.id, present.then(|| (&row.entity).into()));
         let pool = Arc::make_mut(self.x_pools.entry(row.entity.interface).or_default());
         pool.members = if present {
             pool.members + 1
@@ -75,6 +78,8 @@ impl Index {
         if !present {
             Arc::make_mut(&mut pool.free).set(row.id, false);
         }
+        self.a_briefs
+            .enter(row.id, present.then(|| (&row.entity).into()));
         pool.members = if present {
             pool.members + 1
         } else {
@@ -87,22 +92,28 @@ impl Index {
 
     /// Puts the X into the free sets or takes it out, after its row or its use changed.
     pub(super) fn x_refresh(&mut self, content: &Content, id: Id) {
-        let Some(row) = content.x_numbers.get(&id) else {
+        let Some(x) = self.x_briefs.get(id) else {
             return;
         };
-        let free = !row.entity.disabled
+        let free = !x.disabled
+            && x.used < self.x_limit(x)
             && !content.leaving_x.contains(&id)
-            && !self.x_orphans.contains_key(&id)
-            && self.x_use.of(id) < self.x_limit(&row.entity);
-        self.x_free(row, free);
+            && !self.x_orphans.contains_key(&id);
+        if self.x_is_free(id) == free {
+            return;
+        }
+        // Most rows name no callers, and then the row is not even touched.
+        let row = x.named.then(|| content.x_numbers.get(&id)).flatten();
+        let callers = row.map_or(&[][..], |row| &row.entity.callers);
+        self.x_free(id, callers, free);
     }
 
     /// How many bindings an X may carry.
-    pub(super) fn x_limit(&self, x: &XNumber) -> u32 {
-        if self.exclusive.contains(&x.interface) {
-            x.line_limit.min(1)
+    pub(super) fn x_limit(&self, x: &Brief) -> u32 {
+        if self.exclusive.contains(&x.pool) {
+            x.limit.min(1)
         } else {
-            x.line_limit
+            x.limit
         }
     }
 
@@ -114,38 +125,43 @@ impl Index {
         }
     }
 
-    fn x_free(&mut self, row: &Row<XNumber>, free: bool) {
-        let Some(pool) = self.x_pools.get(&row.entity.interface) else {
+    fn x_is_free(&self, id: Id) -> bool {
+        let pool = self
+            .x_briefs
+            .get(id)
+            .and_then(|x| self.x_pools.get(&x.pool));
+        pool.is_some_and(|pool| pool.free.contains(id))
+    }
+
+    /// Puts the X into the free sets of its interface and of the callers that it names, or takes it out.
+    fn x_free(&mut self, id: Id, callers: &[String], free: bool) {
+        let Some(x) = self.x_briefs.get(id) else {
             return;
         };
-        // The caller list is looked at only when the number's freedom changes.
-        if pool.free.contains(row.id) == free {
-            return;
-        }
-        let Some(pool) = self.x_pools.get_mut(&row.entity.interface) else {
+        let Some(pool) = self.x_pools.get_mut(&x.pool) else {
             return;
         };
         let pool = Arc::make_mut(pool);
-        Arc::make_mut(&mut pool.free).set(row.id, free);
-        if row.entity.allow_other_callers {
-            Arc::make_mut(&mut pool.open).set(row.id, free);
+        Arc::make_mut(&mut pool.free).set(id, free);
+        if x.open {
+            Arc::make_mut(&mut pool.open).set(id, free);
         }
-        for entry in &row.entity.callers {
+        for entry in callers {
             match CallerEntry::read(entry) {
-                CallerEntry::Exact(key) => set_member(&mut pool.exact, key, row.id, free),
-                CallerEntry::Prefix(key) => set_member(&mut pool.prefix, key, row.id, free),
-                CallerEntry::Region(key) => set_member(&mut pool.region, key, row.id, free),
+                CallerEntry::Exact(key) => set_member(&mut pool.exact, key, id, free),
+                CallerEntry::Prefix(key) => set_member(&mut pool.prefix, key, id, free),
+                CallerEntry::Region(key) => set_member(&mut pool.region, key, id, free),
             }
         }
     }
 
     /// Puts the A into the free set or takes it out, after its row or its use changed.
     pub(super) fn a_refresh(&mut self, content: &Content, id: Id) {
-        let Some(row) = content.a_numbers.get(&id) else {
+        let Some(a) = self.a_briefs.get(id) else {
             return;
         };
-        let free = !content.leaving_a.contains(&id) && self.a_use.of(id) < row.entity.line_limit;
-        if let Some(pool) = self.a_pools.get_mut(&row.entity.group)
+        let free = a.used < a.limit && !content.leaving_a.contains(&id);
+        if let Some(pool) = self.a_pools.get_mut(&a.pool)
             && pool.free.contains(id) != free
         {
             let pool = Arc::make_mut(pool);
