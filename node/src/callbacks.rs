@@ -11,6 +11,7 @@ use tandem_vendors::definition::{CallEvent, CallbackRequest, Reply};
 use tandem_vendors::{Client, Vendor};
 
 use crate::core::Core;
+use crate::questions;
 
 /// Whether a platform may call this address.
 pub fn known(core: &Core, interface: &str, name: &str) -> Known {
@@ -21,7 +22,10 @@ pub fn known(core: &Core, interface: &str, name: &str) -> Known {
     };
     // By the definition alone: an interface that cannot work has its addresses all the same.
     match Vendor::named(&row.entity.kind) {
-        Some(vendor) if vendor.describe().callbacks.iter().any(|c| c.name == name) => {
+        Some(vendor)
+            if vendor.describe().callbacks.iter().any(|c| c.name == name)
+                || vendor.describe().questions.iter().any(|q| q.name == name) =>
+        {
             Known::Address
         }
         _ => Known::Interface,
@@ -42,6 +46,11 @@ pub async fn answer(core: &Core, request: PlatformRequest) -> PlatformReply {
         Some((_, Ok(client))) if client.has_callback(&request.name) => {
             push(core, &client, &request).await
         }
+        Some((id, Ok(client))) if client.has_question(&request.name) => {
+            let headers = headers(&request);
+            let question = as_it_came(core, &request, &headers);
+            questions::answer(core, id, &client, &request, &question).await
+        }
         Some((_, Ok(_))) => PlatformReply::plain(404, "unknown"),
         Some((_, Err(why))) => PlatformReply {
             note: why,
@@ -59,19 +68,8 @@ fn find(core: &Core, interface: &str) -> Option<(Id, Result<Client, String>)> {
 
 /// A push: its proof, its events, and the literal answer.
 async fn push(core: &Core, client: &Client, request: &PlatformRequest) -> PlatformReply {
-    let headers = request.headers.iter();
-    let headers: Vec<(&str, &str)> = headers.map(|(name, value)| (&**name, &**value)).collect();
-    let received = client.receive(
-        &request.name,
-        &CallbackRequest {
-            method: &request.method,
-            url: &request.url,
-            suffix: &request.suffix,
-            headers: &headers,
-            body: &request.body,
-            now_ms: core.clock.now().wall,
-        },
-    );
+    let headers = headers(request);
+    let received = client.receive(&request.name, &as_it_came(core, request, &headers));
     let reply = client.reply(&request.name, &received);
     match &received {
         Err(error) => written(reply, error.word(), mask_numbers(&error.to_string())),
@@ -86,7 +84,28 @@ async fn push(core: &Core, client: &Client, request: &PlatformRequest) -> Platfo
     }
 }
 
-fn written(reply: Reply, result: &'static str, note: String) -> PlatformReply {
+fn headers(request: &PlatformRequest) -> Vec<(&str, &str)> {
+    let headers = request.headers.iter();
+    headers.map(|(name, value)| (&**name, &**value)).collect()
+}
+
+/// The request in the vendors' terms, and when it came.
+fn as_it_came<'r>(
+    core: &Core,
+    request: &'r PlatformRequest,
+    headers: &'r [(&'r str, &'r str)],
+) -> CallbackRequest<'r> {
+    CallbackRequest {
+        method: &request.method,
+        url: &request.url,
+        suffix: &request.suffix,
+        headers,
+        body: &request.body,
+        now_ms: core.clock.now().wall,
+    }
+}
+
+pub(crate) fn written(reply: Reply, result: &'static str, note: String) -> PlatformReply {
     PlatformReply {
         status: reply.status,
         content_type: reply.content_type,

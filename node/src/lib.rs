@@ -27,6 +27,7 @@ pub mod pause;
 pub mod peer;
 pub mod platforms;
 pub mod pool;
+pub mod questions;
 pub mod reconcile;
 pub mod shard;
 pub mod start;

@@ -78,6 +78,16 @@ pub fn describe() {
         Unit::Count,
         "commands that the cluster did not take"
     );
+    describe_counter!(
+        "tandem_platform_questions_total",
+        Unit::Count,
+        "questions of platforms that store nothing, by interface and result"
+    );
+    describe_histogram!(
+        "tandem_platform_question_seconds",
+        Unit::Seconds,
+        "time from a platform's question to its answer"
+    );
     describe_gauge!("tandem_node_legs", Unit::Count, "SIP legs of this node");
     describe_gauge!(
         "tandem_node_active_calls",

@@ -143,14 +143,18 @@ const LIST: &[&str] = &[
 ];
 
 /// What can be asked of it, in words.
-fn abilities(definition: &Definition) -> Vec<&'static str> {
+fn abilities(definition: &Definition) -> Vec<&str> {
     let ops = definition.operations.iter();
-    ops.map(|operation| operation.op.word()).collect()
+    let ops = ops.map(|operation| operation.op.word());
+    let asked = definition.questions.iter();
+    ops.chain(asked.map(|question| question.name.as_str()))
+        .collect()
 }
 
 fn summary(definition: &Definition) -> String {
     let can = abilities(definition).join(", ");
-    format!("{} ({}): {can}", definition.name, definition.title)
+    let asks = if definition.policy.asks { "asks " } else { "" };
+    format!("{} ({}): {asks}{can}", definition.name, definition.title)
 }
 
 fn listed(vendor: Vendor) -> Value {
@@ -160,13 +164,14 @@ fn listed(vendor: Vendor) -> Value {
     can.extend(policy.ax.then_some("ax"));
     can.extend(policy.set_callee.then_some("callee"));
     can.extend(policy.query.then_some("query"));
+    can.extend(policy.asks.then_some("asks"));
     json!({
         "id": definition.id,
         "name": definition.name,
         "title": definition.title,
         "can": can.join(" "),
         "conflict": policy.conflict.word(),
-        "recovers by": recovery(definition),
+        "recovers by": if policy.asks { String::new() } else { recovery(definition) },
         "base_url": definition.base_url,
     })
 }
@@ -202,6 +207,17 @@ fn show(out: &mut impl Write, output: Output, vendor: Vendor) -> io::Result<()> 
             })
         })
         .collect();
+    let questions: Vec<Value> = definition
+        .questions
+        .iter()
+        .map(|question| {
+            json!({
+                "question": question.name,
+                "method": question.method.word(),
+                "help": question.help,
+            })
+        })
+        .collect();
     let params: Vec<Value> = definition
         .params
         .iter()
@@ -233,6 +249,7 @@ fn show(out: &mut impl Write, output: Output, vendor: Vendor) -> io::Result<()> 
             "policy": definition.policy,
             "handling": definition.handling,
             "operations": operations,
+            "questions": questions,
             "callbacks": callbacks,
             "params": params,
             "rules": rules,
@@ -251,11 +268,15 @@ fn show(out: &mut impl Write, output: Output, vendor: Vendor) -> io::Result<()> 
     writeln!(out, "from: {}", definition.source)?;
     write!(
         out,
-        "conflict {}, pairs rest {} ms, lost binds: {}",
+        "conflict {}, pairs rest {} ms",
         definition.policy.conflict.word(),
         definition.policy.pair_rest_ms,
-        recovery(definition)
     )?;
+    if definition.policy.asks {
+        write!(out, ", stores nothing and asks for each call")?;
+    } else {
+        write!(out, ", lost binds: {}", recovery(definition))?;
+    }
     if let Some(rate) = handling.rate_per_s {
         write!(out, ", at most {rate} requests/s")?;
     }
@@ -266,7 +287,12 @@ fn show(out: &mut impl Write, output: Output, vendor: Vendor) -> io::Result<()> 
         write!(out, ", counts equal binds")?;
     }
     writeln!(out, "\n")?;
-    print(out, output, &["operation", "method", "path"], operations)?;
+    if definition.policy.asks {
+        let columns = &["question", "method", "help"];
+        print(out, output, columns, questions)?;
+    } else {
+        print(out, output, &["operation", "method", "path"], operations)?;
+    }
     if !callbacks.is_empty() {
         writeln!(out)?;
         print(out, output, &["callback", "method", "help"], callbacks)?;
@@ -274,6 +300,9 @@ fn show(out: &mut impl Write, output: Output, vendor: Vendor) -> io::Result<()> 
     writeln!(out)?;
     let columns = &["parameter", "form", "default", "needed", "secret", "help"];
     print(out, output, columns, params)?;
+    if rules.is_empty() {
+        return Ok(());
+    }
     writeln!(out)?;
     print(out, output, &["answer", "class", "then", "means"], rules)
 }
@@ -338,10 +367,11 @@ mod tests {
                 definitions: None,
             };
             let table = said(&show, Output::Table).expect("it is built in");
-            assert!(
-                table.contains("OPERATION") && table.contains("bind"),
-                "{table}"
-            );
+            let tables = match vendor.policy().asks {
+                true => ["QUESTION", "asks for each call"],
+                false => ["OPERATION", "bind"],
+            };
+            assert!(tables.iter().all(|part| table.contains(part)), "{table}");
             let json = said(&show, Output::Json).expect("it is built in");
             let json: Value = serde_json::from_str(&json).expect("it is json");
             assert_eq!(json["name"], vendor.name());

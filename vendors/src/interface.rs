@@ -330,6 +330,10 @@ impl Interface {
                 found.push(Finding::error(field, "is no operation of this vendor"));
             }
         }
+        if description.policy.asks && !self.base_url.is_empty() {
+            let text = "has no effect: the platform asks, and nothing is sent to it";
+            found.push(Finding::warning("base_url", text));
+        }
         for operation in &description.operations {
             let key = operation.op.url_key();
             let field = if self.urls.contains_key(key) {

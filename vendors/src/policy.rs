@@ -10,6 +10,9 @@ use crate::outcome::Class;
 /// What a type can do, and how its numbers may be combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
+    /// Whether the platform stores nothing and asks us for each call: our own rows are all there is
+    /// of a binding, and nothing is ever sent.
+    pub asks: bool,
     /// Whether X can be given to A for good (`ax_bind`, `ax_unbind`, `ax_query`).
     pub ax: bool,
     /// Whether the callee of A's next call to its X can be named, so that AX can call out.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Client, RATE_LIMIT};
+use super::{Client, RATE_LIMIT, local};
 use crate::definition::Values;
 use crate::exchange::Op;
 use crate::outcome::{
@@ -23,7 +23,13 @@ const RATE_WAITS_MAX: u32 = 60;
 impl Client {
     /// Asks the platform to join A, X and B. After a failure whose class [`Class::may_hold`], the
     /// platform may hold the binding.
+    ///
+    /// A platform that asks us stores nothing ([`Client::is_asked`]): this is bound at once then,
+    /// as what follows is done at once, and nothing is sent.
     pub async fn bind(&self, bind: &Bind) -> BindOutcome {
+        if self.is_asked() {
+            return local::bound(&bind.own_id, &bind.x);
+        }
         let values = triple(bind, None);
         self.ask(Op::Bind, &values, |plan, response| {
             plan.read_bind(Op::Bind, response, &values)
@@ -35,6 +41,9 @@ impl Client {
     /// id; a vendor with ids never unbinds by numbers. Where a platform counts equal binds it is
     /// asked until none is left, at most [`COUNT_MAX`] times.
     pub async fn unbind(&self, handle: &Handle, numbers: &Bind) -> UnbindOutcome {
+        if self.is_asked() {
+            return UnbindOutcome::Released;
+        }
         let values = triple(numbers, Some(handle));
         for _ in 0..COUNT_MAX {
             let Counted { outcome, left } = self
@@ -56,6 +65,9 @@ impl Client {
     /// learn what became of a bind that was lost; after a time-out ask twice with a pause, since
     /// the lost request may still be on its way.
     pub async fn query(&self, numbers: &Bind) -> QueryOutcome {
+        if self.is_asked() {
+            return QueryOutcome::None;
+        }
         let values = triple(numbers, None);
         let outcome = self
             .ask(Op::Query, &values, |plan, response| {
@@ -110,6 +122,9 @@ impl Client {
     /// that moves to a page already read, so confirm with [`Client::query`] that one is missing
     /// before acting on it.
     pub async fn held_on(&self, x: &str) -> QueryOutcome {
+        if self.is_asked() {
+            return QueryOutcome::None;
+        }
         let mut held: Vec<Held> = Vec::new();
         let mut seen: BTreeSet<Handle> = BTreeSet::new();
         let mut rows = 0;

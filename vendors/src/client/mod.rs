@@ -7,6 +7,7 @@
 
 mod bindings;
 mod http;
+mod local;
 mod push;
 mod relations;
 

@@ -1,6 +1,6 @@
 //! AX relations: given and taken, their next callee named, and looked for at the platform.
 
-use super::Client;
+use super::{Client, local};
 use crate::definition::Values;
 use crate::exchange::Op;
 use crate::outcome::{
@@ -16,6 +16,9 @@ impl Client {
     /// After a failure whose class [`Class::may_hold`] the platform may hold the relation; `x` of
     /// the outcome may differ from the X asked for.
     pub async fn ax_bind(&self, bind: &AxBind) -> BindOutcome {
+        if self.is_asked() {
+            return local::bound(&bind.own_id, &bind.x);
+        }
         let values = pair(bind, None);
         let outcome: BindOutcome = self
             .ask(Op::AxBind, &values, |plan, response| {
@@ -50,6 +53,9 @@ impl Client {
 
     /// Asks the platform to take X from A. By the handle, or by the numbers when it is empty.
     pub async fn ax_unbind(&self, handle: &Handle, numbers: &AxBind) -> UnbindOutcome {
+        if self.is_asked() {
+            return UnbindOutcome::Released;
+        }
         let values = pair(numbers, Some(handle));
         self.ask(Op::AxUnbind, &values, |plan, response| {
             let (outcome, _, auth) = plan.read_unbind(Op::AxUnbind, response, &values);
@@ -67,6 +73,9 @@ impl Client {
     /// leave X alone for `timeout_ms`, or the late one names the next call's callee. `NotFound`
     /// means that the platform has no such relation.
     pub async fn set_callee(&self, handle: &Handle, numbers: &AxBind, b: &str) -> SetCalleeOutcome {
+        if self.is_asked() {
+            return SetCalleeOutcome::Set;
+        }
         let values = Values {
             b,
             ..pair(numbers, Some(handle))
@@ -80,6 +89,9 @@ impl Client {
     /// Asks whether the platform has given X to A. An empty A asks to whom X is given, an empty X
     /// what is given to A. `b` of what is found is empty.
     pub async fn ax_query(&self, numbers: &AxBind) -> QueryOutcome {
+        if self.is_asked() {
+            return QueryOutcome::None;
+        }
         let values = pair(numbers, None);
         let outcome = self
             .ask(Op::AxQuery, &values, |plan, response| {

@@ -22,7 +22,7 @@ macro_rules! built_in {
 type BuiltIn = (&'static str, &'static str, OnceLock<&'static Definition>);
 
 /// Compiled when first asked for.
-static BUILT_IN: [BuiltIn; 19] = built_in![
+static BUILT_IN: [BuiltIn; 21] = built_in![
     "huawei",
     "aliyun",
     "tencent",
@@ -42,6 +42,8 @@ static BUILT_IN: [BuiltIn; 19] = built_in![
     "jumdata",
     "itniotech",
     "yiketong",
+    "china-unicom-x",
+    "infobip",
 ];
 
 /// What the process uses; set once.

@@ -8,6 +8,7 @@ use super::callback;
 use super::expr::{Arg, Expr, Kind as Form, Piece, Template};
 use super::functions::FUNCTIONS;
 use super::program::{Slot, code_of, said};
+use super::question;
 use super::source::{Item, Source, Str, options};
 use super::value::{Func, Kind, Node, Part};
 use crate::description::{Form as ParamForm, Param};
@@ -19,6 +20,8 @@ pub(super) const QUERY: u8 = 1;
 pub(super) const BODY: u8 = 2;
 /// The expression reads what follows a call-back's name in its path.
 pub(super) const SUFFIX: u8 = 4;
+/// The expression says who is called, in an answer to a question.
+pub(super) const CALLEE: u8 = 8;
 
 /// Expressions of one program; more is no request any more.
 const NODES_MAX: usize = 4_096;
@@ -97,8 +100,18 @@ pub(super) struct Scope<'s> {
     /// Of the operation; absent where there is none to speak of.
     pub(super) path: Option<Str<'s>>,
     pub(super) body: bool,
-    /// Whether they speak of a push that we receive instead.
-    pub(super) received: bool,
+    pub(super) speech: Speech,
+}
+
+/// Of what expressions speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speech {
+    /// Of a request that we make.
+    Request,
+    /// Of a push that we receive.
+    Push,
+    /// Of our answer to a question; `found` where we know the callee.
+    Answer { found: bool },
 }
 
 /// The compiler of one operation.
@@ -258,7 +271,12 @@ impl<'s> Compiler<'s> {
     }
 
     fn name(&mut self, names: &[String], at: usize, text: Str<'s>) -> Compiled {
-        if self.scope.received
+        if let Speech::Answer { found } = self.scope.speech
+            && let Some(known) = question::given(names, found)
+        {
+            return known;
+        }
+        if self.scope.speech != Speech::Request
             && let Some(found) = callback::given(names)
         {
             return found;
@@ -307,7 +325,7 @@ impl<'s> Compiler<'s> {
     }
 
     fn root(&mut self, name: &str, at: usize, text: Str<'s>) -> Compiled {
-        let has = |names: &[&str]| names.contains(&name) && !self.scope.received;
+        let has = |names: &[&str]| names.contains(&name) && self.scope.speech == Speech::Request;
         let asked = match self.scope.op {
             Op::XQuery => has(&["x", "page", "offset"]),
             Op::AxQuery | Op::AxBind | Op::AxUnbind | Op::ClearCallee => has(&["a", "x", "own_id"]),
@@ -339,7 +357,7 @@ impl<'s> Compiler<'s> {
             "page" if asked => (Node::Page, Known::of(Kind::Integer)),
             "action" if self.scope.action => (Node::Action, Known::of(Kind::Text)),
             "now" => (Node::Now, Known::of(Kind::Time)),
-            "nonce" if !self.scope.received => (Node::Nonce, Known::of(Kind::Text)),
+            "nonce" if self.scope.speech != Speech::Push => (Node::Nonce, Known::of(Kind::Text)),
             "method" => (Node::Method, Known::of(Kind::Text)),
             "host" => (Node::Host, Known::of(Kind::Text)),
             "path" if self.in_path => {
@@ -376,11 +394,18 @@ impl<'s> Compiler<'s> {
             name if self.scope.steps.iter().any(|step| step.key == name) => {
                 self.step(name, at, text)
             }
-            name if self.scope.received => {
+            name if self.scope.speech != Speech::Request => {
                 let mut known: Vec<&str> = callback::ROOTS.to_vec();
+                let what = match self.scope.speech {
+                    Speech::Answer { found } => {
+                        known.extend(question::roots(found));
+                        "an answer"
+                    }
+                    _ => "a call-back",
+                };
                 known.extend(self.scope.steps.iter().map(|step| step.key));
                 let said = format!(
-                    "a call-back has no value and no step `{name}`, {}",
+                    "{what} has no value and no step `{name}`, {}",
                     options(&known)
                 );
                 text.wrong(at, said);

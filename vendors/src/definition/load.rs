@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use toml::de::DeTable;
 
 use super::callback;
-use super::compile::{BODY, Compiler, Known, QUERY, Scope, Shared};
+use super::compile::{BODY, Compiler, Known, QUERY, Scope, Shared, Speech};
 use super::params::params;
 use super::policies::policies;
 use super::program::{BodyKind, Entry, Field, Program};
+use super::question::{self, Wanted};
 use super::rules;
 use super::source::{Item, Mistake, Source, Str, Table, options};
 use super::value::{Kind, Node};
@@ -47,7 +48,7 @@ const METHODS: [(&str, Method); 4] = [
     ("DELETE", Method::Delete),
 ];
 
-const BODIES: [(&str, BodyKind); 3] = [
+pub(super) const BODIES: [(&str, BodyKind); 3] = [
     ("form", BodyKind::Form),
     ("json", BodyKind::Json { spaced: false }),
     ("json spaced", BodyKind::Json { spaced: true }),
@@ -171,17 +172,28 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
     let name = root.need("name").and_then(|item| item.text()).map(named);
     let title = root.need("title").and_then(|item| item.text());
     let id = root.need("id").and_then(|item| item.integer::<u32>());
-    let base_url = root.need("base_url").and_then(|item| item.text());
+    let wanted = Wanted::read(root.take("bind"));
+    if wanted == Wanted::Local {
+        nothing_is_sent(&root);
+    }
+    let base_url = match wanted {
+        Wanted::Platform => root.need("base_url").and_then(|item| item.text()),
+        Wanted::Local => None,
+    };
     let source_of = root.text("source");
     let params = params(root.take("params"), source);
     let variant_of = root.text("variant");
     let variant_tables = root.table("variants").map(Table::rest).unwrap_or_default();
     let common = Common::take(&mut root);
-    let operations = root.need("operations").and_then(|item| item.table());
+    let operations = match wanted {
+        Wanted::Platform => root.need("operations").and_then(|item| item.table()),
+        Wanted::Local => None,
+    };
     let answer = root.take("answer");
     let rules = root.take("rules");
     let policy = root.take("policy");
     let (push, pushes) = (root.take("callback"), root.take("callbacks"));
+    let asked = root.take("questions");
     let mut known = vec![
         "name",
         "title",
@@ -197,6 +209,8 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
         "policy",
         "callback",
         "callbacks",
+        "bind",
+        "questions",
     ];
     known.extend(Common::KEYS);
     root.finish(&known);
@@ -209,8 +223,14 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
     };
     let variants = variants(variant_of, variant_tables, &shared);
     let drafts = drafts(operations);
-    let answer = rules::answer(answer, source);
-    let rules = rules::rules(rules, &shared, &answer);
+    let (answer, rules) = match wanted {
+        Wanted::Platform => {
+            let answer = rules::answer(answer, source);
+            let rules = rules::rules(rules, &shared, &answer);
+            (answer, rules)
+        }
+        Wanted::Local => (rules::no_answer(), Vec::new()),
+    };
     let mut compiled = Vec::new();
     for draft in &drafts {
         let handle = handle_names(draft.op, &drafts);
@@ -280,15 +300,31 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
             source.mistake(draft.at, said);
         }
     }
-    if !has(Op::Bind) && !has(Op::AxBind) {
+    if wanted == Wanted::Platform && !has(Op::Bind) && !has(Op::AxBind) {
         source.mistake(
             0,
             "there is neither `operations.bind` nor `operations.ax_bind`",
         );
     }
-    let callbacks = callback::callbacks(push, pushes, &common.steps, &captured(&compiled), &shared);
+    let pushed = callback::Common::read(push, &common.steps);
+    let callbacks = callback::callbacks(pushes, &pushed, &captured(&compiled), &shared);
+    let questions = question::questions(asked, &pushed, wanted, &shared);
+    pushed.finish(&shared);
+    if let (Some(push), None, None) = (push, pushes, asked) {
+        let said = "there is no `callbacks.NAME` or `questions.NAME` that this is common to";
+        source.mistake(push.at, said);
+    }
+    if let (Some(asked), Some(twice)) = (
+        asked,
+        questions
+            .iter()
+            .find(|question| callbacks.iter().any(|known| known.name == question.name)),
+    ) {
+        let said = format!("`{}` is a call-back and a question", twice.name);
+        source.mistake(asked.at, said);
+    }
     unused(&shared, &common, &variants, &drafts, variant_of);
-    let (policy, handling) = policies(policy, source, &compiled);
+    let (policy, handling) = policies(policy, source, &compiled, wanted);
     let variant = variant_of.and_then(|of| {
         let param = params.iter().position(|param| param.name == of.text)?;
         let words = variants.iter().map(|(word, _)| word.to_string()).collect();
@@ -298,7 +334,10 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
         id: id?,
         name: name?,
         title: title?.text.to_owned(),
-        base_url: base_url?.text.trim_end_matches('/').to_owned(),
+        base_url: match wanted {
+            Wanted::Platform => base_url?.text.trim_end_matches('/').to_owned(),
+            Wanted::Local => String::new(),
+        },
         source: source_of
             .map(|text| text.text.to_owned())
             .unwrap_or_default(),
@@ -307,9 +346,29 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
         handling,
         operations: compiled,
         callbacks,
+        questions,
         variant,
         rules,
     })
+}
+
+/// Tells of every table of a definition that speaks of requests, where none is ever sent.
+fn nothing_is_sent(root: &Table<'_>) {
+    let requests = [
+        "base_url",
+        "operations",
+        "answer",
+        "rules",
+        "variant",
+        "variants",
+    ];
+    let common = Common::KEYS.into_iter().filter(|key| *key != "steps");
+    for key in requests.into_iter().chain(common) {
+        if let Some(item) = root.clone().take(key) {
+            let said = format!("`{key}` has no use: with `bind = \"local\"` nothing is sent");
+            root.source.mistake(item.at, said);
+        }
+    }
 }
 
 /// A name that can stand in configuration, in paths and in metrics.
@@ -447,7 +506,7 @@ fn scope<'s>(
         headers: common.headers.clone(),
         path: Some(draft.path),
         body: draft.fields.is_some(),
-        received: false,
+        speech: Speech::Request,
     }
 }
 
@@ -539,7 +598,7 @@ fn reads(fields: &[Known], what: u8) -> bool {
 }
 
 /// Fields of a query or body; `own` is the mark of what depends on the rest of it.
-fn fields<'s>(
+pub(super) fn fields<'s>(
     compiler: &mut Compiler<'s>,
     items: &[Item<'s>],
     own: u8,

@@ -25,6 +25,7 @@ mod params;
 mod pipes;
 mod policies;
 mod program;
+mod question;
 mod read;
 mod rules;
 mod source;
@@ -47,10 +48,11 @@ pub use catalogue::{Catalogue, CatalogueError, FileMistakes, read_file};
 pub use functions::{FUNCTIONS, Function};
 pub use load::FILE_MAX;
 pub use program::{OUTPUT_MAX, Values};
+pub use question::{Asked, Callee, QUESTION_BODY_MAX, Question};
 pub use source::Mistake;
 
 use answer::{Answer, Place, Rule, Test, Wait};
-use compile::{Compiler, Scope, Shared};
+use compile::{Compiler, Scope, Shared, Speech};
 use program::{Bound, Eval, Program, Target, unbuildable};
 use read::{Captures, Reader};
 use source::{Source, Str};
@@ -85,6 +87,8 @@ pub struct Definition {
     pub operations: Vec<Operation>,
     /// What it pushes to us.
     pub callbacks: Vec<Callback>,
+    /// What it asks us for each call, where it stores nothing itself.
+    pub questions: Vec<Question>,
     variant: Option<Variant>,
     rules: Vec<Rule>,
 }
@@ -253,7 +257,7 @@ impl Definition {
             headers: Vec::new(),
             path: None,
             body: false,
-            received: false,
+            speech: Speech::Request,
         };
         let (node, _) = Compiler::resume(scope, &program.slots).path(Str::whole(&source));
         match source.mistakes().first() {

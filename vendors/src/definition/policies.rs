@@ -2,6 +2,7 @@
 
 use super::Operation;
 use super::load::OPS;
+use super::question::Wanted;
 use super::rules;
 use super::source::{Item, Source, Table};
 use crate::exchange::Op;
@@ -21,16 +22,31 @@ const RECOVERIES: [(&str, Recovery); 5] = [
     ("wait", Recovery::Wait),
 ];
 
+/// What speaks of requests.
+const REQUESTS: [&str; 8] = [
+    "bindings_per_x_max",
+    "rate_per_s",
+    "quarantine_s",
+    "counted",
+    "unbind_after_answer_ms",
+    "recover",
+    "retry",
+    "breaker",
+];
+
 /// Both, of a table that may be missing.
 pub(super) fn policies(
     item: Option<Item<'_>>,
     source: &Source<'_>,
     operations: &[Operation],
+    wanted: Wanted,
 ) -> (Policy, Handling) {
     let has = |op: Op| operations.iter().any(|operation| operation.op == op);
+    let asks = wanted == Wanted::Local;
     let mut policy = Policy {
-        ax: has(Op::AxBind) && has(Op::AxQuery),
-        set_callee: has(Op::AxBind) && has(Op::AxQuery) && has(Op::SetCallee),
+        asks,
+        ax: asks || has(Op::AxBind) && has(Op::AxQuery),
+        set_callee: asks || has(Op::AxBind) && has(Op::AxQuery) && has(Op::SetCallee),
         query: has(Op::Query),
         conflict: Conflict::XCallee,
         pair_rest_ms: 2_000,
@@ -51,6 +67,18 @@ pub(super) fn policies(
     }
     if let Some(rest) = table.need("pair_rest_ms").and_then(|item| item.integer()) {
         policy.pair_rest_ms = rest;
+    }
+    if asks {
+        // A row of our own is never lost; whoever adopts one releases it by the id it has.
+        handling.recover = vec![Recovery::OwnId];
+        for key in REQUESTS {
+            if let Some(item) = table.take(key) {
+                let said = format!("`{key}` has no use: with `bind = \"local\"` nothing is sent");
+                source.mistake(item.at, said);
+            }
+        }
+        table.finish(&["conflict", "pair_rest_ms"]);
+        return (policy, handling);
     }
     handling.bindings_per_x_max = table.integer("bindings_per_x_max");
     handling.rate_per_s = table.integer("rate_per_s");

@@ -202,15 +202,20 @@ fn all_tests(item: Option<Item<'_>>) -> Vec<Test> {
     all
 }
 
-/// `[answer]`.
-pub(super) fn answer(item: Option<Item<'_>>, source: &Source<'_>) -> Answer {
-    let mut answer = Answer {
+/// Of a platform that is never asked anything.
+pub(super) fn no_answer() -> Answer {
+    Answer {
         success: Vec::new(),
         code: Vec::new(),
         text: Vec::new(),
         unknown: None,
         unparsable: Class::Unknown,
-    };
+    }
+}
+
+/// `[answer]`.
+pub(super) fn answer(item: Option<Item<'_>>, source: &Source<'_>) -> Answer {
+    let mut answer = no_answer();
     let Some(item) = item else {
         source.mistake(0, "`answer` is missing: what success looks like");
         return answer;

@@ -21,14 +21,17 @@ const NUMBER_MAX: usize = 32;
 
 /// Steps of a JSON pointer (RFC 6901) into a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pointer(pub(super) Box<[Box<str>]>);
+pub(in crate::definition) struct Pointer(pub(super) Box<[Box<str>]>);
 
 impl Pointer {
     pub(super) fn follow<'a>(&self, record: &'a Json) -> Option<&'a Json> {
         follow(record, &self.0)
     }
 
-    fn text<'a>(&self, record: &'a Json) -> Option<std::borrow::Cow<'a, str>> {
+    pub(in crate::definition) fn text<'a>(
+        &self,
+        record: &'a Json,
+    ) -> Option<std::borrow::Cow<'a, str>> {
         scalar(self.follow(record)?).filter(|text| !text.is_empty())
     }
 }

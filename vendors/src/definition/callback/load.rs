@@ -1,10 +1,12 @@
 //! `[callbacks.NAME]` of a definition, and `[callback]`, which they have in common.
 
+use super::door::{Auth, Door, Moment};
 use super::event::{KindOf, Mapping, Notation, Pointer};
-use super::{Auth, Body, CALLBACK_ROWS_MAX, Callback, EventKind, Moment, Reply};
+use super::received::Body;
+use super::{CALLBACK_BODY_MAX, CALLBACK_ROWS_MAX, Callback, EventKind, Reply};
 use crate::definition::answer::Place;
 use crate::definition::clock::Format;
-use crate::definition::compile::{Compiler, SUFFIX, Scope, Shared};
+use crate::definition::compile::{Compiler, SUFFIX, Scope, Shared, Speech};
 use crate::definition::program::Program;
 use crate::definition::rules;
 use crate::definition::source::{Item, Str, Table, options};
@@ -25,19 +27,49 @@ const BODIES: [(&str, Body); 3] = [
     ("query", Body::Query),
 ];
 
-/// What stands in `[callback]`: for every one that does not say it itself.
-struct Common<'s> {
+/// What stands in `[callback]`: for every call-back and question that does not say it itself.
+pub(in crate::definition) struct Common<'s> {
     method: Option<Item<'s>>,
     body: Option<Item<'s>>,
     auth: Option<Item<'s>>,
     reply: Option<Item<'s>>,
-    refuse: Option<Item<'s>>,
-    /// Its own, then those of the definition.
-    steps: Vec<Item<'s>>,
+    pub(in crate::definition) refuse: Option<Item<'s>>,
+    /// Its own.
+    own: Vec<Item<'s>>,
+    /// Those, then those of the definition.
+    pub(in crate::definition) steps: Vec<Item<'s>>,
+}
+
+impl<'s> Common<'s> {
+    /// Reads it; `steps` are those of the definition.
+    pub(in crate::definition) fn read(item: Option<Item<'s>>, steps: &[Item<'s>]) -> Common<'s> {
+        let mut table = item.and_then(|item| item.table());
+        let mut take = |key: &str| table.as_mut().and_then(|table| table.take(key));
+        let own = take("steps").and_then(|item| item.table());
+        let own = own.map(Table::rest).unwrap_or_default();
+        let common = Common {
+            method: take("method"),
+            body: take("body"),
+            auth: take("auth"),
+            reply: take("reply"),
+            refuse: take("refuse"),
+            steps: over(&own, steps),
+            own,
+        };
+        if let Some(table) = table {
+            table.finish(&["method", "body", "auth", "reply", "refuse", "steps"]);
+        }
+        common
+    }
+
+    /// Tells of steps that nothing has needed.
+    pub(in crate::definition) fn finish(&self, shared: &Shared<'s>) {
+        unused(&self.own, shared);
+    }
 }
 
 /// Steps, and below them those of other names.
-fn over<'s>(own: &[Item<'s>], under: &[Item<'s>]) -> Vec<Item<'s>> {
+pub(in crate::definition) fn over<'s>(own: &[Item<'s>], under: &[Item<'s>]) -> Vec<Item<'s>> {
     let hidden = |step: &Item<'s>| own.iter().any(|other| other.key == step.key);
     let rest = under.iter().filter(|step| !hidden(step));
     own.iter().chain(rest).copied().collect()
@@ -45,9 +77,8 @@ fn over<'s>(own: &[Item<'s>], under: &[Item<'s>]) -> Vec<Item<'s>> {
 
 /// Reads them all; `handle` are the names of what a bind captures.
 pub(in crate::definition) fn callbacks<'s>(
-    common: Option<Item<'s>>,
     item: Option<Item<'s>>,
-    steps: &[Item<'s>],
+    common: &Common<'s>,
     handle: &[String],
     shared: &'s Shared<'s>,
 ) -> Vec<Callback> {
@@ -57,25 +88,6 @@ pub(in crate::definition) fn callbacks<'s>(
         let said = format!("more than {CALLBACKS_MAX} call-backs");
         shared.source.mistake(item.at, said);
     }
-    if let (Some(common), true) = (common, items.is_empty()) {
-        let said = "there is no `callbacks.NAME` that this is common to";
-        shared.source.mistake(common.at, said);
-    }
-    let mut table = common.and_then(|item| item.table());
-    let mut take = |key: &str| table.as_mut().and_then(|table| table.take(key));
-    let own = take("steps").and_then(|item| item.table());
-    let own = own.map(Table::rest).unwrap_or_default();
-    let common = Common {
-        method: take("method"),
-        body: take("body"),
-        auth: take("auth"),
-        reply: take("reply"),
-        refuse: take("refuse"),
-        steps: over(&own, steps),
-    };
-    if let Some(table) = table {
-        table.finish(&["method", "body", "auth", "reply", "refuse", "steps"]);
-    }
     let mut callbacks = Vec::new();
     for item in items.iter().take(CALLBACKS_MAX) {
         if let Some(table) = item.table() {
@@ -84,15 +96,14 @@ pub(in crate::definition) fn callbacks<'s>(
                 handle,
                 shared,
             };
-            callbacks.extend(loader.callback(table, &common));
+            callbacks.extend(loader.callback(table, common));
         }
     }
-    unused(&own, shared);
     callbacks
 }
 
 /// Steps that nothing needs are misspelt somewhere.
-fn unused(steps: &[Item<'_>], shared: &Shared<'_>) {
+pub(in crate::definition) fn unused(steps: &[Item<'_>], shared: &Shared<'_>) {
     if shared.source.is_clean() {
         let used = shared.used_steps.borrow();
         for step in steps.iter().filter(|step| !used.contains(&step.at)) {
@@ -102,22 +113,29 @@ fn unused(steps: &[Item<'_>], shared: &Shared<'_>) {
     }
 }
 
-/// One of them.
-struct Loader<'s, 'h> {
-    item: Item<'s>,
-    handle: &'h [String],
-    shared: &'s Shared<'s>,
+/// One call-back or question.
+pub(in crate::definition) struct Loader<'s, 'h> {
+    pub(in crate::definition) item: Item<'s>,
+    /// What a bind captures.
+    pub(in crate::definition) handle: &'h [String],
+    pub(in crate::definition) shared: &'s Shared<'s>,
 }
 
 impl<'s> Loader<'s, '_> {
-    fn callback(&self, mut table: Table<'s>, common: &Common<'s>) -> Option<Callback> {
+    /// Name, method, body and proofs; `own` are its own steps.
+    pub(in crate::definition) fn door(
+        &self,
+        table: &mut Table<'s>,
+        common: &Common<'s>,
+        own: &[Item<'s>],
+        bytes_max: usize,
+    ) -> Option<Door> {
         let source = self.shared.source;
         let name = self.item.key;
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
         if name.is_empty() || name.len() > 32 || !name.chars().all(fits) {
             source.mistake(self.item.at, "must be 1 to 32 of a-z, 0-9, - and _");
         }
-        let help = table.need("help").and_then(|item| item.text());
         let method = table.take("method").or(common.method);
         let method = method.map_or(Some(Method::Post), |item| item.choose(&METHODS));
         let mut need = |key: &str, common: Option<Item<'s>>| match table.take(key).or(common) {
@@ -126,26 +144,7 @@ impl<'s> Loader<'s, '_> {
         };
         let body = need("body", common.body).and_then(|item| item.choose(&BODIES));
         let proofs = need("auth", common.auth);
-        let rows = table.text("rows").and_then(pointer);
-        let rows_max = table.take("rows_max");
-        let rows_most = rows_max.and_then(|item| item.integer::<usize>());
-        if rows_most.is_some_and(|most| !(1..=CALLBACK_ROWS_MAX).contains(&most))
-            && let Some(item) = rows_max
-        {
-            item.wrong(format!("must be 1 to {CALLBACK_ROWS_MAX}"));
-        }
-        let own = table.table("steps").map(Table::rest).unwrap_or_default();
-        let scope = Scope {
-            shared: self.shared,
-            op: Op::Bind,
-            action: false,
-            handle: Vec::new(),
-            steps: over(&own, &common.steps),
-            headers: Vec::new(),
-            path: None,
-            body: true,
-            received: true,
-        };
+        let scope = self.scope(over(own, &common.steps), Speech::Push);
         let mut compiler = Compiler::new(scope);
         let mut has_suffix = false;
         let mut auth = Vec::new();
@@ -153,6 +152,44 @@ impl<'s> Loader<'s, '_> {
             if let Some(table) = item.table() {
                 auth.extend(self.auth(table, &mut compiler, &mut has_suffix));
             }
+        }
+        Some(Door {
+            name: name.to_owned(),
+            method: method?,
+            body: body?,
+            bytes_max,
+            program: Program::of_steps(compiler.finish()),
+            auth,
+            has_suffix,
+        })
+    }
+
+    /// What expressions about it may speak of.
+    pub(in crate::definition) fn scope(&self, steps: Vec<Item<'s>>, speech: Speech) -> Scope<'s> {
+        Scope {
+            shared: self.shared,
+            op: Op::Bind,
+            action: false,
+            handle: Vec::new(),
+            steps,
+            headers: Vec::new(),
+            path: None,
+            body: true,
+            speech,
+        }
+    }
+
+    fn callback(&self, mut table: Table<'s>, common: &Common<'s>) -> Option<Callback> {
+        let help = table.need("help").and_then(|item| item.text());
+        let own = table.table("steps").map(Table::rest).unwrap_or_default();
+        let door = self.door(&mut table, common, &own, CALLBACK_BODY_MAX);
+        let rows = table.text("rows").and_then(pointer);
+        let rows_max = table.take("rows_max");
+        let rows_most = rows_max.and_then(|item| item.integer::<usize>());
+        if rows_most.is_some_and(|most| !(1..=CALLBACK_ROWS_MAX).contains(&most))
+            && let Some(item) = rows_max
+        {
+            item.wrong(format!("must be 1 to {CALLBACK_ROWS_MAX}"));
         }
         let mapping = self.mapping(&mut table);
         let ok = Reply::plain(200);
@@ -163,16 +200,14 @@ impl<'s> Loader<'s, '_> {
         let refuse = refuse.map_or(Some(no), |item| reply(&item));
         table.finish(&KEYS);
         unused(&own, self.shared);
+        let door = door?;
         Some(Callback {
-            name: name.to_owned(),
+            name: door.name.clone(),
             help: help?.text.to_owned(),
-            method: method?,
-            body: body?,
+            method: door.method,
+            door,
             rows,
             rows_max: rows_most.unwrap_or(100),
-            program: Program::of_steps(compiler.finish()),
-            auth,
-            has_suffix,
             mapping: mapping?,
             reply: success?,
             refuse: refuse?,
@@ -456,7 +491,7 @@ fn pointer(text: Str<'_>) -> Option<Pointer> {
 }
 
 /// One or several.
-fn pointers(item: Option<Item<'_>>) -> Vec<Pointer> {
+pub(in crate::definition) fn pointers(item: Option<Item<'_>>) -> Vec<Pointer> {
     let Some(item) = item else {
         return Vec::new();
     };
@@ -469,7 +504,7 @@ fn pointers(item: Option<Item<'_>>) -> Vec<Pointer> {
 }
 
 /// `{ status = 200, type = "application/json", body = "…" }`.
-fn reply(item: &Item<'_>) -> Option<Reply> {
+pub(in crate::definition) fn reply(item: &Item<'_>) -> Option<Reply> {
     let mut table = item.table()?;
     let status = table.need("status");
     let status_is = status.and_then(|item| item.integer::<u16>());

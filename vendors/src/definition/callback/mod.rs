@@ -9,6 +9,7 @@
 //! [`CallEvent::key`], and whoever stores them keeps the first one. Most platforms repeat a push
 //! until they see the literal answer.
 
+mod door;
 mod event;
 mod load;
 mod received;
@@ -18,18 +19,18 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use subtle::ConstantTimeEq;
 use thiserror::Error;
 
-pub(super) use load::callbacks;
-pub(super) use received::{Given, ROOTS, Received, given};
+pub(super) use door::Door;
+pub(super) use event::Pointer;
+pub(super) use load::{Common, Loader, callbacks, over, pointers, reply, unused};
+pub(super) use received::{Given, Heard, ROOTS, Received, given};
 
-use super::program::{Bound, Eval, Program, Values};
-use super::value::{Node, Value};
-use super::{NOWHERE, Plan};
-use crate::exchange::{Attempt, Method};
-use crate::outcome::{Failure, Handle};
-use event::{Mapping, Notation, Pointer};
+use super::Plan;
+use super::program::Bound;
+use crate::exchange::Method;
+use crate::outcome::Handle;
+use event::Mapping;
 
 /// Largest body of a push that is read, in bytes. Huawei sends 50 bills of some 2 KiB at most.
 pub const CALLBACK_BODY_MAX: usize = 262_144;
@@ -49,47 +50,12 @@ pub struct Callback {
     pub help: String,
     /// How it is sent.
     pub method: Method,
-    body: Body,
+    door: Door,
     rows: Option<Pointer>,
     rows_max: usize,
-    /// Steps of [`Callback::auth`].
-    program: Program,
-    /// Any of them will do.
-    auth: Vec<Auth>,
-    /// Whether some expression reads what follows the name in the path.
-    has_suffix: bool,
     mapping: Mapping,
     reply: Reply,
     refuse: Reply,
-}
-
-/// Where a push carries its fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Body {
-    Json,
-    Form,
-    Query,
-}
-
-/// One way in which a platform proves that it is the sender.
-#[derive(Debug)]
-struct Auth {
-    /// What it must have sent.
-    expected: Node,
-    /// What it sent.
-    given: Node,
-    /// Several values may be given, with this between them; one that fits is enough.
-    list: Option<char>,
-    moment: Option<Moment>,
-}
-
-/// When a push was signed, and how far that may be from our own time.
-#[derive(Debug)]
-struct Moment {
-    at: Node,
-    notation: Notation,
-    /// Seconds; 0 or absent: any.
-    skew_s: Node,
 }
 
 /// A push as it came. Header names in any letter case.
@@ -211,7 +177,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    fn plain(status: u16) -> Reply {
+    pub(super) fn plain(status: u16) -> Reply {
         Reply {
             status,
             content_type: String::new(),
@@ -242,12 +208,14 @@ pub enum CallbackError {
         got: String,
     },
     /// Longer than anything is read.
-    #[error("call-back `{name}` has {bytes} bytes, more than {CALLBACK_BODY_MAX}")]
+    #[error("call-back `{name}` has {bytes} bytes, more than {most}")]
     TooLarge {
         /// The call-back.
         name: String,
         /// Of its body.
         bytes: usize,
+        /// How many it may have.
+        most: usize,
     },
     /// The interface has none of the parameters that it is proved by.
     #[error("call-back `{name}` cannot be proved: the interface has no secret for it")]
@@ -306,10 +274,14 @@ impl Plan {
 
     fn callback(&self, name: &str) -> Result<&'static Callback, CallbackError> {
         let found = self.callbacks().iter().find(|known| known.name == name);
-        found.ok_or_else(|| CallbackError::Unknown {
+        found.ok_or_else(|| self.unknown_callback(name))
+    }
+
+    pub(super) fn unknown_callback(&self, name: &str) -> CallbackError {
+        CallbackError::Unknown {
             vendor: self.definition.name.clone(),
             name: short(name),
-        })
+        }
     }
 
     /// Reads a push: its proof first, then its records.
@@ -323,34 +295,13 @@ impl Plan {
         request: &CallbackRequest<'_>,
     ) -> Result<Receipt, CallbackError> {
         let callback = self.callback(name)?;
-        let name = || callback.name.clone();
-        if request.method != callback.method.word() {
-            return Err(CallbackError::Method {
-                name: name(),
-                wanted: callback.method.word(),
-                got: short(request.method),
-            });
-        }
-        if request.body.len() > CALLBACK_BODY_MAX {
-            let bytes = request.body.len();
-            return Err(CallbackError::TooLarge {
-                name: name(),
-                bytes,
-            });
-        }
-        let unproved = |why: &str| CallbackError::Unproved {
-            name: name(),
-            why: why.to_owned(),
+        let malformed = |why: String| CallbackError::Malformed {
+            name: callback.name.clone(),
+            why,
         };
-        if !request.suffix.is_empty() && !callback.has_suffix {
-            return Err(unproved("nothing may follow its name in the path"));
-        }
-        let malformed = |why: String| CallbackError::Malformed { name: name(), why };
-        let text = std::str::from_utf8(request.body)
-            .map_err(|error| malformed(format!("is no utf-8 at byte {}", error.valid_up_to())))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let received = Received::new(request, text, callback.body);
-        callback.prove(&received, &self.params, request.now_ms)?;
+        let text = callback.door.text(request)?;
+        let received = Received::new(request, text, callback.door.body);
+        callback.door.prove(&received, &self.params)?;
         let record = received.record().map_err(malformed)?;
         callback.read(record, &self.params).map_err(malformed)
     }
@@ -379,12 +330,15 @@ impl Plan {
     }
 
     /// The literal refusal under another status: that of what our own bounds refuse, or of what
-    /// was read and could not be stored. `None` when there is no such call-back.
+    /// was read and could not be stored. `None` when there is no such call-back or question.
     pub fn refusal(&self, name: &str, status: u16) -> Option<Reply> {
-        let callback = self.callback(name).ok()?;
+        let refuse = match self.callback(name) {
+            Ok(callback) => &callback.refuse,
+            Err(_) => self.refuse_proof(name)?,
+        };
         Some(Reply {
             status,
-            ..callback.refuse.clone()
+            ..refuse.clone()
         })
     }
 }
@@ -393,93 +347,6 @@ impl Callback {
     /// The answer for success.
     pub fn reply(&self) -> &Reply {
         &self.reply
-    }
-
-    /// Whether one of the proofs holds; else what the one that came nearest lacks.
-    fn prove(
-        &self,
-        received: &Received<'_>,
-        params: &[Bound],
-        now_ms: u64,
-    ) -> Result<(), CallbackError> {
-        let values = Values::default();
-        let attempt = Attempt {
-            now_ms,
-            nonce: String::new(),
-        };
-        let eval = Eval::new(&self.program, params, &NOWHERE, &values, &attempt);
-        let eval = eval.receiving(received);
-        let mut nearest = (
-            0,
-            CallbackError::Unconfigured {
-                name: self.name.clone(),
-            },
-        );
-        for auth in &self.auth {
-            match self.proved(auth, &eval, params, now_ms) {
-                Ok(()) => return Ok(()),
-                Err(failed) if failed.0 > nearest.0 => nearest = failed,
-                Err(_) => {}
-            }
-        }
-        Err(nearest.1)
-    }
-
-    /// Whether one proof holds; else how near it came, and what it lacks.
-    fn proved(
-        &self,
-        auth: &Auth,
-        eval: &Eval<'_>,
-        params: &[Bound],
-        now_ms: u64,
-    ) -> Result<(), (u8, CallbackError)> {
-        let name = || self.name.clone();
-        let unproved = |why: String| CallbackError::Unproved { name: name(), why };
-        let missing = |failure: Failure| (1, unproved(failure.text));
-        let given = eval.value(&auth.given).map_err(missing)?;
-        let expected = eval.value(&auth.expected).map_err(missing)?;
-        let (given, expected) = (given.text(), expected.text());
-        // A parameter without a value: nobody can prove that.
-        if expected.is_empty() {
-            return Err((0, CallbackError::Unconfigured { name: name() }));
-        }
-        if given.is_empty() {
-            return Err((1, unproved("it carries no proof".to_owned())));
-        }
-        let fits = |given: &str| bool::from(given.as_bytes().ct_eq(expected.as_bytes()));
-        let fits = match auth.list {
-            None => fits(&given),
-            Some(between) => given.split(between).any(|one| fits(one.trim())),
-        };
-        if !fits {
-            let why = "its signature or secret is wrong".to_owned();
-            return Err((2, unproved(why)));
-        }
-        let Some(moment) = &auth.moment else {
-            return Ok(());
-        };
-        let skew_s = match eval.value(&moment.skew_s).map_err(missing)? {
-            Value::Integer(skew_s) => u64::try_from(skew_s).unwrap_or(0),
-            _ => 0,
-        };
-        if skew_s == 0 {
-            return Ok(());
-        }
-        let at = eval.value(&moment.at).map_err(missing)?;
-        let Some(at) = moment.notation.read(&at.text(), params) else {
-            let why = "the time it was signed cannot be read".to_owned();
-            return Err((3, unproved(why)));
-        };
-        let off_s = at.abs_diff(now_ms) / 1_000;
-        if off_s > skew_s {
-            let error = CallbackError::Stale {
-                name: name(),
-                off_s,
-                skew_s,
-            };
-            return Err((4, error));
-        }
-        Ok(())
     }
 
     /// The records' events.

@@ -4,12 +4,29 @@ use std::borrow::Cow;
 
 use serde_json::Value as Json;
 
-use super::{Body, CallbackRequest};
+use super::CallbackRequest;
 use crate::definition::compile::{BODY, Known, QUERY, SUFFIX};
 use crate::definition::value::{Kind, Member, Node, Value};
 
 /// Most fields of a form or a query.
 const FIELDS_MAX: usize = 500;
+
+/// Where a push carries its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::definition) enum Body {
+    Json,
+    Form,
+    Query,
+}
+
+/// What was understood of a question, for the expressions of its answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::definition) struct Heard<'a> {
+    pub(in crate::definition) call_id: Option<&'a str>,
+    pub(in crate::definition) digits: Option<&'a str>,
+    /// How long the call may last.
+    pub(in crate::definition) limit_s: Option<u32>,
+}
 
 /// What only a push has.
 #[derive(Clone, Debug)]
@@ -24,6 +41,12 @@ pub(in crate::definition) enum Given {
     Query(Box<str>),
     /// Of a field of the body.
     Body(Box<str>),
+    /// Of a question: the platform's name of the call.
+    CallId,
+    /// Of a question: what the caller keyed.
+    Digits,
+    /// Of an answer: how long the call may last.
+    LimitS,
 }
 
 /// The values that a call-back's expressions may speak of, besides its steps and parameters.
@@ -71,10 +94,15 @@ pub(in crate::definition) struct Received<'a> {
     form: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     /// The fields as one record, or why there is none.
     record: Result<Json, String>,
+    heard: Heard<'a>,
 }
 
 impl<'a> Received<'a> {
-    pub(super) fn new(request: &'a CallbackRequest<'a>, text: &'a str, body: Body) -> Received<'a> {
+    pub(in crate::definition) fn new(
+        request: &'a CallbackRequest<'a>,
+        text: &'a str,
+        body: Body,
+    ) -> Received<'a> {
         let (bare_url, query) = request.url.split_once('?').unwrap_or((request.url, ""));
         let rest = bare_url
             .split_once("://")
@@ -112,10 +140,22 @@ impl<'a> Received<'a> {
             query,
             form,
             record,
+            heard: Heard::default(),
         }
     }
 
-    pub(super) fn record(&self) -> Result<&Json, String> {
+    /// The same with what was understood of it.
+    pub(in crate::definition) fn hearing(mut self, heard: Heard<'a>) -> Received<'a> {
+        self.heard = heard;
+        self
+    }
+
+    /// When it came, Unix milliseconds.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.request.now_ms
+    }
+
+    pub(in crate::definition) fn record(&self) -> Result<&Json, String> {
         self.record.as_ref().map_err(Clone::clone)
     }
 
@@ -147,6 +187,12 @@ impl<'a> Received<'a> {
                         fields.get(&**name).map_or(Value::Absent, json_value)
                     }
                     _ => Value::Absent,
+                },
+                Given::CallId => self.heard.call_id.map_or(Value::Absent, text),
+                Given::Digits => self.heard.digits.map_or(Value::Absent, text),
+                Given::LimitS => match self.heard.limit_s {
+                    Some(limit_s) => Value::Integer(i64::from(limit_s)),
+                    None => Value::Absent,
                 },
             },
             _ => return None,

@@ -27,7 +27,8 @@ fn plans() -> Vec<(&'static str, Plan)> {
         }
         (vendor.name(), Plan::new(&interface))
     };
-    Vendor::all().into_iter().map(plan).collect()
+    let asked = |vendor: &Vendor| !vendor.policy().asks;
+    Vendor::all().into_iter().filter(asked).map(plan).collect()
 }
 
 fn response(status: u16, body: &[u8]) -> Response {

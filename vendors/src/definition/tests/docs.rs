@@ -24,6 +24,15 @@ fn the_example_of_the_page_is_sound_and_its_call_backs_are() {
 }
 
 #[test]
+fn the_example_of_a_platform_that_asks_is_sound() {
+    let definition = match Definition::parse(example("Platforms that ask us")) {
+        Ok(definition) => definition,
+        Err(mistakes) => panic!("{mistakes:#?}"),
+    };
+    assert!(definition.policy.asks && definition.questions.len() == 1);
+}
+
+#[test]
 fn the_page_lists_every_function_in_its_own_words() {
     for function in FUNCTIONS {
         let args = match function.args {

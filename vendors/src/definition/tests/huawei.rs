@@ -354,6 +354,7 @@ fn every_word_of_the_trade_is_some_class_of_a_platform_that_tells_them_all_apart
 fn what_the_platform_lets_the_pool_do() {
     let policy = serde_json::to_value(Vendor::huawei().policy()).unwrap();
     let expected = serde_json::json!({
+        "asks": false,
         "ax": true,
         "set_callee": true,
         "query": true,
