@@ -1,17 +1,23 @@
 //! The replicated state's own cost: one whole AXB call (reserve, bound, answered, unbound, end) by the number of
 //! numbers and of live bindings. It must grow with neither.
 //!
-//! A clone of the state is kept for readers and replaced after every so many commands: never, after each one (the worst
-//! case for shared maps), after 16 (5 ms at 600 calls/s), after 1,000 (5 ms at full speed). The cases take turns in
-//! short rounds and the quickest round counts: what else runs on the machine only adds.
+//! A clone of the state is kept for readers: never, or one taken before the round and replaced after each command (the
+//! worst case for shared parts), after 16 (5 ms at 600 calls/s), or not before the next round (25 ms at full speed).
+//! The last column frees not the call just made but the oldest of those that live, whose record no cache remembers.
 //!
-//! `cargo bench -p tandem-cluster --bench state [-- rounds [numbers live]]`; with one case only, a tool that counts
-//! instructions in `Bench::cycle` shows what of a difference is work and what is the distance to memory.
+//! The cases take turns. In its turn each first makes so many calls untimed that the caches are its own again, then
+//! rounds of each kind, and the quickest round of all turns counts: what else runs on the machine only adds. Beside
+//! them stands the bare minimum: as many touches of random numbers as a call cannot do without, each waiting for the
+//! one before it, in flat tables of the same sizes.
+//!
+//! `cargo bench -p tandem-cluster --bench state [-- turns [numbers live [kind]]]`; with one case and kind (from 0) only,
+//! a tool that counts instructions or cache misses in `Bench::round` shows what of a difference is work and what is
+//! the distance to memory.
 
 #[path = "sample.rs"]
 mod sample;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use tandem_cluster::command::*;
@@ -28,6 +34,8 @@ struct Bench {
     at: Millis,
     calls: u32,
     seed: u64,
+    /// Calls that live beside the one that is made and ended, the oldest first.
+    live: VecDeque<(CallId, BindingId)>,
 }
 
 impl Bench {
@@ -41,6 +49,7 @@ impl Bench {
             at: 1_700_000_000_000,
             calls: 0,
             seed: 1,
+            live: VecDeque::new(),
         };
         bench.apply(&Command::Claim(Claim {
             access_name: "n1".into(),
@@ -53,7 +62,8 @@ impl Bench {
         bench.state.set_voters(BTreeSet::from([1]));
         sample::entities(numbers, live, |entity| bench.put(entity));
         for _ in 0..live {
-            bench.reserve();
+            let call = bench.make();
+            bench.live.push_back(call);
         }
         bench
     }
@@ -106,9 +116,8 @@ impl Bench {
         }
     }
 
-    /// One call from admission to its record. A function of its own for tools that look for its name.
-    #[inline(never)]
-    fn cycle(&mut self) {
+    /// A call from admission to its answer.
+    fn make(&mut self) -> (CallId, BindingId) {
         self.at += 2;
         let (call, lease) = self.reserve();
         let binding = lease.binding;
@@ -127,6 +136,11 @@ impl Bench {
             dialogs: vec![7; 2_000],
             codec: "PCMA".into(),
         }));
+        (call, binding)
+    }
+
+    /// From its release to its record.
+    fn free(&mut self, (call, binding): (CallId, BindingId)) {
         self.apply(&Command::Unbound(Unbound {
             binding,
             epoch: 1,
@@ -152,21 +166,165 @@ impl Bench {
             });
         }
     }
+
+    fn calls(&mut self, calls: u32, mode: Mode) {
+        for _ in 0..calls {
+            let made = self.make();
+            let freed = if mode.oldest {
+                self.live.push_back(made);
+                self.live.pop_front()
+            } else {
+                Some(made)
+            };
+            self.free(freed.expect("one is there: the one just made"));
+        }
+    }
+
+    /// The timed calls. A function of its own for tools that look for its name.
+    #[inline(never)]
+    fn round(&mut self, mode: Mode) -> Duration {
+        let begun = Instant::now();
+        if mode.clones {
+            self.kept = Some(self.state.clone());
+        }
+        (self.keep, self.unkept) = (mode.keep, 0);
+        self.calls(ROUND, mode);
+        let took = begun.elapsed();
+        (self.keep, self.kept) = (0, None);
+        took
+    }
 }
 
-/// Calls in one round of a case.
-const ROUND: u32 = 500;
-/// Calls before the first round: pairs come to rest and wake by then, and ended calls are remembered.
-const WARM: u32 = 70_000;
+/// How calls are made and what readers do meanwhile.
+#[derive(Clone, Copy)]
+struct Mode {
+    /// A clone is kept from the beginning of the round,
+    clones: bool,
+    /// and replaced after so many commands; 0: never.
+    keep: u32,
+    /// The oldest live call is freed.
+    oldest: bool,
+}
+
+const MODES: [Mode; 5] = [
+    mode(false, 0, false),
+    mode(true, 1, false),
+    mode(true, 16, false),
+    mode(true, 0, false),
+    mode(false, 0, true),
+];
+
+const fn mode(clones: bool, keep: u32, oldest: bool) -> Mode {
+    Mode {
+        clones,
+        keep,
+        oldest,
+    }
+}
+
+/// Random touches in flat tables: an A, an X, a pair and an (X,B') written when they are taken.
+struct Bare {
+    tables: [Vec<Place>; 4],
+    last: u64,
+}
+
+/// Half a cache line.
+#[derive(Clone, Default)]
+#[repr(align(32))]
+struct Place(u64);
+
+impl Bare {
+    fn new(numbers: u32, live: u32) -> Self {
+        // As many pairs rest as calls are made in the interface's 2 s.
+        let pairs = (live + 1_000).next_power_of_two();
+        let table = |places: u32| vec![Place::default(); places as usize];
+        Bare {
+            tables: [numbers, numbers, pairs, pairs].map(table),
+            last: 1,
+        }
+    }
+
+    #[inline(never)]
+    fn round(&mut self) -> Duration {
+        let begun = Instant::now();
+        for _ in 0..ROUND {
+            for table in &mut self.tables {
+                let mixed = (self.last ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                let chosen = (mixed >> 32) as usize % table.len();
+                let place = &mut table[chosen];
+                place.0 = place.0.wrapping_add(mixed);
+                // The next one cannot begin before this one is there.
+                self.last = place.0;
+            }
+        }
+        begun.elapsed()
+    }
+}
+
+/// Calls in one round.
+const ROUND: u32 = 128;
+/// Rounds of each kind in one turn.
+const ROUNDS: u32 = 20;
+/// Calls at the beginning of a turn that are not timed.
+const WARM: u32 = 20_000;
+/// Calls before the first turn: pairs come to rest and wake by then, and as many ended calls as may be are remembered.
+const FIRST_WARM: u32 = 70_000;
+
+struct Case {
+    numbers: u32,
+    live: u32,
+    bench: Bench,
+    bare: Bare,
+    /// The quickest round so far of each kind and of the bare minimum.
+    best: [Duration; MODES.len()],
+    best_bare: Duration,
+}
+
+impl Case {
+    fn new((numbers, live): (u32, u32)) -> Self {
+        let mut bench = Bench::new(numbers, live);
+        bench.calls(FIRST_WARM, MODES[0]);
+        Case {
+            numbers,
+            live,
+            bench,
+            bare: Bare::new(numbers, live),
+            best: [Duration::MAX; MODES.len()],
+            best_bare: Duration::MAX,
+        }
+    }
+
+    fn turn(&mut self, kind: Option<usize>) {
+        self.bench.calls(WARM, MODES[0]);
+        for (at, (mode, best)) in MODES.into_iter().zip(&mut self.best).enumerate() {
+            if kind.is_some_and(|kind| kind != at) {
+                continue;
+            }
+            for _ in 0..ROUNDS {
+                *best = self.bench.round(mode).min(*best);
+            }
+        }
+        for _ in 0..WARM / ROUND {
+            self.bare.round();
+        }
+        for _ in 0..ROUNDS {
+            self.best_bare = self.bare.round().min(self.best_bare);
+        }
+    }
+}
+
+fn us(round: Duration) -> f64 {
+    round.as_secs_f64() * 1e6 / f64::from(ROUND)
+}
 
 fn main() {
     let given: Vec<u32> = std::env::args()
         .filter_map(|arg| arg.parse().ok())
         .collect();
-    let rounds = given.first().map_or(25, |rounds| (*rounds).max(1));
+    let turns = given.first().map_or(5, |turns| (*turns).max(1));
     // A hundred A and a hundred X make ten thousand pairs, so they cannot carry 50,000 bindings.
     let sizes = match given[..] {
-        [_, numbers, live] => vec![(numbers, live)],
+        [_, numbers, live, ..] => vec![(numbers, live)],
         _ => [100u32, 10_000, 100_000]
             .into_iter()
             .flat_map(|numbers| {
@@ -175,40 +333,26 @@ fn main() {
             })
             .collect(),
     };
-    let mut benches: Vec<(u32, u32, Bench)> = sizes
-        .into_iter()
-        .map(|(numbers, live)| (numbers, live, Bench::new(numbers, live)))
-        .collect();
-    for (_, _, bench) in &mut benches {
-        (0..WARM).for_each(|_| bench.cycle());
+    let mut cases: Vec<Case> = sizes.into_iter().map(Case::new).collect();
+    let kind = given.get(3).map(|kind| *kind as usize);
+    for _ in 0..turns {
+        cases.iter_mut().for_each(|case| case.turn(kind));
     }
-    let keeps = [0, 1, 16, 1_000];
-    let mut took = vec![[const { Vec::new() }; 4]; benches.len()];
-    for _ in 0..rounds {
-        for ((_, _, bench), took) in benches.iter_mut().zip(&mut took) {
-            for (keep, took) in keeps.into_iter().zip(took) {
-                (bench.keep, bench.kept) = (keep, None);
-                bench.cycle();
-                let begun = Instant::now();
-                (0..ROUND).for_each(|_| bench.cycle());
-                took.push(begun.elapsed());
-            }
-        }
-    }
-    println!("us a call (5 commands), clone kept: never, each, 16, 1,000 commands");
-    for ((numbers, live, bench), took) in benches.iter().zip(&took) {
-        let us = took.each_ref().map(|took: &Vec<Duration>| {
-            let quickest = took.iter().min().expect("one round at least");
-            quickest.as_secs_f64() * 1e6 / f64::from(ROUND)
-        });
+    println!(
+        "us a call (5 commands): no clone, one each command, each 16, each round; oldest freed"
+    );
+    let first = cases.first().map_or(1.0, |case| us(case.best[0]));
+    for case in &cases {
+        let [never, each, some, once, oldest] = case.best.map(us);
         let begun = Instant::now();
-        black_box(bench.state.hash());
+        black_box(case.bench.state.hash());
         println!(
-            "{numbers:7} numbers, {live:6} bindings: {:6.2} {:6.2} {:6.2} {:6.2} · hash {:6.1?}",
-            us[0],
-            us[1],
-            us[2],
-            us[3],
+            "{:7} numbers, {:6} bindings: {never:6.2} {each:6.2} {some:6.2} {once:6.2} {oldest:6.2} \
+             · {:.2} of the first · bare {:.2} · hash {:6.1?}",
+            case.numbers,
+            case.live,
+            never / first,
+            us(case.best_bare),
             begun.elapsed()
         );
     }

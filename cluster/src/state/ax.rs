@@ -314,7 +314,9 @@ impl State {
     fn ax_may_stand(&self, entity: &AxBinding, rested: bool) -> Result<(), Refusal> {
         let conflict = self.conflict(entity.interface);
         let used = |by: String| Err(Refusal::InUse { by });
-        if conflict == Conflict::XExclusive && self.index.ax.relations(&entity.x_number) > 0 {
+        if conflict == Conflict::XExclusive
+            && self.index.ax.relations(&Digits::from(&*entity.x_number)) > 0
+        {
             return used(format!(
                 "another relation, the only one on X `{}`",
                 entity.x_number

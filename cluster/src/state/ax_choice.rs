@@ -8,11 +8,10 @@
 use super::bits::Ids;
 use super::digits::Digits;
 use super::explain::AxExcluded;
-use super::numbers::{Rank, Want};
+use super::numbers::{Number, Rank, Want};
 use super::rng::Rng;
 use super::{AxPhase, State};
-use crate::entity::{ANumber, AxBinding, Conflict, Id, Row, Table, XNumber, XSelect};
-use std::sync::Arc;
+use crate::entity::{ANumber, AxBinding, Conflict, Id, Row, Table, XSelect};
 
 /// Throws for an A before the fitting ones are listed.
 const A_THROWS: u32 = 32;
@@ -21,8 +20,8 @@ const LIST_AT_ONCE: u32 = 8;
 
 /// A, X and the relation of both.
 pub(super) struct PickedAx {
-    pub(super) a: Arc<Row<ANumber>>,
-    pub(super) x: Arc<Row<XNumber>>,
+    pub(super) a: Number,
+    pub(super) x: Number,
     pub(super) ax: Id,
 }
 
@@ -52,8 +51,8 @@ impl State {
         let best = search.best_for(a);
         let (x, ax) = *best.get(rng.below(best.len() as u32) as usize)?;
         Some(PickedAx {
-            a: a.clone(),
-            x: self.content.x_numbers.get(&x)?.clone(),
+            a: Number::of(id, &self.index.a_briefs)?,
+            x: Number::of(x, &self.index.x_briefs)?,
             ax,
         })
     }
@@ -193,7 +192,7 @@ impl<'a> Search<'a> {
             return Err(AxExcluded::XFull);
         }
         if self.want.refused_x.contains(&x.id)
-            || !state.callee_fits(self.conflict, x, &self.b)
+            || !state.callee_fits(self.conflict, x.id, &self.b)
             || (self.conflict == Conflict::XCallee && state.stands_as_b(x.id, a))
         {
             return Err(AxExcluded::Conflict);

@@ -127,16 +127,13 @@ impl AxIndex {
     }
 
     /// A relation takes this pair.
-    pub(super) fn takes(&self, a: &Digits, x: &str) -> bool {
-        !self.pairs.is_empty() && self.pairs.contains_key(&(a.clone(), Digits::from(x)))
+    pub(super) fn takes(&self, a: &Digits, x: &Digits) -> bool {
+        !self.pairs.is_empty() && self.pairs.contains_key(&(a.clone(), x.clone()))
     }
 
     /// How many relations take a pair of this X.
-    pub(super) fn relations(&self, x: &str) -> u32 {
-        if self.on_x.is_empty() {
-            return 0;
-        }
-        self.on_x.get(&Digits::from(x)).copied().unwrap_or(0)
+    pub(super) fn relations(&self, x: &Digits) -> u32 {
+        self.on_x.get(x).copied().unwrap_or(0)
     }
 
     /// Rows of an interface, and how many of them are bound.
@@ -160,7 +157,7 @@ impl AxIndex {
 
     /// All bound relations of an interface.
     pub(super) fn of_interface(&self, interface: Id) -> impl Iterator<Item = Id> + '_ {
-        let first = (interface, Digits::Packed(0), 0);
+        let first = (interface, Digits::NONE, 0);
         self.by_a
             .range(first..)
             .take_while(move |(of, _, _)| *of == interface)

@@ -40,8 +40,8 @@ impl State {
         AxLease {
             ax: relation,
             interface,
-            a: numbers.a.entity.number.clone(),
-            x: numbers.x.entity.number.clone(),
+            a: numbers.a.text.clone(),
+            x: numbers.x.text.clone(),
             b_submitted: numbers.b_submitted.clone(),
             handle: self
                 .ax_live(relation)

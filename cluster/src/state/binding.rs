@@ -78,39 +78,36 @@ impl State {
         let Some(binding) = self.content.bindings.get(&id).cloned() else {
             return false;
         };
-        let Some(x) = self
-            .named(crate::entity::Table::XNumbers, answered)
-            .and_then(|x| self.content.x_numbers.get(&x))
-        else {
+        let x_id = self.named(crate::entity::Table::XNumbers, answered);
+        let Some((x_id, x)) = x_id.and_then(|id| Some((id, self.index.x_briefs.get(id)?))) else {
             return false;
         };
-        let x = x.clone();
         let conflict = self.conflict(binding.interface);
         let a = Digits::from(&*binding.a);
         let b = Digits::from(&*binding.b_submitted);
         // The platform has let the pair go when it gives it again, so a rest does not count.
-        if x.entity.interface != binding.interface
-            || self.x_use(x.id) >= self.index.x_limit(&x.entity)
-            || self.pair_holder(&a, x.id).is_some()
-            || !self.caller_fits(conflict, x.id, &a)
-            || !self.callee_fits(conflict, &x, &b)
-            || !self.beside_ax(conflict, &x)
+        if x.pool != binding.interface
+            || x.used >= self.index.x_limit(x)
+            || self.pair_holder(&a, x_id).is_some()
+            || !self.caller_fits(conflict, x_id, &a)
+            || !self.callee_fits(conflict, x_id, &b)
+            || !self.beside_ax(conflict, x_id)
         {
             return false;
         }
         self.drop_binding(id, 0);
         let moved = Binding {
-            x_id: x.id,
-            x: x.entity.number.clone(),
+            x_id,
+            x: answered.to_owned(),
             ..Binding::clone(&binding)
         };
         self.hold_binding(moved);
-        self.redial(&binding, &x);
+        self.redial(&binding, answered);
         true
     }
 
     /// The call that waits for this binding dials the answered X.
-    fn redial(&mut self, binding: &Binding, x: &crate::entity::Row<crate::entity::XNumber>) {
+    fn redial(&mut self, binding: &Binding, x: &str) {
         let Some(call) = self
             .content
             .calls
@@ -128,17 +125,17 @@ impl State {
                 .get(&attempt.gateway)
                 .cloned()
                 .unwrap_or_default();
-            attempt.callee_out = rules.callee.apply(&x.entity.number, &mut |_| 0);
+            attempt.callee_out = rules.callee.apply(x, &mut |_| 0);
             if let Some(lease) = &mut attempt.lease {
-                lease.x = x.entity.number.clone();
+                lease.x = x.to_owned();
             }
             let clearing = self
                 .routing_gateway(attempt.gateway)
                 .and_then(|row| row.entity.clearing_account);
-            call.landing = clearing.and_then(|account| self.tariff(account, &x.entity.number));
+            call.landing = clearing.and_then(|account| self.tariff(account, x));
         }
         if let Some(axb) = &mut call.axb {
-            Arc::make_mut(axb).x = x.entity.number.clone();
+            Arc::make_mut(axb).x = x.to_owned();
         }
         self.content.calls.insert(binding.call, Arc::new(call));
     }

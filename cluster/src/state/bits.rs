@@ -1,14 +1,16 @@
 //! Sets of row ids that can be counted and indexed: the free numbers of a pool.
 //!
 //! The k-th member is the k-th smallest id, so what a draw picks depends on the content of the set alone and never on
-//! the order in which it came about. Few members are a sorted list; many are blocks of 4,096 bits with counts. Blocks
-//! are shared between clones.
+//! the order in which it came about. Few members are a sorted list; many are blocks of 4,096 bits with counts, so that
+//! a draw looks at the counts and one cache line of bits. Blocks are shared between clones.
 
 use std::sync::Arc;
 
 const LIST_MAX: usize = 48;
 const BLOCK_BITS: u32 = 12;
 const WORDS: usize = 1 << (BLOCK_BITS - 6);
+/// Words that are counted together: a cache line.
+const RUN: usize = 8;
 
 /// A set of ids.
 #[derive(Clone, Debug)]
@@ -22,7 +24,65 @@ pub(super) struct Block {
     /// The ids' upper bits.
     base: u32,
     len: u32,
-    words: Arc<[u64; WORDS]>,
+    /// Members in each run of words.
+    runs: [u16; WORDS / RUN],
+    words: Arc<Words>,
+}
+
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Words([u64; WORDS]);
+
+impl Block {
+    fn new(base: u32) -> Self {
+        Block {
+            base,
+            len: 0,
+            runs: [0; WORDS / RUN],
+            words: Arc::new(Words([0; WORDS])),
+        }
+    }
+
+    fn contains(&self, id: u32) -> bool {
+        let (word, bit) = place(id);
+        self.words.0[word] & bit != 0
+    }
+
+    /// Puts a member in that is not there, or takes one out that is.
+    fn flip(&mut self, id: u32) {
+        let (word, bit) = place(id);
+        let words = &mut Arc::make_mut(&mut self.words).0;
+        words[word] ^= bit;
+        if words[word] & bit != 0 {
+            self.len += 1;
+            self.runs[word / RUN] += 1;
+        } else {
+            self.len -= 1;
+            self.runs[word / RUN] -= 1;
+        }
+    }
+
+    fn nth(&self, k: u32) -> Option<u32> {
+        let mut left = k;
+        let mut runs = self.runs.iter();
+        let run = runs.position(|members| is_among(&mut left, u32::from(*members)))?;
+        let mut words = self.words.0[run * RUN..][..RUN].iter();
+        let word = words.position(|word| is_among(&mut left, word.count_ones()))? + run * RUN;
+        let mut bits = self.words.0[word];
+        for _ in 0..left {
+            bits &= bits - 1;
+        }
+        Some(self.base << BLOCK_BITS | (word as u32) << 6 | bits.trailing_zeros())
+    }
+}
+
+/// Whether the member that `left` others come before is one of the next `here`; else these are counted off.
+fn is_among(left: &mut u32, here: u32) -> bool {
+    let among = *left < here;
+    if !among {
+        *left -= here;
+    }
+    among
 }
 
 impl Default for Ids {
@@ -54,10 +114,7 @@ impl Ids {
             Ids::List(list) => list.binary_search(&id).is_ok(),
             Ids::Blocks { blocks, .. } => {
                 match blocks.binary_search_by_key(&(id >> BLOCK_BITS), |b| b.base) {
-                    Ok(at) => {
-                        let (word, bit) = place(id);
-                        blocks[at].words[word] & bit != 0
-                    }
+                    Ok(at) => blocks[at].contains(id),
                     Err(_) => false,
                 }
             }
@@ -85,27 +142,16 @@ impl Ids {
                 let at = match blocks.binary_search_by_key(&(id >> BLOCK_BITS), |b| b.base) {
                     Ok(at) => at,
                     Err(at) => {
-                        blocks.insert(
-                            at,
-                            Block {
-                                base: id >> BLOCK_BITS,
-                                len: 0,
-                                words: Arc::new([0; WORDS]),
-                            },
-                        );
+                        blocks.insert(at, Block::new(id >> BLOCK_BITS));
                         at
                     }
                 };
-                let block = &mut blocks[at];
-                let (word, bit) = place(id);
-                Arc::make_mut(&mut block.words)[word] ^= bit;
+                blocks[at].flip(id);
                 if member {
-                    block.len += 1;
                     *len += 1;
                 } else {
-                    block.len -= 1;
                     *len -= 1;
-                    if block.len == 0 {
+                    if blocks[at].len == 0 {
                         blocks.remove(at);
                     }
                 }
@@ -123,27 +169,8 @@ impl Ids {
             Ids::List(list) => list.get(k as usize).copied(),
             Ids::Blocks { blocks, .. } => {
                 let mut left = k;
-                let block = blocks.iter().find(|block| {
-                    let here = left < block.len;
-                    if !here {
-                        left -= block.len;
-                    }
-                    here
-                })?;
-                for (index, &word) in block.words.iter().enumerate() {
-                    let ones = word.count_ones();
-                    if left < ones {
-                        let mut word = word;
-                        for _ in 0..left {
-                            word &= word - 1;
-                        }
-                        return Some(
-                            block.base << BLOCK_BITS | (index as u32) << 6 | word.trailing_zeros(),
-                        );
-                    }
-                    left -= ones;
-                }
-                None
+                let block = blocks.iter().find(|block| is_among(&mut left, block.len))?;
+                block.nth(left)
             }
         }
     }
@@ -157,6 +184,7 @@ impl Ids {
         let spread = blocks.iter().flat_map(|block| {
             block
                 .words
+                .0
                 .iter()
                 .enumerate()
                 .flat_map(move |(index, &word)| {
@@ -185,20 +213,12 @@ impl Ids {
             return;
         };
         for id in list {
-            if blocks
-                .last()
-                .is_none_or(|block| block.base != id >> BLOCK_BITS)
-            {
-                blocks.push(Block {
-                    base: id >> BLOCK_BITS,
-                    len: 0,
-                    words: Arc::new([0; WORDS]),
-                });
+            let base = id >> BLOCK_BITS;
+            if blocks.last().is_none_or(|block| block.base != base) {
+                blocks.push(Block::new(base));
             }
             let block = blocks.last_mut().expect("pushed above when there was none");
-            let (word, bit) = place(id);
-            Arc::make_mut(&mut block.words)[word] |= bit;
-            block.len += 1;
+            block.flip(id);
             *len += 1;
         }
     }

@@ -296,7 +296,7 @@ impl Index {
                 })*
             };
         }
-        compare!(names sources source_bits mapping_rules routing_rules routes rates x_pools a_pools x_use x_orphans a_use
+        compare!(names sources source_bits mapping_rules routing_rules routes rates x_pools a_pools x_briefs x_orphans a_briefs
             mapping_use routing_use reserved reserved_total answered let_go ax exclusive lookup);
         "index differs".to_owned()
     }

@@ -17,7 +17,7 @@ use super::State;
 use super::digits::Digits;
 use super::lookup::Pair;
 use crate::command::BindingId;
-use crate::entity::{Conflict, Id, Row, XNumber};
+use crate::entity::{Conflict, Id};
 
 impl State {
     /// What the type of an interface lets stand side by side.
@@ -27,16 +27,16 @@ impl State {
     }
 
     /// Whether `b` may be called over this X by some A.
-    pub(super) fn callee_fits(&self, conflict: Conflict, x: &Row<XNumber>, b: &Digits) -> bool {
+    pub(super) fn callee_fits(&self, conflict: Conflict, x: Id, b: &Digits) -> bool {
         conflict != Conflict::XCallee
-            || (!self.stands_as_b(x.id, b)
-                && self.pair_holder(b, x.id).is_none()
-                && !self.index.ax.takes(b, &x.entity.number))
+            || (!self.stands_as_b(x, b) && self.pair_holder(b, x).is_none() && !self.ax_takes(b, x))
     }
 
     /// Whether an AXB binding may stand on this X beside its static relations, whatever the A.
-    pub(super) fn beside_ax(&self, conflict: Conflict, x: &Row<XNumber>) -> bool {
-        conflict != Conflict::XExclusive || self.index.ax.relations(&x.entity.number) == 0
+    pub(super) fn beside_ax(&self, conflict: Conflict, x: Id) -> bool {
+        let relations = |x| self.index.ax.relations(x);
+        conflict != Conflict::XExclusive
+            || (self.index.x_briefs.get(x)).is_none_or(|x| relations(&x.number) == 0)
     }
 
     /// Whether `a` may stand on this X: no static relation of the two, and `a` is not called over it. Whether an AXB
@@ -49,18 +49,19 @@ impl State {
     /// A static relation takes the pair.
     pub(super) fn ax_takes(&self, a: &Digits, x: Id) -> bool {
         !self.index.ax.is_empty()
-            && self
-                .x(x)
-                .is_some_and(|row| self.index.ax.takes(a, &row.entity.number))
+            && (self.index.x_briefs.get(x)).is_some_and(|x| self.index.ax.takes(a, &x.number))
     }
 
     /// The number is the B' of a binding or of an AX call on this X.
     pub(super) fn stands_as_b(&self, x: Id, number: &Digits) -> bool {
-        self.lookup().xb.contains_key(&(x, number.clone()))
+        self.x_use(x) > 0 && self.lookup().xb.contains_key(&(x, number.clone()))
     }
 
     /// The AXB binding that has the pair.
     pub(super) fn pair_holder(&self, a: &Digits, x: Id) -> Option<BindingId> {
+        if self.x_use(x) == 0 {
+            return None;
+        }
         match self.lookup().pairs.get(&(a.clone(), x)) {
             Some(Pair::Active(binding)) => Some(*binding),
             _ => None,

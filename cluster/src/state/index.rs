@@ -6,18 +6,17 @@
 
 use super::Content;
 use super::ax_index::AxIndex;
-use super::bits::Ids;
+use super::briefs::Briefs;
 use super::lookup::Made;
 use super::model::{AxHold, Binding, Call, Phase};
-use super::paged::Counts;
+use super::pools::{APool, XPool};
 use super::tables::Tabled;
 use crate::command::CallId;
 use crate::dial_rules::Rules;
 use crate::entity::{
-    AGroup, ANumber, Account, AxBinding, Conflict, FeeRate, Id, Interface, MappingGateway, Micros,
+    AGroup, ANumber, Account, AxBinding, FeeRate, Id, Interface, MappingGateway, Micros,
     RoutingGateway, Row, Table, XNumber, parse_source,
 };
-use crate::regions::area_code;
 use imbl::{OrdMap, OrdSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,51 +41,6 @@ pub struct RoutingRules {
     pub axb_callee: Rules,
 }
 
-/// The X numbers of one interface that can take one more binding.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct XPool {
-    /// Rows of the interface, free or not.
-    pub(super) members: u32,
-    pub(super) free: Arc<Ids>,
-    /// Free and open to every caller.
-    pub(super) open: Arc<Ids>,
-    /// Free, by exact caller.
-    pub(super) exact: OrdMap<Arc<str>, Arc<Ids>>,
-    /// Free, by caller prefix.
-    pub(super) prefix: OrdMap<Arc<str>, Arc<Ids>>,
-    /// Free, by the caller's area.
-    pub(super) region: OrdMap<Arc<str>, Arc<Ids>>,
-}
-
-/// The A numbers of one group.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct APool {
-    pub(super) members: u32,
-    pub(super) free: Arc<Ids>,
-}
-
-/// One entry of an X number's caller list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CallerEntry<'a> {
-    Exact(&'a str),
-    Prefix(&'a str),
-    /// The area code without its leading 0: `@0571` and `@571` are one.
-    Region(&'a str),
-}
-
-impl<'a> CallerEntry<'a> {
-    pub(super) fn read(text: &'a str) -> Self {
-        if let Some(area) = text.strip_prefix('@') {
-            // What is no area code stays as it is, and no number has it.
-            CallerEntry::Region(area_code(area).unwrap_or(area))
-        } else if let Some(prefix) = text.strip_suffix('*') {
-            CallerEntry::Prefix(prefix)
-        } else {
-            CallerEntry::Exact(text)
-        }
-    }
-}
-
 /// Rates of one group, by prefix.
 type RateGroup = OrdMap<Arc<str>, Arc<Row<FeeRate>>>;
 
@@ -105,10 +59,10 @@ pub(super) struct Index {
     pub(super) rates: OrdMap<Arc<str>, RateGroup>,
     pub(super) x_pools: OrdMap<Id, Arc<XPool>>,
     pub(super) a_pools: OrdMap<Id, Arc<APool>>,
-    pub(super) x_use: Counts,
+    pub(super) x_briefs: Briefs,
     /// Bindings of unknown outcome per X.
     pub(super) x_orphans: OrdMap<Id, u32>,
-    pub(super) a_use: Counts,
+    pub(super) a_briefs: Briefs,
     pub(super) mapping_use: OrdMap<Id, u32>,
     pub(super) routing_use: OrdMap<Id, u32>,
     pub(super) reserved: OrdMap<Id, Micros>,
@@ -131,25 +85,6 @@ fn count(map: &mut OrdMap<Id, u32>, id: Id, up: bool) {
         }
         None if up => {
             map.insert(id, 1);
-        }
-        None => {}
-    }
-}
-
-fn set_member(sets: &mut OrdMap<Arc<str>, Arc<Ids>>, key: &str, id: Id, member: bool) {
-    match sets.get_mut(key) {
-        Some(ids) => {
-            if ids.contains(id) != member {
-                Arc::make_mut(ids).set(id, member);
-            }
-            if ids.is_empty() {
-                sets.remove(key);
-            }
-        }
-        None if member => {
-            let mut ids = Ids::default();
-            ids.set(id, true);
-            sets.insert(Arc::from(key), Arc::new(ids));
         }
         None => {}
     }
@@ -314,105 +249,6 @@ impl Index {
         }
     }
 
-    /// Counts the row in its pool, or takes it out with all its entries.
-    pub(super) fn x_row(&mut self, row: &Row<XNumber>, present: bool) {
-        if !present {
-            self.x_free(row, false);
-        }
-        let pool = Arc::make_mut(self.x_pools.entry(row.entity.interface).or_default());
-        pool.members = if present {
-            pool.members + 1
-        } else {
-            pool.members.saturating_sub(1)
-        };
-        if pool.members == 0 {
-            self.x_pools.remove(&row.entity.interface);
-        }
-    }
-
-    pub(super) fn a_row(&mut self, row: &Row<ANumber>, present: bool) {
-        let pool = Arc::make_mut(self.a_pools.entry(row.entity.group).or_default());
-        if !present {
-            Arc::make_mut(&mut pool.free).set(row.id, false);
-        }
-        pool.members = if present {
-            pool.members + 1
-        } else {
-            pool.members.saturating_sub(1)
-        };
-        if pool.members == 0 {
-            self.a_pools.remove(&row.entity.group);
-        }
-    }
-
-    /// Puts the X into the free sets or takes it out, after its row or its use changed.
-    pub(super) fn x_refresh(&mut self, content: &Content, id: Id) {
-        let Some(row) = content.x_numbers.get(&id) else {
-            return;
-        };
-        let free = !row.entity.disabled
-            && !content.leaving_x.contains(&id)
-            && !self.x_orphans.contains_key(&id)
-            && self.x_use.of(id) < self.x_limit(&row.entity);
-        self.x_free(row, free);
-    }
-
-    /// How many bindings an X may carry.
-    pub(super) fn x_limit(&self, x: &XNumber) -> u32 {
-        if self.exclusive.contains(&x.interface) {
-            x.line_limit.min(1)
-        } else {
-            x.line_limit
-        }
-    }
-
-    pub(super) fn interface(&mut self, row: &Row<Interface>, present: bool) {
-        if present && row.entity.type_rules.conflict == Conflict::XExclusive {
-            self.exclusive.insert(row.id);
-        } else {
-            self.exclusive.remove(&row.id);
-        }
-    }
-
-    fn x_free(&mut self, row: &Row<XNumber>, free: bool) {
-        let Some(pool) = self.x_pools.get(&row.entity.interface) else {
-            return;
-        };
-        // The caller list is looked at only when the number's freedom changes.
-        if pool.free.contains(row.id) == free {
-            return;
-        }
-        let Some(pool) = self.x_pools.get_mut(&row.entity.interface) else {
-            return;
-        };
-        let pool = Arc::make_mut(pool);
-        Arc::make_mut(&mut pool.free).set(row.id, free);
-        if row.entity.allow_other_callers {
-            Arc::make_mut(&mut pool.open).set(row.id, free);
-        }
-        for entry in &row.entity.callers {
-            match CallerEntry::read(entry) {
-                CallerEntry::Exact(key) => set_member(&mut pool.exact, key, row.id, free),
-                CallerEntry::Prefix(key) => set_member(&mut pool.prefix, key, row.id, free),
-                CallerEntry::Region(key) => set_member(&mut pool.region, key, row.id, free),
-            }
-        }
-    }
-
-    /// Puts the A into the free set or takes it out, after its row or its use changed.
-    pub(super) fn a_refresh(&mut self, content: &Content, id: Id) {
-        let Some(row) = content.a_numbers.get(&id) else {
-            return;
-        };
-        let free = !content.leaving_a.contains(&id) && self.a_use.of(id) < row.entity.line_limit;
-        if let Some(pool) = self.a_pools.get_mut(&row.entity.group)
-            && pool.free.contains(id) != free
-        {
-            let pool = Arc::make_mut(pool);
-            Arc::make_mut(&mut pool.free).set(id, free);
-        }
-    }
-
     /// Counts an attempt on its routing gateway.
     pub(super) fn route_use(&mut self, gateway: Id, up: bool) {
         count(&mut self.routing_use, gateway, up);
@@ -425,7 +261,7 @@ impl Index {
 
     /// Counts a binding on its X.
     pub(super) fn x_use_of(&mut self, binding: &Binding, up: bool) {
-        self.x_use.count(binding.x_id, up);
+        self.x_briefs.count(binding.x_id, up);
         if binding.phase == Phase::Orphan {
             count(&mut self.x_orphans, binding.x_id, up);
         }
@@ -440,7 +276,7 @@ impl Index {
 
     /// Counts what an outgoing AX call holds of its X.
     pub(super) fn ax_hold(&mut self, call: CallId, hold: &AxHold, b_submitted: &str, up: bool) {
-        self.x_use.count(hold.x_id, up);
+        self.x_briefs.count(hold.x_id, up);
         self.called(hold.x_id, b_submitted, up);
         if let Some(place) = hold.place {
             self.ax.queue(hold.x_id, place, call, up);
@@ -448,7 +284,7 @@ impl Index {
     }
 
     pub(super) fn a_use_of(&mut self, id: Id, up: bool) {
-        self.a_use.count(id, up);
+        self.a_briefs.count(id, up);
     }
 
     /// Counts all that a call holds, or no longer counts it.

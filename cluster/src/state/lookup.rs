@@ -9,8 +9,8 @@ use super::Content;
 use super::digits::Digits;
 use crate::command::{BindingId, CallId, Reply};
 use crate::entity::{Id, Millis};
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
 
@@ -28,14 +28,16 @@ pub(super) struct Lookup {
     pub(super) pairs: HashMap<(Digits, Id), Pair, Seeded>,
     /// Numbers that are called over an X: how many bindings and AX calls name them as their B'.
     pub(super) xb: HashMap<(Id, Digits), u32, Seeded>,
-    pub(super) ended: HashSet<CallId, Seeded>,
+    pub(super) ended: CallSet,
     pub(super) requests: HashMap<u64, Reply, Seeded>,
 }
 
 impl Lookup {
     fn build(content: &Content) -> Lookup {
         let mut lookup = Lookup::default();
-        lookup.ended.extend(content.ended.iter());
+        for call in &content.ended {
+            lookup.ended.set(*call, true);
+        }
         lookup.requests.extend(content.requests.iter().cloned());
         for rest in content.rests.iter() {
             lookup
@@ -78,9 +80,9 @@ impl Lookup {
 
     /// An ended call is remembered in place of the oldest one.
     pub(super) fn ended(&mut self, call: CallId, oldest: Option<CallId>) {
-        self.ended.insert(call);
+        self.ended.set(call, true);
         if let Some(oldest) = oldest {
-            self.ended.remove(&oldest);
+            self.ended.set(oldest, false);
         }
     }
 
@@ -89,6 +91,35 @@ impl Lookup {
             None => true,
             Some(Pair::Active(_)) => false,
             Some(Pair::Resting(until)) => *until <= at,
+        }
+    }
+}
+
+/// A set of calls, 64 to an entry. Calls of a tenure are counted up and end about when their neighbours end, so all
+/// entries that are asked for lie in a few places, where one for each call would lie anywhere.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct CallSet(HashMap<u64, u64, Seeded>);
+
+impl CallSet {
+    fn place(call: CallId) -> (u64, u64) {
+        (call.0 / 64, 1 << (call.0 % 64))
+    }
+
+    pub(super) fn contains(&self, call: CallId) -> bool {
+        let (entry, bit) = Self::place(call);
+        self.0.get(&entry).is_some_and(|calls| calls & bit != 0)
+    }
+
+    /// Puts a call in or takes it out.
+    fn set(&mut self, call: CallId, member: bool) {
+        let (entry, bit) = Self::place(call);
+        if member {
+            *self.0.entry(entry).or_default() |= bit;
+        } else if let Entry::Occupied(mut calls) = self.0.entry(entry) {
+            *calls.get_mut() &= !bit;
+            if *calls.get() == 0 {
+                calls.remove();
+            }
         }
     }
 }
@@ -172,11 +203,6 @@ impl Hasher for Fold {
 
     fn write_u32(&mut self, n: u32) {
         self.write_u64(u64::from(n));
-    }
-
-    fn write_u128(&mut self, n: u128) {
-        self.write_u64(n as u64);
-        self.write_u64((n >> 64) as u64);
     }
 
     fn finish(&self) -> u64 {

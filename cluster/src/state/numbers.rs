@@ -6,13 +6,14 @@
 //! When a bounded number of throws all miss, the fitting ones are listed and one of them is drawn.
 
 use super::bits::Ids;
+use super::briefs::Briefs;
 use super::digits::Digits;
 use super::explain::XRank;
-use super::index::{CallerEntry, Index, XPool};
+use super::index::Index;
+use super::pools::{CallerEntry, XPool};
 use super::rng::Rng;
 use super::{Call, State};
-use crate::entity::{ANumber, Conflict, Id, MappingGateway, RoutingGateway, Row, XNumber, XSelect};
-use std::sync::Arc;
+use crate::entity::{Conflict, Id, MappingGateway, RoutingGateway, Row, XNumber, XSelect};
 
 /// Throws for an A before the fitting ones are listed.
 const A_THROWS: u32 = 32;
@@ -21,8 +22,18 @@ const X_THROWS: u32 = 16;
 /// X numbers that are listed at once instead of thrown for.
 const LIST_AT_ONCE: u32 = 8;
 
-/// A and X.
-pub(super) type Picked = (Arc<Row<ANumber>>, Arc<Row<XNumber>>);
+/// A number that a call has been given.
+pub(super) struct Number {
+    pub(super) id: Id,
+    pub(super) text: String,
+}
+
+impl Number {
+    pub(super) fn of(id: Id, briefs: &Briefs) -> Option<Number> {
+        let text = briefs.get(id)?.number.text();
+        Some(Number { id, text })
+    }
+}
 
 /// What a call wants of the pools.
 pub(super) struct Want<'a> {
@@ -154,7 +165,11 @@ pub(super) struct Search<'a> {
 
 impl State {
     /// A pair for this call, or none.
-    pub(super) fn pick_pair<'a>(&'a self, want: &'a Want<'a>, rng: &mut Rng) -> Option<Picked> {
+    pub(super) fn pick_pair<'a>(
+        &'a self,
+        want: &'a Want<'a>,
+        rng: &mut Rng,
+    ) -> Option<(Number, Number)> {
         let free = &self.index.a_pools.get(&want.group)?.free;
         let pool = self.index.x_pools.get(&want.interface)?;
         if free.is_empty() || pool.free.is_empty() {
@@ -173,18 +188,18 @@ impl State {
         if throwable <= LIST_AT_ONCE && search.list().iter().all(Vec::is_empty) {
             return None;
         }
+        let (a_briefs, x_briefs) = (&self.index.a_briefs, &self.index.x_briefs);
+        let given = |a, x| Some((Number::of(a, a_briefs)?, Number::of(x, x_briefs)?));
         for _ in 0..A_THROWS {
-            let id = free.nth(rng.below(free.len()))?;
-            let a = self.content.a_numbers.get(&id)?;
-            if let Some(x) = search.x_for(a, rng) {
-                return Some((a.clone(), self.content.x_numbers.get(&x)?.clone()));
+            let a = free.nth(rng.below(free.len()))?;
+            if let Some(x) = search.x_for(&a_briefs.get(a)?.number, rng) {
+                return given(a, x);
             }
         }
         let fitting: Vec<Id> = search.fitting_a(free);
-        let id = *fitting.get(rng.below(fitting.len() as u32) as usize)?;
-        let a = self.content.a_numbers.get(&id)?;
-        let x = search.x_for(a, rng)?;
-        Some((a.clone(), self.content.x_numbers.get(&x)?.clone()))
+        let a = *fitting.get(rng.below(fitting.len() as u32) as usize)?;
+        let x = search.x_for(&a_briefs.get(a)?.number, rng)?;
+        given(a, x)
     }
 }
 
@@ -261,8 +276,8 @@ impl<'a> Search<'a> {
     }
 
     /// Why an X is not for this call with any A.
-    pub(super) fn unfit(&self, x: &Row<XNumber>) -> Option<Unfit> {
-        if self.want.refused_x.contains(&x.id) {
+    pub(super) fn unfit(&self, x: Id) -> Option<Unfit> {
+        if self.want.refused_x.contains(&x) {
             Some(Unfit::Refused)
         } else if !self.state.callee_fits(self.conflict, x, &self.b) {
             Some(Unfit::Callee)
@@ -276,22 +291,21 @@ impl<'a> Search<'a> {
     /// Whether this call may use X, drawn from a source of this rank, with some A. A number that lies in several
     /// sources of a tier counts in one of them only, or it would be drawn too often.
     fn usable(&self, tier: &Tier<'_>, x: Id, rank: Rank) -> bool {
-        let Some(row) = self.state.content.x_numbers.get(&x) else {
-            return false;
-        };
-        if self.unfit(row).is_some() {
+        if self.unfit(x).is_some() {
             return false;
         }
-        match rank {
-            Rank::Other => true,
-            _ if tier.alike && row.entity.allow_other_callers => false,
-            rank => Rank::of(&row.entity, self.want.caller, self.area) == Some(rank),
+        if rank == Rank::Other {
+            return true;
         }
+        self.state.x(x).is_some_and(|row| {
+            !(tier.alike && row.entity.allow_other_callers)
+                && Rank::of(&row.entity, self.want.caller, self.area) == Some(rank)
+        })
     }
 
     /// Whether this A may be bound with X for the call.
-    pub(super) fn takes(&self, a: &str, x: Id) -> bool {
-        a != self.want.b_submitted && self.pair_fits(&(Digits::from(a), x))
+    pub(super) fn takes(&self, a: &Digits, x: Id) -> bool {
+        *a != self.b && self.pair_fits(&(a.clone(), x))
     }
 
     /// Whether A and X may be bound to each other now.
@@ -324,11 +338,11 @@ impl<'a> Search<'a> {
     }
 
     /// An X of the best rank that is left for `a`, or none.
-    fn x_for(&mut self, a: &Row<ANumber>, rng: &mut Rng) -> Option<Id> {
-        if a.entity.number == self.want.b_submitted {
+    fn x_for(&mut self, a: &Digits, rng: &mut Rng) -> Option<Id> {
+        if *a == self.b {
             return None;
         }
-        let mut pair = (Digits::from(&*a.entity.number), 0);
+        let mut pair = (a.clone(), 0);
         if self.listed.is_none() {
             let mut missed = false;
             for tier in &self.tiers {
@@ -381,17 +395,17 @@ impl<'a> Search<'a> {
 
     /// All A numbers with a free line for which an X is left.
     fn fitting_a(&mut self, free: &Ids) -> Vec<Id> {
-        let (state, b) = (self.state, self.want.b_submitted);
+        let state = self.state;
         let mut all: Vec<Id> = self.list().concat();
         all.sort_unstable();
         all.dedup();
         free.iter()
             .filter(|id| {
-                let Some(a) = state.content.a_numbers.get(id) else {
+                let Some(a) = state.index.a_briefs.get(*id) else {
                     return false;
                 };
-                let mut pair = (Digits::from(&*a.entity.number), 0);
-                a.entity.number != b
+                let mut pair = (a.number.clone(), 0);
+                a.number != self.b
                     && all.iter().any(|x| {
                         pair.1 = *x;
                         self.pair_fits(&pair)

@@ -1,4 +1,4 @@
-//! Tables by row id: rows and counters.
+//! Tables by row id: rows, and what follows from them.
 //!
 //! Ids are given in rising order, so a table is nearly dense: pages of neighbouring ids behind one list of pages. A
 //! look-up is two steps and no search, whatever the table's size. Pages and their list are shared between clones;
@@ -16,13 +16,6 @@ pub(super) trait Slot: Clone {
     /// Nothing there.
     const EMPTY: Self;
     fn is_empty(&self) -> bool;
-}
-
-impl Slot for u32 {
-    const EMPTY: Self = 0;
-    fn is_empty(&self) -> bool {
-        *self == 0
-    }
 }
 
 impl<T> Slot for Option<Arc<T>> {
@@ -45,6 +38,7 @@ struct Page<T, const N: usize> {
 pub(super) struct Paged<T, const N: usize> {
     /// By `base`, rising.
     pages: Arc<Vec<Page<T, N>>>,
+    /// Slots that hold something.
     len: usize,
 }
 
@@ -68,11 +62,6 @@ impl<T: Slot, const N: usize> Paged<T, N> {
             Some(page) if page.base == base => Ok(base as usize),
             _ => self.pages.binary_search_by_key(&base, |page| page.base),
         }
-    }
-
-    /// Slots that hold something.
-    pub(super) fn len(&self) -> usize {
-        self.len
     }
 
     pub(super) fn slot(&self, id: Id) -> Option<&T> {
@@ -191,25 +180,6 @@ impl<T: Slot, const N: usize> DoubleEndedIterator for Iter<'_, T, N> {
 
 impl<T: Slot, const N: usize> ExactSizeIterator for Iter<'_, T, N> {}
 
-/// A counter for each row; rows that count nothing take no room. A page is 1 KB.
-pub(super) type Counts = Paged<u32, 256>;
-
-impl Counts {
-    pub(super) fn of(&self, id: Id) -> u32 {
-        self.slot(id).copied().unwrap_or(0)
-    }
-
-    pub(super) fn count(&mut self, id: Id, up: bool) {
-        self.change(id, |n| {
-            *n = if up {
-                n.saturating_add(1)
-            } else {
-                n.saturating_sub(1)
-            }
-        });
-    }
-}
-
 /// The rows of a table.
 pub(super) struct Rows<T>(Paged<Option<Arc<Row<T>>>, 64>);
 
@@ -309,19 +279,26 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    impl Slot for u32 {
+        const EMPTY: Self = 0;
+        fn is_empty(&self) -> bool {
+            *self == 0
+        }
+    }
+
     proptest! {
         #[test]
         fn behaves_as_a_sorted_map(
             steps in proptest::collection::vec((0u32..2_000, 0u32..3, any::<bool>()), 0..300),
         ) {
-            let mut counts = Counts::default();
+            let mut counts = Paged::<u32, 256>::default();
             let mut model = BTreeMap::new();
             for (id, value, clone) in steps {
                 let kept = clone.then(|| (counts.clone(), model.clone()));
                 counts.change(id, |n| *n = value);
                 if value == 0 { model.remove(&id); } else { model.insert(id, value); }
-                prop_assert_eq!(counts.len(), model.len());
-                prop_assert_eq!(counts.of(id), value);
+                prop_assert_eq!(counts.iter().len(), model.len());
+                prop_assert_eq!(counts.slot(id).copied().unwrap_or(0), value);
                 if let Some((kept, model)) = kept {
                     prop_assert!(kept.iter().eq(model.iter().map(|(id, n)| (*id, n))), "a clone stays");
                 }

@@ -1,5 +1,6 @@
 //! Reading the state: rows, live use, totals. Nothing here changes anything; all of it works on a shared clone.
 
+use super::digits::Digits;
 use super::tables::{a_key, rate_key};
 use super::{
     Audit, AxLive, AxRow, Binding, Call, Counts, Device, MappingRules, Paid, RoutingRules, State,
@@ -70,7 +71,7 @@ impl State {
 
     /// Static relations that take a pair of this X.
     pub fn ax_on(&self, x_number: &str) -> u32 {
-        self.index.ax.relations(x_number)
+        self.index.ax.relations(&Digits::from(x_number))
     }
 
     /// Outgoing AX calls on an X row that are about to set their callee, the one whose turn it is included.
@@ -152,12 +153,12 @@ impl State {
 
     /// Calls that hold this A row: its live 并发.
     pub fn a_use(&self, id: Id) -> u32 {
-        self.index.a_use.of(id)
+        self.index.a_briefs.used(id)
     }
 
     /// Bindings and outgoing AX calls on this X row: its live 并发.
     pub fn x_use(&self, id: Id) -> u32 {
-        self.index.x_use.of(id)
+        self.index.x_briefs.used(id)
     }
 
     /// Whether this X row is given to new calls. A row that is not there is disabled.
@@ -336,8 +337,8 @@ impl State {
             calls: self.content.calls.len() as u64,
             answered: self.index.answered,
             bindings: self.content.bindings.len() as u64,
-            x_in_use: self.index.x_use.len() as u64,
-            a_in_use: self.index.a_use.len() as u64,
+            x_in_use: self.index.x_briefs.in_use() as u64,
+            a_in_use: self.index.a_briefs.in_use() as u64,
             reserved_money: self.index.reserved_total,
             outbox: self.content.outbox.len() as u64,
             let_go: self.index.let_go,

@@ -47,7 +47,7 @@ impl State {
         if let Some(call) = self.content.calls.get(&asked.call) {
             return stored(call);
         }
-        if self.lookup().ended.contains(&asked.call) {
+        if self.lookup().ended.contains(asked.call) {
             return Reply::Refused(Refusal::UnknownCall);
         }
         let Some(from) = self.content.mapping.get(&asked.gateway).cloned() else {
@@ -187,7 +187,7 @@ impl State {
             .unwrap_or_default();
         let mut dice = |bound: u32| rng.below(bound);
         let (caller, callee) = match numbers {
-            Some(numbers) => (&*numbers.a.entity.number, &*numbers.x.entity.number),
+            Some(numbers) => (&*numbers.a.text, &*numbers.x.text),
             None => (&*asked.caller, &*asked.callee),
         };
         let caller_out = rules.caller.apply(caller, &mut dice);
@@ -250,8 +250,8 @@ impl State {
         call.a_id = None;
         if let (Some(numbers), Some(axb)) = (&numbers, &entity.axb) {
             call.axb = Some(Arc::new(AxbUsage {
-                a: numbers.a.entity.number.clone(),
-                x: numbers.x.entity.number.clone(),
+                a: numbers.a.text.clone(),
+                x: numbers.x.text.clone(),
                 b: call.asked.callee.clone(),
                 b_submitted: numbers.b_submitted.clone(),
                 interface: self
@@ -305,8 +305,8 @@ impl State {
             a_group: axb.a_group,
             a_id: numbers.a.id,
             x_id: numbers.x.id,
-            a: numbers.a.entity.number.clone(),
-            x: numbers.x.entity.number.clone(),
+            a: numbers.a.text.clone(),
+            x: numbers.x.text.clone(),
             b: call.asked.callee.clone(),
             b_submitted: numbers.b_submitted.clone(),
             created_at: self.content.at,

@@ -1,11 +1,11 @@
 //! The choice of a routing gateway, `DOMAIN.md` §6.
 
 use super::index::Index;
-use super::numbers::Want;
+use super::numbers::{Number, Want};
 use super::rng::Rng;
 use super::{Call, State};
 use crate::command::Refusal;
-use crate::entity::{ANumber, Id, MappingGateway, PrefixStyle, RoutingGateway, Row, XNumber};
+use crate::entity::{Id, MappingGateway, PrefixStyle, RoutingGateway, Row};
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ pub(super) struct Chosen {
 
 /// A pair and the B' it is bound to.
 pub(super) struct Numbers {
-    pub(super) a: Arc<Row<ANumber>>,
-    pub(super) x: Arc<Row<XNumber>>,
+    pub(super) a: Number,
+    pub(super) x: Number,
     pub(super) b_submitted: String,
     /// The static relation that the call goes out over; `None`: a binding is made for it.
     pub(super) ax: Option<Id>,

@@ -1,7 +1,7 @@
 //! What a row must be like to be put.
 
-use super::index::CallerEntry;
 use super::pay::MONEY_MAX;
+use super::pools::CallerEntry;
 use super::tables::Tabled;
 use super::{AxLive, State};
 use crate::command::{AxLease, Refusal};

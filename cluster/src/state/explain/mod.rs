@@ -215,8 +215,8 @@ impl State {
             x: from.entity.allow_axb.then(|| self.x_told(&want)),
             ax: from.entity.allow_ax.then(|| self.ax_told(&want)),
             taken: numbers.map(|numbers| Pair {
-                a: numbers.a.entity.number.clone(),
-                x: numbers.x.entity.number.clone(),
+                a: numbers.a.text.clone(),
+                x: numbers.x.text.clone(),
                 ax: numbers.ax.is_some(),
             }),
             b_submitted: self.told(&rules.axb_callee, &call.asked.callee, b_submitted.clone()),
@@ -270,17 +270,17 @@ impl State {
                 XExcluded::NotPermitted
             });
         }
-        match search.unfit(x) {
+        match search.unfit(x.id) {
             Some(Unfit::Refused | Unfit::Callee) => return Some(XExcluded::Callee),
             Some(Unfit::Ax) => return Some(XExcluded::Ax),
             None => {}
         }
         // Nearly always the first A will do; what an X is blocked for is bounded by the bindings and rests on it.
         let free = self.index.a_pools.get(&want.group).map(|pool| &pool.free);
-        let fits = free.into_iter().flat_map(|free| free.iter()).any(|a| {
-            self.a(a)
-                .is_some_and(|a| search.takes(&a.entity.number, x.id))
-        });
+        let fits = free
+            .into_iter()
+            .flat_map(|free| free.iter())
+            .any(|a| (self.index.a_briefs.get(a)).is_some_and(|a| search.takes(&a.number, x.id)));
         (!fits).then_some(XExcluded::Pairs)
     }
 
@@ -327,7 +327,7 @@ impl State {
     ) -> Sent {
         let dialled = self.dialled(&call.asked, gateway, numbers, rng);
         let (caller, callee) = match numbers {
-            Some(numbers) => (&numbers.a.entity.number, &numbers.x.entity.number),
+            Some(numbers) => (&numbers.a.text, &numbers.x.text),
             None => (&call.asked.caller, &call.asked.callee),
         };
         let rules = self.index.routing_rules.get(&gateway.id).cloned();
