@@ -7,13 +7,13 @@ use tandem_vendors::{
     UnbindOutcome, Vendor,
 };
 
-const X: [&str; 3] = ["17000000000", "17000000001", "17000000002"];
+pub(crate) const X: [&str; 3] = ["17000000000", "17000000001", "17000000002"];
 
 /// One vendor: its parameters beside key and secret, and what a second bind of the same numbers
 /// comes to.
-struct Row {
-    vendor: &'static str,
-    params: &'static [(&'static str, &'static str)],
+pub(crate) struct Row {
+    pub(crate) vendor: &'static str,
+    pub(crate) params: &'static [(&'static str, &'static str)],
     again: Again,
 }
 
@@ -27,7 +27,7 @@ enum Again {
     Another,
 }
 
-const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     Row {
         vendor: "huawei",
         params: &[],
@@ -50,7 +50,11 @@ const ROWS: &[Row] = &[
     },
     Row {
         vendor: "tencent",
-        params: &[("biz_app_id", "app"), ("gone_code", "103")],
+        params: &[
+            ("biz_app_id", "app"),
+            ("gone_code", "103"),
+            ("busy_code", "106"),
+        ],
         again: Again::Same,
     },
     Row {
@@ -79,7 +83,13 @@ const ROWS: &[Row] = &[
     },
     Row {
         vendor: "nxcloud",
-        params: &[("gone_code", "1005")],
+        params: &[
+            ("gone_code", "1005"),
+            ("exhausted_code", "1006"),
+            ("throttled_code", "1007"),
+            ("auth_code", "1002"),
+            ("failed_code", "1008"),
+        ],
         again: Again::Another,
     },
     Row {
@@ -98,12 +108,24 @@ const ROWS: &[Row] = &[
             ("app_id", "app"),
             ("gone_code", "1003"),
             ("busy_code", "1004"),
+            ("exhausted_code", "1005"),
+            ("x_unknown_code", "1006"),
+            ("throttled_code", "1007"),
+            ("failed_code", "9999"),
         ],
         again: Again::Same,
     },
     Row {
         vendor: "winnerlook",
-        params: &[("gone_code", "000003"), ("busy_code", "000004")],
+        params: &[
+            ("gone_code", "000003"),
+            ("busy_code", "000004"),
+            ("exhausted_code", "000005"),
+            ("x_unknown_code", "000006"),
+            ("throttled_code", "000007"),
+            ("auth_code", "000002"),
+            ("failed_code", "999999"),
+        ],
         again: Again::Refused(Class::XConflict),
     },
     Row {
@@ -113,6 +135,11 @@ const ROWS: &[Row] = &[
             ("operator", "cu01"),
             ("gone_code", "112003"),
             ("busy_code", "112004"),
+            ("exhausted_code", "112005"),
+            ("x_unknown_code", "112006"),
+            ("throttled_code", "112007"),
+            ("auth_code", "112002"),
+            ("failed_code", "112099"),
         ],
         again: Again::Refused(Class::XConflict),
     },
@@ -122,6 +149,8 @@ const ROWS: &[Row] = &[
             ("area_code", "021"),
             ("gone_code", "1005"),
             ("busy_code", "1002"),
+            ("exhausted_code", "1003"),
+            ("x_unknown_code", "1004"),
         ],
         again: Again::Refused(Class::XConflict),
     },
@@ -137,7 +166,12 @@ const ROWS: &[Row] = &[
     },
     Row {
         vendor: "mixcom",
-        params: &[("busy_code", "E300208")],
+        params: &[
+            ("busy_code", "E300208"),
+            ("exhausted_code", "E300210"),
+            ("throttled_code", "E300102"),
+            ("auth_code", "E300101"),
+        ],
         again: Again::Refused(Class::XConflict),
     },
     Row {
@@ -152,33 +186,60 @@ const ROWS: &[Row] = &[
     },
     Row {
         vendor: "jumdata",
-        params: &[("gone_code", "1003"), ("busy_code", "1004")],
+        params: &[
+            ("gone_code", "1003"),
+            ("busy_code", "1004"),
+            ("exhausted_code", "1005"),
+            ("x_unknown_code", "1006"),
+            ("throttled_code", "1007"),
+            ("auth_code", "1002"),
+            ("failed_code", "1008"),
+        ],
         again: Again::Refused(Class::XConflict),
     },
     Row {
         vendor: "itniotech",
-        params: &[("app_id", "app"), ("busy_code", "-25")],
+        params: &[
+            ("app_id", "app"),
+            ("busy_code", "-25"),
+            ("exhausted_code", "-26"),
+            ("x_unknown_code", "-27"),
+            ("throttled_code", "-19"),
+        ],
         again: Again::Refused(Class::XConflict),
     },
     Row {
         vendor: "yiketong",
-        params: &[("area_code", "021"), ("gone_code", "1003")],
+        params: &[
+            ("area_code", "021"),
+            ("gone_code", "1003"),
+            ("exhausted_code", "1005"),
+            ("throttled_code", "1007"),
+            ("auth_code", "1002"),
+            ("failed_code", "1008"),
+        ],
         again: Again::Another,
     },
 ];
 
 fn world(vendor: &'static str) -> Sim {
+    worlds([vendor])
+}
+
+/// A simulator of several vendors, each of which has [`X`] and nothing else.
+pub(crate) fn worlds(vendors: impl IntoIterator<Item = &'static str>) -> Sim {
     let any = "127.0.0.1:0".parse().unwrap();
     let mut credentials = Credentials::new("test-key", "test-secret");
     credentials.x_numbers = X.iter().map(|x| (*x).to_owned()).collect();
-    if vendor == "ungcloud" {
-        credentials.company = "700000".to_owned();
-    }
     let phone = "127.0.0.1:9".parse().unwrap();
-    sim::spawn(&Config::of(any, any, phone, [vendor], &credentials)).unwrap()
+    let mut config = Config::of(any, any, phone, vendors, &credentials);
+    if let Some(ungcloud) = config.vendors.get_mut("ungcloud") {
+        ungcloud.company = "700000".to_owned();
+    }
+    sim::spawn(&config).unwrap()
 }
 
-fn interface(row: &Row, sim: &Sim, secret: &str) -> Interface {
+pub(crate) fn interface(row: &Row, sim: &Sim, secret: &str) -> Interface {
     let vendor = Vendor::named(row.vendor).unwrap();
     let mut interface = Interface::new(1, row.vendor, vendor, &sim.base_url(row.vendor));
     let params = &vendor.describe().params;

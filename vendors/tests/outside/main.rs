@@ -6,6 +6,7 @@ mod ax;
 mod bad_servers;
 mod client_and_sim;
 mod dialects;
+mod error_classes;
 mod every_vendor;
 mod pushes;
 mod sip_ax;

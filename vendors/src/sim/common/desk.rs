@@ -84,6 +84,9 @@ impl Desk {
     /// # Errors
     /// When it cannot be; nothing has changed then.
     pub fn bind(&mut self, mut row: Row, other_x: Option<&str>) -> Result<(String, Row), Clash> {
+        if row.a == row.b {
+            return Err(Clash::Alike);
+        }
         if row.x.is_empty() {
             let mut listed = self.credentials.listed_x();
             let found = listed.find(|x| {

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::super::common::crypt::{Hash, digest};
 use super::super::common::{
-    Answer, Ask, Call, Clash, Clashes, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Row,
-    Scope, hex_id, plain, refusal, served, wanted,
+    Answer, Ask, Call, Clashes, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Row, Scope,
+    hex_id, plain, refusal, served, wanted,
 };
 
 /// See the module.
@@ -147,9 +147,6 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
         lasts_s,
         ask,
     )?;
-    if row.a == row.b {
-        return Err(CLASHES.refusal(&Clash::Alike));
-    }
     row.own_ids.push(request_id);
     row.recorded = record.as_deref() == Some("1");
     row.user_data = fields.text("user_data", 2048)?.unwrap_or_default();
