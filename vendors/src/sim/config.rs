@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::asking::Asking;
 use super::table::Scope;
 use crate::numbers::{from_e164, to_e164};
 
@@ -34,6 +35,9 @@ pub struct Config {
     /// The vendors that are simulated, by their word (`huawei`); others answer 404.
     #[serde(default)]
     pub vendors: BTreeMap<String, Credentials>,
+    /// The vendors that store nothing and ask, by their word (`infobip`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub asking: BTreeMap<String, Asking>,
 }
 
 fn workers() -> usize {
@@ -205,6 +209,7 @@ impl Config {
             vendors: vendors
                 .map(|word| (word.to_owned(), credentials.clone()))
                 .collect(),
+            asking: BTreeMap::new(),
         }
     }
 }

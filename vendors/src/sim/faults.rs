@@ -35,6 +35,10 @@ pub struct Faults {
     pub lose_callback_acks: bool,
     /// Bills of answered calls say 61 seconds too many.
     pub wrong_bills: bool,
+    /// Questions are signed with a wrong secret. Of what stands above, vendors that ask know the
+    /// latency, which passes before they ask, the share of answers that they do not hear, and
+    /// `down`, by which they ask nobody.
+    pub bad_proof: bool,
 }
 
 impl Faults {

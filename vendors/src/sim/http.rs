@@ -348,10 +348,10 @@ async fn get_faults(request: HttpRequest, shared: Data<Shared>) -> HttpResponse 
     if !local(&request) {
         return HttpResponse::Forbidden().finish();
     }
-    let platform = shared.platform();
-    let counters = platform.vendors.iter();
-    let faults: BTreeMap<_, _> = counters
-        .map(|(word, counter)| (*word, counter.gate.faults.clone()))
+    let mut platform = shared.platform();
+    let gates = platform.gates();
+    let faults: BTreeMap<_, _> = gates
+        .map(|(word, gate)| (word, gate.faults.clone()))
         .collect();
     HttpResponse::Ok().json(faults)
 }
@@ -368,13 +368,13 @@ async fn put_faults(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> 
     let mut platform = shared.platform();
     match vendor {
         None => {
-            for counter in platform.vendors.values_mut() {
-                counter.gate.set(faults.clone());
+            for (_, gate) in platform.gates() {
+                gate.set(faults.clone());
             }
         }
-        Some(vendor) => match platform.vendors.get_mut(vendor.as_str()) {
+        Some(vendor) => match platform.gate(vendor.as_str()) {
             None => return refuse(format!("no simulated vendor is called \"{vendor}\"")),
-            Some(counter) => counter.gate.set(faults),
+            Some(gate) => gate.set(faults),
         },
     }
     HttpResponse::NoContent().finish()

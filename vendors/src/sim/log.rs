@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 /// Every word that can stand in [`Line::op`] of a request.
-pub(super) const OPS: [&str; 8] = [
+pub(super) const OPS: [&str; 9] = [
     "bind",
     "unbind",
     "modify",
@@ -17,19 +17,20 @@ pub(super) const OPS: [&str; 8] = [
     "ax_unbind",
     "set_callee",
     "query",
+    "question",
     "other",
 ];
 
 /// One line. A, X and B are in our notation ([`crate::numbers`]), empty where the request named
 /// none and no binding was found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     /// Unix seconds with milliseconds.
     pub t: f64,
     /// The vendor's word.
     pub vendor: String,
     /// `bind`, `unbind`, `modify`, `ax_bind`, `ax_unbind`, `set_callee`, `query` (of either kind), or
-    /// `other` for what is none of them; of our own pushes `event` or `bill`, a line for each try.
+    /// `other` for what is none of them; `question` of what we ask; of our own pushes `event` or `bill`, a line for each try.
     pub op: String,
     /// A.
     #[serde(rename = "A")]

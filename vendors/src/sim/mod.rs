@@ -12,7 +12,8 @@
 //! (actix)                dialects, common                     └──▶ log.rs               (a thread)
 //!                                                                  push/ (a thread) ◀─────┘
 //! ```
-//! Vendors that tell their customers of calls do so in [`push`], if they are given an address.
+//! Vendors that tell their customers of calls do so in [`push`], if they are given an address, and
+//! those that store nothing ask them in [`asking`].
 //!
 //! Each vendor is served below its word, over its own paths:
 //!
@@ -45,6 +46,7 @@
 //! A binding takes effect, and its line is in the log, before the answer is sent and before any
 //! `latency_ms` passes: a client that gave up early finds its binding made.
 
+pub mod asking;
 pub mod auth;
 pub mod common;
 mod config;
@@ -117,6 +119,14 @@ pub enum SimError {
         /// What it says.
         url: String,
     },
+    /// Nobody can be asked there.
+    #[error("callback_urls of \"{vendor}\" has \"{url}\", which is no http address")]
+    AskUrl {
+        /// Who asks.
+        vendor: &'static str,
+        /// What it says.
+        url: String,
+    },
     /// A thread could not be made.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
@@ -132,6 +142,8 @@ pub struct Sim {
     proxy: Option<sip::Driver>,
     /// Where some vendor has an address for its call-backs.
     push: Option<push::Driver>,
+    /// Where some vendor asks.
+    ask: Option<asking::Driver>,
 }
 
 /// What both sides work on.
@@ -147,7 +159,27 @@ struct Shared {
 struct Platform {
     /// By their words.
     vendors: BTreeMap<&'static str, Counter>,
+    /// By the words of vendors that ask.
+    asking: BTreeMap<&'static str, asking::Desk>,
     log: log::Log,
+}
+
+impl Platform {
+    /// What a vendor does wrong, by its word.
+    fn gate(&mut self, word: &str) -> Option<&mut faults::Gate> {
+        match self.vendors.get_mut(word) {
+            Some(counter) => Some(&mut counter.gate),
+            None => self.asking.get_mut(word).map(|desk| &mut desk.gate),
+        }
+    }
+
+    /// The same of all of them.
+    fn gates(&mut self) -> impl Iterator<Item = (&'static str, &mut faults::Gate)> {
+        let vendors = self.vendors.iter_mut();
+        let vendors = vendors.map(|(word, counter)| (*word, &mut counter.gate));
+        let asking = self.asking.iter_mut();
+        vendors.chain(asking.map(|(word, desk)| (*word, &mut desk.gate)))
+    }
 }
 
 /// One vendor's, with what it does wrong on request.
@@ -234,7 +266,11 @@ pub fn spawn(config: &Config) -> Result<Sim, SimError> {
     };
     let calls = Arc::new(Counters::default());
     let shared = Arc::new(Shared {
-        platform: Mutex::new(Platform { vendors, log }),
+        platform: Mutex::new(Platform {
+            vendors,
+            asking: asking::Desk::open(&config.asking)?,
+            log,
+        }),
         calls: calls.clone(),
     });
     let told = {
@@ -250,6 +286,12 @@ pub fn spawn(config: &Config) -> Result<Sim, SimError> {
     } else {
         (None, None)
     };
+    let (ask, hold) = if config.asking.is_empty() {
+        (None, None)
+    } else {
+        let (driver, hold) = asking::Driver::spawn(shared.clone())?;
+        (Some(driver), Some(hold))
+    };
     let proxy = {
         let shared = shared.clone();
         sip::Driver::spawn(
@@ -264,6 +306,7 @@ pub fn spawn(config: &Config) -> Result<Sim, SimError> {
                 carrier(&mut shared.platform(), from, x, now_ms()).map(|(_, found)| found.route)
             },
             listener,
+            hold,
         )?
     };
     let server = http::Server::spawn(config.http, &alone, config.workers, shared.clone())?;
@@ -276,6 +319,7 @@ pub fn spawn(config: &Config) -> Result<Sim, SimError> {
         server: Some(server),
         proxy: Some(proxy),
         push,
+        ask,
     })
 }
 
@@ -373,8 +417,8 @@ impl Sim {
     /// Replaces the faults of one vendor by its word; of one that is not configured, does nothing.
     pub fn set_faults(&self, vendor: impl Display, faults: Faults) {
         let mut platform = self.shared.platform();
-        if let Some(counter) = platform.vendors.get_mut(vendor.to_string().as_str()) {
-            counter.gate.set(faults);
+        if let Some(gate) = platform.gate(vendor.to_string().as_str()) {
+            gate.set(faults);
         }
     }
 
@@ -405,9 +449,12 @@ impl Sim {
         if let Some(proxy) = self.proxy.take() {
             proxy.stop();
         }
-        // The proxy's thread held the only way to it.
+        // The proxy's thread held the only way to these.
         if let Some(push) = self.push.take() {
             push.stop();
+        }
+        if let Some(ask) = self.ask.take() {
+            ask.stop();
         }
     }
 }
@@ -419,8 +466,11 @@ impl Drop for Sim {
 }
 
 fn clear_faults(shared: &Shared) {
-    for counter in shared.platform().vendors.values_mut() {
-        counter.gate.set(Faults::default());
+    let mut platform = shared.platform();
+    platform
+        .gates()
+        .for_each(|(_, gate)| gate.set(Faults::default()));
+    for counter in platform.vendors.values_mut() {
         counter.vendor.lift_blocks();
     }
 }

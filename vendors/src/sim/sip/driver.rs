@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::proxy::Proxy;
+use super::proxy::{Out, Proxy};
 use super::{Counters, Note, Phones, Route};
 use crate::sim::SimError;
+use crate::sim::asking::Hold;
 
 /// Asked of the kernel for both directions; it gives what it allows.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -32,17 +33,19 @@ pub struct Driver {
 
 impl Driver {
     /// Listens and relays. `route` says where a call from one number to another goes; `told`, if
-    /// there is one, hears of every step of every call, on this thread.
+    /// there is one, hears of every step of every call, on this thread. `hold`, if there is one,
+    /// lets calls wait about which somebody has to be asked.
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub fn spawn(
+    pub(in crate::sim) fn spawn(
         address: SocketAddr,
         phones: Phones,
         calls_max: usize,
         counters: Arc<Counters>,
         route: impl Fn(&str, &str) -> Option<Route> + Send + 'static,
         mut told: Option<Listener>,
+        mut hold: Option<Hold>,
     ) -> Result<Driver, SimError> {
         let listen = |source| SimError::Listen {
             what: "sip",
@@ -69,7 +72,16 @@ impl Driver {
         }
         let thread = std::thread::Builder::new()
             .name("sim-sip".into())
-            .spawn(move || relay(&socket, &mut proxy, &route, &mut told, &stop))
+            .spawn(move || {
+                let mut relay = Relay {
+                    socket,
+                    me,
+                    proxy,
+                    told: told.as_mut(),
+                    hold: hold.as_mut(),
+                };
+                relay.run(&route, &stop);
+            })
             .map_err(SimError::Thread)?;
         Ok(Driver {
             address,
@@ -94,37 +106,55 @@ impl Driver {
     }
 }
 
-fn relay(
-    socket: &UdpSocket,
-    proxy: &mut Proxy,
-    route: &dyn Fn(&str, &str) -> Option<Route>,
-    told: &mut Option<Listener>,
-    stop: &AtomicBool,
-) {
-    let born = Instant::now();
-    let mut datagram = vec![0; 65_536];
-    while !stop.load(Ordering::Relaxed) {
-        let received = socket.recv_from(&mut datagram);
-        let now_ms = u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        match received {
-            Ok((length, from)) => {
-                if let Some(out) = proxy.on(&datagram[..length], from, now_ms, route)
-                    && let Err(error) = socket.send_to(&out.bytes, out.to)
-                {
-                    // Lost like any datagram; the ends will send again.
-                    tracing::debug!(%error, to = %out.to, "simulator could not send");
+/// What the thread has.
+struct Relay<'t> {
+    socket: UdpSocket,
+    me: SocketAddr,
+    proxy: Proxy,
+    told: Option<&'t mut Listener>,
+    hold: Option<&'t mut Hold>,
+}
+
+impl Relay<'_> {
+    fn run(&mut self, route: &dyn Fn(&str, &str) -> Option<Route>, stop: &AtomicBool) {
+        let born = Instant::now();
+        let mut buffer = vec![0; 65_536];
+        while !stop.load(Ordering::Relaxed) {
+            let received = self.socket.recv_from(&mut buffer);
+            let now_ms = u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX);
+            match received {
+                Ok((length, from)) => {
+                    let (proxy, datagram) = (&mut self.proxy, &buffer[..length]);
+                    let out = match &mut self.hold {
+                        Some(hold) => hold.on(proxy, datagram, from, now_ms, route, self.me),
+                        None => proxy.on(datagram, from, now_ms, route),
+                    };
+                    self.send(out.as_slice());
+                }
+                Err(error) if is_idle(&error) => self.proxy.tick(now_ms),
+                // An earlier datagram met a closed port: the kernel tells it here.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(error) => {
+                    tracing::error!(%error, "simulator sip socket failed");
+                    std::thread::sleep(IDLE);
                 }
             }
-            Err(error) if is_idle(&error) => proxy.tick(now_ms),
-            // An earlier datagram met a closed port: the kernel tells it here.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-            Err(error) => {
-                tracing::error!(%error, "simulator sip socket failed");
-                std::thread::sleep(IDLE);
+            if let Some(hold) = &mut self.hold {
+                let outs = hold.decided(&mut self.proxy, now_ms);
+                self.send(&outs);
+            }
+            if let Some(told) = &mut self.told {
+                self.proxy.take_notes().into_iter().for_each(told);
             }
         }
-        if let Some(told) = told {
-            proxy.take_notes().into_iter().for_each(told);
+    }
+
+    fn send(&self, outs: &[Out]) {
+        for out in outs {
+            if let Err(error) = self.socket.send_to(&out.bytes, out.to) {
+                // Lost like any datagram; the ends will send again.
+                tracing::debug!(%error, to = %out.to, "simulator could not send");
+            }
         }
     }
 }
