@@ -242,6 +242,16 @@ impl Cluster {
                 application.x_prefix = "1".to_owned();
             }
         }
+        // Platforms that ask ask an interface of their own name, if there is one.
+        for (vendor, x_prefix) in [("china-unicom-x", "166"), ("infobip", "167")] {
+            let url = |n| {
+                let address = local(self.base, port_of(n, 80));
+                format!("http://{address}/callbacks/{vendor}")
+            };
+            let urls: Vec<_> = (1..=self.nodes.min(2)).map(url).collect();
+            let asking = tandem_vendors::sim::Asking::new(APP_KEY, APP_SECRET, x_prefix, &urls);
+            config.asking.insert(vendor.to_owned(), asking);
+        }
         config.log = Some(self.dir.join("vendor-sim.jsonl"));
         let path = self.dir.join("vendor-sim.toml");
         let text = toml::to_string(&config).expect("plain data");

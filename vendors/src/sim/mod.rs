@@ -70,6 +70,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
+pub use asking::Asking;
 pub use config::{Config, Credentials, Mode};
 pub use faults::Faults;
 pub use log::Line;

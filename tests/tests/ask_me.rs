@@ -1,0 +1,169 @@
+//! Platforms that store nothing and ask for each call: whichever node they ask knows who is to be called.
+
+use serde_json::json;
+use std::time::Duration;
+use tandem_tests::checks::nothing_left;
+use tandem_tests::platform::Request;
+use tandem_tests::sipp::{Finished, numbers};
+use tandem_tests::{Seed, Sipp, Switch, eventually};
+
+/// How long after its last call a switch may hold anything.
+const RELEASED: Duration = Duration::from_secs(10);
+
+/// Type, its parameters, and the beginning of its callees and X numbers. The platforms ask node 1, and node 2 when that
+/// does not answer, at an interface of the type's name.
+const PLATFORMS: [(&str, &str, &str, &str); 2] = [
+    (
+        "china-unicom-x",
+        r#"app_id = "sample-app-key", app_secret = "sample-app-secret""#,
+        "131",
+        "166",
+    ),
+    (
+        "infobip",
+        r#"api_id = "sample-app-key", api_secret = "sample-app-secret", refuse_file_id = "f""#,
+        "132",
+        "167",
+    ),
+];
+
+fn seed() -> Seed {
+    let seed = Seed::new()
+        .a("ga", "02100000000..02100000009", "line_limit = 5")
+        .customer("customer", "127.0.0.1", "");
+    PLATFORMS
+        .into_iter()
+        .fold(seed, |seed, (kind, params, callees, x)| {
+            let fields = format!(
+                r#"name = "{kind}"
+type = "{kind}"
+params = {{ {params} }}
+unbind_delay_secs = 0
+pair_rest_ms = 0"#
+            );
+            seed.table("interfaces", &fields)
+                .x(kind, &format!("{x}00000000..{x}00000009"), "line_limit = 5")
+                .axb_gateway(&format!("to-{kind}"), callees, "ga", kind, "")
+        })
+}
+
+/// Calls to the callees of one platform through one node.
+#[track_caller]
+fn calls(switch: &Switch, node: u8, callees: &str, block: u64, count: usize) -> Finished {
+    let callee = callees.parse::<u64>().expect("digits") * 100_000_000 + block * 1_000;
+    Sipp::customer(
+        "customer_any",
+        switch.own_port(),
+        switch.sip(node),
+        numbers(15_900_000_000 + block * 1_000, callee, count),
+    )
+    .rate(10, 1_000)
+    .pause(300)
+    .start(switch.dir())
+    .finish(Duration::from_secs(60))
+}
+
+/// The questions that were answered so, by the vendor's word.
+fn questions(switch: &Switch, code: &str) -> Vec<Request> {
+    let log = switch.platform_log();
+    let questions = log.requests.into_iter();
+    questions
+        .filter(|request| request.op == "question" && request.code == code)
+        .collect()
+}
+
+#[test]
+fn a_platform_asks_another_node_than_the_calls_and_rings_b_with_x() {
+    let switch = Switch::seeded(&seed());
+    let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
+    for (block, (kind, _, callees, _)) in (0..).zip(PLATFORMS) {
+        let done = calls(&switch, 3, callees, block, 20);
+        assert_eq!(done.logged("ANSWERED"), 20, "{kind}: {}", done.errors());
+    }
+    let rung = phone.lines("INVITE");
+    assert_eq!(rung.len(), 40);
+    for line in rung {
+        let (_, _, _, x) = PLATFORMS
+            .into_iter()
+            .find(|(_, _, callees, _)| line.callee().starts_with(callees))
+            .expect("only these were called");
+        assert!(line.caller().starts_with(x), "{line:?}");
+    }
+    nothing_left(&switch, RELEASED);
+    let asked = questions(&switch, "dial");
+    assert_eq!(asked.len(), 40);
+    assert!(asked.iter().all(|asked| !asked.bind_id.is_empty()));
+    let log = switch.platform_log();
+    assert_eq!(
+        log.applied("bind"),
+        0,
+        "nothing is bound at such a platform"
+    );
+    for (kind, ..) in PLATFORMS {
+        let line = format!(
+            r#"tandem_platform_questions_total{{interface="{kind}",result="connected"}} 20"#
+        );
+        let told = switch.api(1).metrics();
+        assert!(told.contains(&line), "{line} is not in the metrics");
+    }
+}
+
+#[test]
+fn who_proves_nothing_and_who_has_no_call_is_refused() {
+    let switch = Switch::seeded(&seed());
+    let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
+    let platform = switch.platform();
+    for (block, (kind, _, callees, _)) in (0..).zip(PLATFORMS) {
+        platform.fault(json!({ "vendor": kind, "bad_proof": true }));
+        let done = calls(&switch, 2, callees, block, 2);
+        assert_eq!(done.logged("ANSWERED"), 0, "{kind}");
+        // The second address refuses as well.
+        let refused = questions(&switch, "malformed");
+        assert_eq!(
+            refused.len(),
+            4 * (usize::try_from(block).expect("few") + 1)
+        );
+        platform.heal();
+        let done = calls(&switch, 2, callees, block, 2);
+        assert_eq!(done.logged("ANSWERED"), 2, "{kind}: {}", done.errors());
+    }
+    // A stranger calls an X, one of our A numbers calls another: no call of ours goes there.
+    for (caller, x) in [
+        (13_900_000_001, 16_600_000_001),
+        (2_100_000_000, 16_799_999_999),
+    ] {
+        let before = questions(&switch, "refuse").len();
+        let stranger = Sipp::customer(
+            "customer_any",
+            switch.own_port(),
+            switch.platform_sip(),
+            numbers(caller, x, 1),
+        );
+        let done = stranger.start(switch.dir()).finish(Duration::from_secs(20));
+        assert_eq!(done.logged("ANSWERED"), 0);
+        assert_eq!(questions(&switch, "refuse").len(), before + 1);
+    }
+    assert_eq!(phone.lines("INVITE").len(), 4);
+    nothing_left(&switch, RELEASED);
+}
+
+#[test]
+fn a_platform_asks_its_second_address_when_the_first_nodes_is_dead() {
+    let mut switch = Switch::seeded(&seed());
+    let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
+    switch.kill(1);
+    eventually("two nodes take calls", Duration::from_secs(20), || {
+        switch.wait_ready(2);
+        switch.wait_ready(3);
+        Ok::<_, String>(())
+    });
+    for (block, (kind, _, callees, _)) in (0..).zip(PLATFORMS) {
+        let done = calls(&switch, 3, callees, block, 10);
+        assert_eq!(done.logged("ANSWERED"), 10, "{kind}: {}", done.errors());
+    }
+    assert_eq!(questions(&switch, "silent").len(), 20);
+    assert_eq!(questions(&switch, "dial").len(), 20);
+    assert_eq!(phone.lines("INVITE").len(), 20);
+    switch.restart(1);
+    nothing_left(&switch, RELEASED);
+}
