@@ -1,6 +1,8 @@
 //! Every vendor's definition against its simulator, whose signatures, notations and codes are
 //! written apart from the definitions: bound, found, refused, released, gone, and nothing left.
 
+use std::path::PathBuf;
+
 use tandem_vendors::sim::{self, Config, Credentials, Faults, Sim};
 use tandem_vendors::{
     AxBind, Bind, BindOutcome, Class, Client, Handle, Interface, QueryOutcome, SetCalleeOutcome,
@@ -228,11 +230,20 @@ fn world(vendor: &'static str) -> Sim {
 
 /// A simulator of several vendors, each of which has [`X`] and nothing else.
 pub(crate) fn worlds(vendors: impl IntoIterator<Item = &'static str>) -> Sim {
+    worlds_logged(vendors, None)
+}
+
+/// The same, with a log.
+pub(crate) fn worlds_logged(
+    vendors: impl IntoIterator<Item = &'static str>,
+    log: Option<PathBuf>,
+) -> Sim {
     let any = "127.0.0.1:0".parse().unwrap();
     let mut credentials = Credentials::new("test-key", "test-secret");
     credentials.x_numbers = X.iter().map(|x| (*x).to_owned()).collect();
     let phone = "127.0.0.1:9".parse().unwrap();
     let mut config = Config::of(any, any, phone, vendors, &credentials);
+    config.log = log;
     if let Some(ungcloud) = config.vendors.get_mut("ungcloud") {
         ungcloud.company = "700000".to_owned();
     }

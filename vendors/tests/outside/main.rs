@@ -12,4 +12,5 @@ mod pushes;
 mod sip_ax;
 mod sip_side;
 mod tls;
+mod traps;
 mod world;
