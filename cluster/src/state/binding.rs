@@ -1,9 +1,9 @@
 //! The life of a binding after its reservation: confirmed, released, not released, dropped.
 
 use super::digits::Digits;
-use super::lookup::Pair;
 use super::model::cut;
 use super::next::ERROR_MAX;
+use super::standing::{Role, Stand};
 use super::{Binding, Deed, Phase, RESTS_MAX, State};
 use crate::command::{BindingId, Bound, Effect, Refusal, Reply, UnbindFailed, Unbound};
 use crate::entity::{Id, Millis};
@@ -264,12 +264,13 @@ impl State {
     /// Enters a binding and takes its X, its pair and its (X,B').
     pub(super) fn hold_binding(&mut self, binding: Binding) {
         let pair = (Digits::from(&*binding.a), binding.x_id);
+        let active = Stand::Active(binding.id);
         let before = self
             .index
             .lookup
             .made_mut()
-            .and_then(|lookup| lookup.pairs.insert(pair.clone(), Pair::Active(binding.id)));
-        if let Some(Pair::Resting(until)) = before {
+            .and_then(|lookup| lookup.standing.put(pair.1, &pair.0, active));
+        if let Some(Stand::Resting(until)) = before {
             self.content.rests.remove(until, &pair.0, pair.1);
         }
         self.index.called(binding.x_id, &binding.b_submitted, true);
@@ -293,10 +294,9 @@ impl State {
     /// A pair that was taken is free, from now on or after a rest.
     pub(super) fn rest_pair(&mut self, pair: (Digits, Id), rest_ms: u32) {
         let at = self.content.at;
-        if let Some(Pair::Resting(earlier)) = self.lookup().pairs.get(&pair) {
-            let earlier = *earlier;
+        if let Some(Stand::Resting(earlier)) = self.stand(pair.1, &pair.0, Role::Caller) {
             // The longer of two rests counts.
-            if earlier > at && earlier >= at.saturating_add(Millis::from(rest_ms)) {
+            if earlier >= at.saturating_add(Millis::from(rest_ms)) {
                 return;
             }
             self.content.rests.remove(earlier, &pair.0, pair.1);
@@ -307,7 +307,8 @@ impl State {
         }
         let until = self.content.rests.push(at, rest_ms, pair.0.clone(), pair.1);
         if let Some(lookup) = self.index.lookup.made_mut() {
-            lookup.pairs.insert(pair, Pair::Resting(until));
+            let resting = Stand::Resting(until);
+            lookup.standing.put(pair.1, &pair.0, resting);
         }
         while self.content.rests.len() > RESTS_MAX {
             self.wake_first();
@@ -316,8 +317,8 @@ impl State {
 
     /// How long a pair still rests.
     pub(super) fn rest_left(&self, pair: (Digits, Id)) -> Option<Millis> {
-        match self.lookup().pairs.get(&pair) {
-            Some(Pair::Resting(until)) => until.checked_sub(self.content.at).filter(|ms| *ms > 0),
+        match self.stand(pair.1, &pair.0, Role::Caller) {
+            Some(Stand::Resting(until)) => until.checked_sub(self.content.at),
             _ => None,
         }
     }
@@ -375,9 +376,10 @@ impl State {
         let Some(rest) = self.content.rests.pop() else {
             return;
         };
-        let pair = (rest.a, rest.x);
-        if self.lookup().pairs.get(&pair) == Some(&Pair::Resting(rest.until)) {
-            self.index.lookup.free(&pair);
+        // Only one that is let go before its time stands for anything yet.
+        let resting = Some(Stand::Resting(rest.until));
+        if rest.until > self.content.at && self.stand(rest.x, &rest.a, Role::Caller) == resting {
+            self.index.lookup.free(&(rest.a, rest.x));
         }
     }
 }

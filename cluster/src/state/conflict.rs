@@ -15,7 +15,7 @@
 
 use super::State;
 use super::digits::Digits;
-use super::lookup::Pair;
+use super::standing::{Role, Stand};
 use crate::command::BindingId;
 use crate::entity::{Conflict, Id};
 
@@ -54,7 +54,7 @@ impl State {
 
     /// The number is the B' of a binding or of an AX call on this X.
     pub(super) fn stands_as_b(&self, x: Id, number: &Digits) -> bool {
-        self.x_use(x) > 0 && self.lookup().xb.contains_key(&(x, number.clone()))
+        self.x_use(x) > 0 && self.stand(x, number, Role::Called).is_some()
     }
 
     /// The AXB binding that has the pair.
@@ -62,9 +62,14 @@ impl State {
         if self.x_use(x) == 0 {
             return None;
         }
-        match self.lookup().pairs.get(&(a.clone(), x)) {
-            Some(Pair::Active(binding)) => Some(*binding),
+        match self.stand(x, a, Role::Caller) {
+            Some(Stand::Active(binding)) => Some(binding),
             _ => None,
         }
+    }
+
+    /// How a number stands on an X.
+    pub(super) fn stand(&self, x: Id, number: &Digits, role: Role) -> Option<Stand> {
+        self.lookup().standing.get(x, number, role)
     }
 }

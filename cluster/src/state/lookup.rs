@@ -1,33 +1,23 @@
 //! What only applying looks up, by key and never in an order: pairs, (X,B'), ended calls, answered requests.
 //!
-//! Plain hash tables, for they are the most used and largest tables of a call, and readers have no use for them: a
-//! clone of the state leaves them behind and makes its own from the content should it ever need them (a trial routing,
+//! Plain tables, for they are the most used and largest ones of a call, and readers have no use for them: a clone of the state leaves them behind and makes its own from the content should it ever need them (a trial routing,
 //! a test that goes on from a clone). Nothing walks them, so their order is nobody's business and their hash has a
 //! seed of the process, which keeps dialled numbers from choosing their places.
 
 use super::Content;
 use super::digits::Digits;
-use crate::command::{BindingId, CallId, Reply};
-use crate::entity::{Id, Millis};
+use super::standing::{Role, Stand, Standing};
+use crate::command::{CallId, Reply};
+use crate::entity::Id;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
 
-/// A pair (A,X) that may not be leased.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pair {
-    Active(BindingId),
-    /// Free again after this moment.
-    Resting(Millis),
-}
-
 /// The tables.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Lookup {
-    pub(super) pairs: HashMap<(Digits, Id), Pair, Seeded>,
-    /// Numbers that are called over an X: how many bindings and AX calls name them as their B'.
-    pub(super) xb: HashMap<(Id, Digits), u32, Seeded>,
+    pub(super) standing: Standing,
     pub(super) ended: CallSet,
     pub(super) requests: HashMap<u64, Reply, Seeded>,
 }
@@ -39,17 +29,15 @@ impl Lookup {
             lookup.ended.set(*call, true);
         }
         lookup.requests.extend(content.requests.iter().cloned());
-        for rest in content.rests.iter() {
-            lookup
-                .pairs
-                .insert((rest.a.clone(), rest.x), Pair::Resting(rest.until));
+        lookup.standing.set_now(content.at);
+        for rest in (content.rests.iter()).filter(|rest| rest.until > content.at) {
+            let resting = Stand::Resting(rest.until);
+            lookup.standing.put(rest.x, &rest.a, resting);
         }
         for binding in content.bindings.values() {
-            lookup.pairs.insert(
-                (Digits::from(&*binding.a), binding.x_id),
-                Pair::Active(binding.id),
-            );
-            lookup.called(binding.x_id, &binding.b_submitted, true);
+            let (x, a) = (binding.x_id, Digits::from(&*binding.a));
+            lookup.standing.put(x, &a, Stand::Active(binding.id));
+            lookup.called(x, &binding.b_submitted, true);
         }
         for call in content.calls.values() {
             let lease = call
@@ -65,16 +53,20 @@ impl Lookup {
 
     /// Counts a number that is called over an X.
     pub(super) fn called(&mut self, x: Id, b_submitted: &str, up: bool) {
-        match self.xb.entry((x, Digits::from(b_submitted))) {
-            Entry::Occupied(mut calls) if up => *calls.get_mut() += 1,
-            Entry::Occupied(mut calls) if *calls.get() > 1 => *calls.get_mut() -= 1,
-            Entry::Occupied(calls) => {
-                calls.remove();
-            }
-            Entry::Vacant(calls) if up => {
-                calls.insert(1);
-            }
-            Entry::Vacant(_) => {}
+        let b = Digits::from(b_submitted);
+        let calls = match self.standing.get(x, &b, Role::Called) {
+            Some(Stand::Called(calls)) => calls,
+            _ => 0,
+        };
+        let calls = if up {
+            calls + 1
+        } else {
+            calls.saturating_sub(1)
+        };
+        if calls == 0 {
+            self.standing.take(x, &b, Role::Called);
+        } else {
+            self.standing.put(x, &b, Stand::Called(calls));
         }
     }
 
@@ -83,14 +75,6 @@ impl Lookup {
         self.ended.set(call, true);
         if let Some(oldest) = oldest {
             self.ended.set(oldest, false);
-        }
-    }
-
-    pub(super) fn pair_is_free(&self, pair: &(Digits, Id), at: Millis) -> bool {
-        match self.pairs.get(pair) {
-            None => true,
-            Some(Pair::Active(_)) => false,
-            Some(Pair::Resting(until)) => *until <= at,
         }
     }
 }
@@ -140,9 +124,9 @@ impl Made {
     }
 
     /// A pair is neither leased nor at rest.
-    pub(super) fn free(&mut self, pair: &(Digits, Id)) {
+    pub(super) fn free(&mut self, (a, x): &(Digits, Id)) {
         if let Some(lookup) = self.made_mut() {
-            lookup.pairs.remove(pair);
+            lookup.standing.take(*x, a, Role::Caller);
         }
     }
 }

@@ -40,6 +40,7 @@ mod reserve;
 mod rests;
 mod rng;
 mod route;
+mod standing;
 mod tables;
 pub mod testing;
 mod valid;
@@ -189,6 +190,9 @@ impl State {
     ) -> (Reply, Vec<Effect>) {
         self.lookup();
         self.content.at = self.content.at.max(at);
+        if let Some(lookup) = self.index.lookup.made_mut() {
+            lookup.standing.set_now(self.content.at);
+        }
         self.wake_pairs();
         let mut effects = Vec::new();
         self.wake_ax(&mut effects);

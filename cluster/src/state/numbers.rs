@@ -12,6 +12,7 @@ use super::explain::XRank;
 use super::index::Index;
 use super::pools::{CallerEntry, XPool};
 use super::rng::Rng;
+use super::standing::Role;
 use super::{Call, State};
 use crate::entity::{Conflict, Id, MappingGateway, RoutingGateway, Row, XNumber, XSelect};
 
@@ -192,13 +193,13 @@ impl State {
         let given = |a, x| Some((Number::of(a, a_briefs)?, Number::of(x, x_briefs)?));
         for _ in 0..A_THROWS {
             let a = free.nth(rng.below(free.len()))?;
-            if let Some(x) = search.x_for(&a_briefs.get(a)?.number, rng) {
+            if let Some(x) = search.x_for(a, rng) {
                 return given(a, x);
             }
         }
         let fitting: Vec<Id> = search.fitting_a(free);
         let a = *fitting.get(rng.below(fitting.len() as u32) as usize)?;
-        let x = search.x_for(&a_briefs.get(a)?.number, rng)?;
+        let x = search.x_for(a, rng)?;
         given(a, x)
     }
 }
@@ -311,7 +312,7 @@ impl<'a> Search<'a> {
     /// Whether A and X may be bound to each other now.
     fn pair_fits(&self, pair: &(Digits, Id)) -> bool {
         let state = self.state;
-        state.lookup().pair_is_free(pair, state.content.at)
+        (state.stand(pair.1, &pair.0, Role::Caller)).is_none()
             && state.caller_fits(self.conflict, pair.1, &pair.0)
     }
 
@@ -337,20 +338,17 @@ impl<'a> Search<'a> {
         self.listed.as_deref().unwrap_or_default()
     }
 
-    /// An X of the best rank that is left for `a`, or none.
-    fn x_for(&mut self, a: &Digits, rng: &mut Rng) -> Option<Id> {
-        if *a == self.b {
-            return None;
-        }
-        let mut pair = (a.clone(), 0);
+    /// An X of the best rank that is left for an A, or none.
+    fn x_for(&mut self, a: Id, rng: &mut Rng) -> Option<Id> {
+        let briefs = &self.state.index.a_briefs;
         if self.listed.is_none() {
             let mut missed = false;
             for tier in &self.tiers {
                 let len = tier.len();
                 for _ in 0..if len == 0 { 0 } else { X_THROWS } {
+                    // X is drawn before A is looked at: both are far away in memory, and so they come together.
                     let (x, rank) = tier.nth(rng.below(len))?;
-                    pair.1 = x;
-                    if self.usable(tier, x, rank) && self.pair_fits(&pair) {
+                    if self.usable(tier, x, rank) && self.takes(&briefs.get(a)?.number, x) {
                         return Some(x);
                     }
                 }
@@ -364,6 +362,11 @@ impl<'a> Search<'a> {
                 return None;
             }
         }
+        let a = &briefs.get(a)?.number;
+        if *a == self.b {
+            return None;
+        }
+        let mut pair = (a.clone(), 0);
         self.list();
         for ids in self
             .listed

@@ -16,7 +16,7 @@ pub(super) struct Rest {
     pub(super) x: Id,
 }
 
-/// All of them; each pair at most once.
+/// All of them; each pair at most once, but for rests that are over and not yet taken out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Rests(OrdMap<u32, Vector<Rest>>);
 
