@@ -1,11 +1,16 @@
 //! Platforms that store nothing and ask for each call: whichever node they ask knows who is to be called.
 
 use serde_json::json;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 use tandem_tests::checks::nothing_left;
 use tandem_tests::platform::Request;
+use tandem_tests::process::rss;
 use tandem_tests::sipp::{Finished, numbers};
-use tandem_tests::{Seed, Sipp, Switch, eventually};
+use tandem_tests::{Seed, Sipp, Switch, eventually, http};
+
+/// A customer who may use static relations alone.
+const AX: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 
 /// How long after its last call a switch may hold anything.
 const RELEASED: Duration = Duration::from_secs(10);
@@ -30,7 +35,8 @@ const PLATFORMS: [(&str, &str, &str, &str); 2] = [
 fn seed() -> Seed {
     let seed = Seed::new()
         .a("ga", "02100000000..02100000009", "line_limit = 5")
-        .customer("customer", "127.0.0.1", "");
+        .customer("customer", "127.0.0.1", "")
+        .customer("ax", &AX.to_string(), "allow_axb = false\nallow_ax = true");
     PLATFORMS
         .into_iter()
         .fold(seed, |seed, (kind, params, callees, x)| {
@@ -166,4 +172,96 @@ fn a_platform_asks_its_second_address_when_the_first_nodes_is_dead() {
     assert_eq!(phone.lines("INVITE").len(), 20);
     switch.restart(1);
     nothing_left(&switch, RELEASED);
+}
+
+#[test]
+fn a_static_relation_of_such_a_platform_carries_calls_both_ways() {
+    let switch = Switch::seeded(&seed());
+    let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
+    let (a, x) = ("02100000003", "16700000003");
+    let (a_number, x_number) = (format!("a_number={a}"), format!("x_number={x}"));
+    switch.cli(2, &["ax", "add", "interface=infobip", &a_number, &x_number]);
+    switch.cli(3, &["ax", "bind", &format!("{a}/{x}")]);
+
+    // Out: each call's own callee, one after another and from every node.
+    for node in 1..=3 {
+        let callee = 13_200_007_000 + u64::from(node) * 10;
+        let customer = Sipp::customer(
+            "customer_any",
+            switch.own_port(),
+            switch.sip(node),
+            numbers(15_900_000_001, callee, 3),
+        );
+        let done = customer
+            .from_ip(AX)
+            .rate(10, 1_000)
+            .pause(300)
+            .start(switch.dir())
+            .finish(Duration::from_secs(30));
+        assert_eq!(done.logged("ANSWERED"), 3, "node {node}: {}", done.errors());
+    }
+    let rung = phone.lines("INVITE");
+    assert!(rung.iter().all(|line| line.caller() == x), "{rung:?}");
+    let mut callees: Vec<_> = rung.iter().map(|line| line.callee().to_owned()).collect();
+    callees.sort_unstable();
+    callees.dedup();
+    assert_eq!(callees.len(), 9, "{callees:?}");
+
+    // In: whoever calls X reaches A.
+    let stranger = Sipp::customer(
+        "customer_any",
+        switch.own_port(),
+        switch.platform_sip(),
+        numbers(13_900_000_001, x.parse().expect("digits"), 1),
+    );
+    let done = stranger.start(switch.dir()).finish(Duration::from_secs(20));
+    assert_eq!(done.logged("ANSWERED"), 1, "{}", done.errors());
+    let rung = phone.lines("INVITE");
+    let last = rung.last().expect("it has rung ten times");
+    assert_eq!((rung.len(), last.callee(), last.caller()), (10, a, x));
+
+    switch.cli(1, &["ax", "unbind", &format!("{a}/{x}")]);
+    nothing_left(&switch, RELEASED);
+}
+
+#[test]
+fn hostile_questions_are_refused_and_cost_little() {
+    let switch = Switch::seeded(&seed());
+    let node = switch.api(2).at;
+    let large = format!(r#"{{"caller":"{}"}}"#, "1".repeat(10_000_000));
+    let deep = "[".repeat(200_000);
+    let wide = format!("{{{}}}", r#""a":[[[[]]]],"#.repeat(1_000));
+    let before = rss(switch.pid(2));
+    for _ in 0..20 {
+        for (body, statuses) in [
+            (large.as_str(), [0, 413]),
+            (&deep, [413, 413]),
+            (&wide, [400, 403]),
+            ("no json", [403, 403]),
+            (
+                r#"{"caller":"02100000001","callee":"16600000001"}"#,
+                [403, 403],
+            ),
+            ("", [403, 403]),
+        ] {
+            let path = "/callbacks/china-unicom-x/voice_inactive";
+            let sent = http::send(node, "POST", path, &[], Some(body));
+            // A server that has heard enough may hang up before all is sent.
+            let status = sent.map_or(0, |response| response.status);
+            assert!(statuses.contains(&status), "{status}: {} bytes", body.len());
+        }
+    }
+    for path in [
+        "/callbacks/china-unicom-x/nothing",
+        "/callbacks/nobody/voice_inactive",
+    ] {
+        let response = http::send(node, "POST", path, &[], Some("{}")).expect("an answer");
+        assert_eq!(response.status, 404, "{path}");
+    }
+    let grown = rss(switch.pid(2)).saturating_sub(before);
+    assert!(grown < 64 << 20, "it has grown by {grown} bytes");
+    let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
+    let done = calls(&switch, 2, "131", 9, 2);
+    assert_eq!(done.logged("ANSWERED"), 2, "{}", done.errors());
+    drop(phone);
 }

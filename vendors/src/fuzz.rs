@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 
 use crate::definition::{
-    CALLBACK_KEY_MAX, CALLBACK_ROWS_MAX, CallbackRequest, Definition, FILE_MAX, OUTPUT_MAX, Plan,
-    Values,
+    CALLBACK_KEY_MAX, CALLBACK_ROWS_MAX, CallbackRequest, Callee, Definition, FILE_MAX, OUTPUT_MAX,
+    Plan, Values,
 };
 use crate::description::Form;
 use crate::exchange::{Attempt, Op, Response};
@@ -164,28 +164,27 @@ fn answered(plan: &Plan, op: Op, status: u16, body: &[u8]) {
     }
 }
 
-/// Reads the bytes as a push: the first chooses the vendor, the second the call-back, the third how
-/// many of the rest are the body; what remains is the query.
+/// Reads the bytes as a push, or as a question where the vendor asks: the first chooses the vendor,
+/// the second the call-back, the third how many of the rest are the body; what remains is the query.
 pub fn push(data: &[u8]) {
     let [vendor, name, cut, rest @ ..] = data else {
         return;
     };
     let plan = &plans()[usize::from(*vendor) % plans().len()];
-    let callbacks = plan.callbacks();
-    if callbacks.is_empty() {
+    let callbacks = plan.callbacks().iter().map(|c| (&c.name, c.method));
+    let questions = plan.questions().iter().map(|q| (&q.name, q.method));
+    let addresses: Vec<_> = callbacks.chain(questions).collect();
+    if addresses.is_empty() {
         return;
     }
-    let callback = &callbacks[usize::from(*name) % callbacks.len()];
+    let (name, method) = addresses[usize::from(*name) % addresses.len()];
     let (body, query) = rest.split_at(rest.len() * usize::from(*cut) / 255);
     let Ok(query) = std::str::from_utf8(query) else {
         return;
     };
-    let url = format!(
-        "https://switch.example/callbacks/i/{}?{query}",
-        callback.name
-    );
+    let url = format!("https://switch.example/callbacks/i/{name}?{query}");
     let request = CallbackRequest {
-        method: callback.method.word(),
+        method: method.word(),
         url: &url,
         suffix: "",
         headers: &[
@@ -195,7 +194,19 @@ pub fn push(data: &[u8]) {
         body,
         now_ms: 1_716_193_800_123,
     };
-    if let Ok(receipt) = plan.receive(&callback.name, &request) {
+    if let Ok(asked) = plan.question(name, &request) {
+        let callee = Callee {
+            b: "13900000002",
+            own_id: "1",
+            limit_s: Some(60),
+        };
+        for callee in [Some(callee), None] {
+            if let Ok(reply) = plan.answer(name, &request, &asked, callee, "00") {
+                assert!(reply.body.len() <= OUTPUT_MAX);
+            }
+        }
+    }
+    if let Ok(receipt) = plan.receive(name, &request) {
         assert!(receipt.events.len() <= CALLBACK_ROWS_MAX);
         for event in receipt.events {
             assert!(!event.key.is_empty() && event.key.len() <= CALLBACK_KEY_MAX);
@@ -260,6 +271,7 @@ mod tests {
         br#"{"Result":{"SubId":"S0001","PhoneNoX":"17000000001","Records":[{"SubId":"S1"}],"Total":1}}"#,
         br#"{"code":0,"message":"success","data":{"tel_x":"17000000001","bind_id":"b1","list":[[[[{}]]]]}}"#,
         br#"{"eventType":"fee","feeLst":[{"sessionId":"1","callerNum":"+8613800000001","callInTime":"2024-05-20 08:30:00"}]}"#,
+        br#"{"callId":"c","caller":"13800000001","callee":"17000000001","timestamp":1,"sign":"0","from":"86138","to":"86170"}"#,
         b"callSid=CA1&outboundResourceStatus=completed&interactionDuration=61",
     ];
 }

@@ -6,15 +6,15 @@ use std::collections::BTreeSet;
 
 use toml::de::DeTable;
 
+use super::bodies::{BODIES, fields, reads};
 use super::callback;
-use super::compile::{BODY, Compiler, Known, QUERY, Scope, Shared, Speech};
+use super::compile::{BODY, Compiler, QUERY, Scope, Shared, Speech};
 use super::params::params;
 use super::policies::policies;
-use super::program::{BodyKind, Entry, Field, Program};
+use super::program::{BodyKind, Program};
 use super::question::{self, Wanted};
 use super::rules;
 use super::source::{Item, Mistake, Source, Str, Table, options};
-use super::value::{Kind, Node};
 use super::{Definition, Operation, Variant};
 use crate::description::Form;
 use crate::exchange::{Method, Op};
@@ -23,8 +23,6 @@ use crate::exchange::{Method, Op};
 pub const FILE_MAX: usize = 262_144;
 /// Parameters, variants, headers, fields of one table.
 pub(super) const ENTRIES_MAX: usize = 200;
-/// How deep a body may nest.
-const DEPTH_MAX: usize = 6;
 
 /// The operations by the name of their table.
 pub(super) const OPS: [(&str, Op); 11] = [
@@ -46,12 +44,6 @@ const METHODS: [(&str, Method); 4] = [
     ("POST", Method::Post),
     ("PUT", Method::Put),
     ("DELETE", Method::Delete),
-];
-
-pub(super) const BODIES: [(&str, BodyKind); 3] = [
-    ("form", BodyKind::Form),
-    ("json", BodyKind::Json { spaced: false }),
-    ("json spaced", BodyKind::Json { spaced: true }),
 ];
 
 /// Reads a definition.
@@ -174,7 +166,7 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
     let id = root.need("id").and_then(|item| item.integer::<u32>());
     let wanted = Wanted::read(root.take("bind"));
     if wanted == Wanted::Local {
-        nothing_is_sent(&root);
+        question::nothing_is_sent(&root, &Common::KEYS);
     }
     let base_url = match wanted {
         Wanted::Platform => root.need("base_url").and_then(|item| item.text()),
@@ -350,25 +342,6 @@ fn definition<'s>(mut root: Table<'s>, source: &'s Source<'s>) -> Option<Definit
         variant,
         rules,
     })
-}
-
-/// Tells of every table of a definition that speaks of requests, where none is ever sent.
-fn nothing_is_sent(root: &Table<'_>) {
-    let requests = [
-        "base_url",
-        "operations",
-        "answer",
-        "rules",
-        "variant",
-        "variants",
-    ];
-    let common = Common::KEYS.into_iter().filter(|key| *key != "steps");
-    for key in requests.into_iter().chain(common) {
-        if let Some(item) = root.clone().take(key) {
-            let said = format!("`{key}` has no use: with `bind = \"local\"` nothing is sent");
-            root.source.mistake(item.at, said);
-        }
-    }
 }
 
 /// A name that can stand in configuration, in paths and in metrics.
@@ -591,71 +564,6 @@ fn program<'s>(
         fields: body_fields.0,
         slots: compiler.finish(),
     }
-}
-
-fn reads(fields: &[Known], what: u8) -> bool {
-    fields.iter().any(|known| known.reads & what != 0)
-}
-
-/// Fields of a query or body; `own` is the mark of what depends on the rest of it.
-pub(super) fn fields<'s>(
-    compiler: &mut Compiler<'s>,
-    items: &[Item<'s>],
-    own: u8,
-    depth: usize,
-) -> (Vec<Field>, Vec<Known>) {
-    let mut fields = Vec::new();
-    let mut all = Vec::new();
-    for item in items {
-        let (entry, known) = entry(compiler, item, depth);
-        fields.push(Field {
-            name: item.key.into(),
-            late: reads(&known, own),
-            entry,
-        });
-        all.extend(known);
-    }
-    (fields, all)
-}
-
-fn entry<'s>(compiler: &mut Compiler<'s>, item: &Item<'s>, depth: usize) -> (Entry, Vec<Known>) {
-    if depth > DEPTH_MAX {
-        item.wrong(format!("nested deeper than {DEPTH_MAX}"));
-        return (Entry::Node(Node::Absent), Vec::new());
-    }
-    if item.is_table() {
-        let inner = item.table().map(Table::rest).unwrap_or_default();
-        let mut known = Vec::new();
-        let mut members = Vec::new();
-        for item in &inner {
-            let (entry, more) = entry(compiler, item, depth + 1);
-            known.extend(more);
-            members.push(Field {
-                name: item.key.into(),
-                late: false,
-                entry,
-            });
-        }
-        return (Entry::Object(members), known);
-    }
-    if item.is_list() {
-        let mut known = Vec::new();
-        let mut list = Vec::new();
-        for item in item.list() {
-            let (entry, more) = entry(compiler, &item, depth + 1);
-            known.extend(more);
-            list.push(entry);
-        }
-        return (Entry::List(list), known);
-    }
-    let (node, known) = compiler.item(item);
-    if !matches!(
-        known.kind,
-        Kind::Any | Kind::Text | Kind::Integer | Kind::Flag | Kind::Fields
-    ) {
-        item.wrong(format!("{} is no field", known.kind.words()));
-    }
-    (Entry::Node(node), vec![known])
 }
 
 /// The names of what identifies a binding of either kind.

@@ -13,6 +13,7 @@
 
 mod answer;
 mod arguments;
+mod bodies;
 mod callback;
 mod catalogue;
 mod clock;

@@ -1,9 +1,9 @@
 //! `bind = "local"` and `[questions.NAME]` of a definition.
 
 use super::{Form, QUESTION_BODY_MAX, Question};
+use crate::definition::bodies::{BODIES, fields};
 use crate::definition::callback::{Common, Loader, Reply, over, pointers, reply, unused};
 use crate::definition::compile::{CALLEE, Compiler, Shared, Speech};
-use crate::definition::load::{BODIES, fields};
 use crate::definition::program::{BodyKind, Program};
 use crate::definition::source::{Item, Table};
 use crate::definition::value::{Kind, Node};
@@ -26,6 +26,27 @@ impl Wanted {
         let words = [("platform", Wanted::Platform), ("local", Wanted::Local)];
         let wanted = item.and_then(|item| item.choose(&words));
         wanted.unwrap_or(Wanted::Platform)
+    }
+}
+
+/// Tells of every table of a definition that speaks of requests, where none is ever sent.
+///
+/// `common` are the keys of what all requests have.
+pub(in crate::definition) fn nothing_is_sent(root: &Table<'_>, common: &[&'static str]) {
+    let requests = [
+        "base_url",
+        "operations",
+        "answer",
+        "rules",
+        "variant",
+        "variants",
+    ];
+    let common = common.iter().copied().filter(|key| *key != "steps");
+    for key in requests.into_iter().chain(common) {
+        if let Some(item) = root.clone().take(key) {
+            let said = format!("`{key}` has no use: with `bind = \"local\"` nothing is sent");
+            root.source.mistake(item.at, said);
+        }
     }
 }
 

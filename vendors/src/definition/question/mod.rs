@@ -24,7 +24,7 @@ use super::{NOWHERE, Plan};
 use crate::exchange::{Attempt, Method};
 use crate::outcome::Failure;
 
-pub(super) use load::{Wanted, questions};
+pub(super) use load::{Wanted, nothing_is_sent, questions};
 
 /// Largest body of a question that is read, in bytes. The known ones have some 200.
 pub const QUESTION_BODY_MAX: usize = 16_384;
