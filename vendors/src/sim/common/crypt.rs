@@ -51,6 +51,13 @@ pub fn mac(hash: Hash, key: impl AsRef<[u8]>, text: impl AsRef<[u8]>) -> Vec<u8>
     }
 }
 
+/// A key that comes of a chain of HMAC-SHA256, each with the last one's outcome as its key.
+pub fn derived(secret: impl AsRef<[u8]>, links: &[&str]) -> Vec<u8> {
+    let first = secret.as_ref().to_vec();
+    let link = |key, link| mac(Hash::Sha256, key, link);
+    links.iter().fold(first, link)
+}
+
 /// Base64 with padding.
 pub fn base64(bytes: impl AsRef<[u8]>) -> String {
     STANDARD.encode(bytes)

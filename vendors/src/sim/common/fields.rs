@@ -103,6 +103,11 @@ impl Fields {
         Refused::new(self.codes.missing, format!("{name} is missing"))
     }
 
+    /// A value as it is signed, empty when there is none.
+    pub fn plain(&self, name: &str) -> String {
+        self.map.get(name).map_or_else(String::new, super::plain)
+    }
+
     /// A text; one that is empty counts as absent.
     pub fn text(&self, name: &str, bytes_max: usize) -> Result<Option<String>, Refused> {
         match self.map.get(name) {

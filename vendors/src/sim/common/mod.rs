@@ -6,7 +6,9 @@
 
 pub mod crypt;
 pub mod desk;
+pub mod envelope;
 pub mod fields;
+pub mod gate;
 pub mod nonces;
 pub mod notation;
 pub mod pairs;
@@ -19,7 +21,9 @@ use serde_json::Value;
 pub use super::table::{Conflict, Row, Scope};
 pub use super::vendor::{Answer, Call, Entry};
 pub use desk::{Booth, Clash, Desk};
+pub use envelope::Envelope;
 pub use fields::{Codes, Fields};
+pub use gate::{Claim, Gate};
 pub use notation::Notation;
 
 /// A request that is not served: the vendor's code and a text.
@@ -52,6 +56,13 @@ pub struct Ask<'a> {
     pub now_ms: u64,
     /// Bind on this X (E.164) instead of the one asked for.
     pub other_x: Option<&'a str>,
+}
+
+impl Ask<'_> {
+    /// When a binding ends that lasts so many seconds; one of 0 never does.
+    pub fn until(&self, lasts_s: u64) -> Option<u64> {
+        (lasts_s > 0).then(|| self.now_ms + lasts_s * 1000)
+    }
 }
 
 /// How one vendor speaks.
@@ -126,7 +137,28 @@ impl Clashes {
         };
         Refused::new(code, text)
     }
+
+    /// Makes a binding as asked; its id and what it has become.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub fn bind(&self, desk: &mut Desk, row: Row, ask: &Ask) -> Result<(String, Row), Refused> {
+        let bound = desk.bind(row, ask.other_x);
+        bound.map_err(|clash| self.refusal(&clash))
+    }
+
+    /// Changes a binding.
+    ///
+    /// # Errors
+    /// When it cannot be; nothing has changed then.
+    pub fn change(&self, desk: &mut Desk, id: &str, row: &Row) -> Result<(), Refused> {
+        let changed = desk.change(id, row.clone());
+        changed.map_err(|clash| self.refusal(&clash))
+    }
 }
+
+/// How long a binding may be asked for at most, where a vendor names no bound: a year of seconds.
+pub const YEAR_S: u64 = 31_536_000;
 
 /// The binding that is asked for under these names of A, X and B; X may be absent. It ends after
 /// so many seconds, after 0 never.
@@ -142,7 +174,7 @@ pub fn wanted(
         x: fields.number(x, notation)?.unwrap_or_default(),
         b: fields.need_number(b, notation)?,
         since_ms: ask.now_ms,
-        expires_ms: (lasts_s > 0).then(|| ask.now_ms + lasts_s * 1000),
+        expires_ms: ask.until(lasts_s),
         ..Row::default()
     })
 }
@@ -152,21 +184,6 @@ pub fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
-    }
-}
-
-/// A refusal in JSON with code and text under these names, the code as an integer where it is one
-/// and `whole` says so.
-pub fn refusal(status: u16, [code, text]: [&str; 2], whole: bool, refused: &Refused) -> Answer {
-    let number = refused.code.parse::<i64>().ok().filter(|_| whole);
-    let shown = number.map_or_else(|| Value::from(&*refused.code), Value::from);
-    let mut body = Value::default();
-    body[code] = shown;
-    body[text] = Value::from(&*refused.text);
-    Answer {
-        status,
-        body: body.to_string(),
-        ..Answer::default()
     }
 }
 

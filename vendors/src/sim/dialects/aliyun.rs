@@ -522,7 +522,7 @@ fn bind_fixed_line(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer
         x: x.filter(|_| own_x).unwrap_or_default(),
         b: fields.need_number("TelB", Notation::National)?,
         since_ms: ask.now_ms,
-        expires_ms: (lasts_s > 0).then(|| ask.now_ms + lasts_s * 1000),
+        expires_ms: ask.until(lasts_s),
         ..Row::default()
     };
     let (id, row) = desk.bind(row, ask.other_x).map_err(clash)?;

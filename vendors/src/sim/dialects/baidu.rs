@@ -16,7 +16,7 @@ use super::super::common::pairs::{canonical, encoded, pairs};
 use super::super::common::times;
 use super::super::common::{
     Answer, Ask, Call, Clashes, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Scope,
-    hex_id, served, wanted,
+    YEAR_S, hex_id, served, wanted,
 };
 
 /// See the module.
@@ -43,7 +43,6 @@ const CLASHES: Clashes = Clashes {
     unknown_x: "1004",
     alike: "1001",
 };
-const LASTS_MAX_S: u64 = 31_536_000;
 /// Signed where a client names no headers.
 const DEFAULT_HEADERS: [&str; 4] = ["host", "content-md5", "content-length", "content-type"];
 
@@ -133,7 +132,7 @@ fn bind(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
     if fields.need("record", 1)? != "1" {
         return Err(fields.bad("record", "is not 1"));
     }
-    let lasts_s = fields.digits("expiration", 1..=LASTS_MAX_S)?;
+    let lasts_s = fields.digits("expiration", 1..=YEAR_S)?;
     let lasts_s = lasts_s.ok_or_else(|| fields.missing("expiration"))?;
     let row = wanted(
         &fields,
@@ -142,8 +141,7 @@ fn bind(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
         lasts_s,
         ask,
     )?;
-    let bound = desk.bind(row, ask.other_x);
-    let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
+    let (id, row) = CLASHES.bind(desk, row, ask)?;
     let data = json!({"bindId": id, "telX": Notation::National.write(&row.x)});
     Ok(ok(&data, Entry::of(ask.op, &id, &row, true)))
 }

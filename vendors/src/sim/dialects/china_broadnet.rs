@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 
 use super::super::common::crypt::{Hash, mac};
 use super::super::common::{
-    Answer, Ask, Call, Clashes, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Scope,
-    hex_id, plain, refusal, served, wanted,
+    Answer, Ask, Call, Clashes, Codes, Desk, Dialect, Entry, Envelope, Fields, Notation, Refused,
+    Scope, YEAR_S, hex_id, plain, served, wanted,
 };
 
 /// See the module.
@@ -49,7 +49,6 @@ const CLASHES: Clashes = Clashes {
     unknown_x: "601",
     alike: "400",
 };
-const LASTS_MAX_S: u64 = 31_536_000;
 
 fn id<'a>(call: &Call<'a>) -> Option<&'a str> {
     let id = call.path.strip_prefix("/axb/binding/")?;
@@ -118,7 +117,7 @@ fn bind(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
     fields.only("requestId telA telB xNumber areaCode expiration extra sign")?;
     let request_id = fields.need("requestId", 64)?;
     fields.whole("areaCode", 1..=9_999)?;
-    let lasts_s = fields.whole("expiration", 1..=LASTS_MAX_S)?;
+    let lasts_s = fields.whole("expiration", 1..=YEAR_S)?;
     let lasts_s = lasts_s.ok_or_else(|| fields.missing("expiration"))?;
     if let Some(record) = fields
         .map()
@@ -143,8 +142,7 @@ fn bind(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
     )?;
     row.own_ids.push(request_id);
     let asked = row.x.clone();
-    let bound = desk.bind(row, ask.other_x);
-    let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
+    let (id, row) = CLASHES.bind(desk, row, ask)?;
     let other = !asked.is_empty() && asked != row.x;
     let data = json!({
         "bindId": id,
@@ -174,7 +172,7 @@ fn modify(desk: &mut Desk, ask: &Ask, id: &str) -> Result<Answer, Refused> {
     if let Some(b) = fields.number("telB", Notation::Country)? {
         row.b = b;
     }
-    if let Some(lasts_s) = fields.whole("expiration", 1..=LASTS_MAX_S)? {
+    if let Some(lasts_s) = fields.whole("expiration", 1..=YEAR_S)? {
         row.expires_ms = Some(ask.now_ms + lasts_s * 1000);
     }
     let changed = desk.change(id, row.clone());
@@ -183,7 +181,7 @@ fn modify(desk: &mut Desk, ask: &Ask, id: &str) -> Result<Answer, Refused> {
 }
 
 fn refuse(_: &mut Desk, _: &Call, refused: &Refused) -> Answer {
-    let mut answer = refusal(200, ["code", "message"], true, refused);
+    let mut answer = Envelope::PLAIN.refuse(refused);
     if let Ok(mut body) = serde_json::from_str::<Value>(&answer.body) {
         body["state"] = "fail".into();
         answer.body = body.to_string();

@@ -9,14 +9,15 @@
 //! | tolerated clock difference | 5 minutes; 14 digits are the time in Beijing, 13 Unix milliseconds |
 //! | `expirationSetting` | accepted; the platform releases after `mappingDuration` only |
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::super::common::crypt::{Hash, digest, from_base64};
+use super::super::common::crypt::{Hash, digest};
+use super::super::common::gate::basic;
 use super::super::common::pairs::{pairs, value};
 use super::super::common::times::{self, BEIJING_S};
 use super::super::common::{
-    Answer, Ask, Call, Clashes, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Row, Scope,
-    hex_id, refusal, served,
+    Answer, Ask, Call, Claim, Clashes, Codes, Desk, Dialect, Entry, Envelope, Fields, Gate,
+    Notation, Refused, Row, Scope, YEAR_S, hex_id,
 };
 
 /// See the module.
@@ -32,9 +33,11 @@ pub static DIALECT: Dialect = Dialect {
     op,
     authenticate,
     serve,
-    refuse,
+    refuse: |_, _, refused| ENVELOPE.refuse(refused),
 };
 
+const ENVELOPE: Envelope = Envelope::beside(["statusCode", "statusMsg"], "000000");
+const GATE: Gate = Gate::of("112002", ["account", "timestamp", "sig"]);
 const CODES: Codes = Codes::all("112001");
 const CLASHES: Clashes = Clashes {
     same: "112004",
@@ -43,7 +46,6 @@ const CLASHES: Clashes = Clashes {
     unknown_x: "112006",
     alike: "112001",
 };
-const LASTS_MAX_S: u64 = 31_536_000;
 
 /// Account and operation of a path in AXB.
 fn parts<'a>(call: &Call<'a>) -> Option<(&'a str, &'a str)> {
@@ -65,33 +67,23 @@ fn op(call: &Call) -> &'static str {
 }
 
 fn authenticate(desk: &mut Desk, call: &Call, now_ms: u64) -> Result<(), Refused> {
-    let refused = |text: &'static str| Refused::new("112002", text);
     let account = parts(call).map_or("", |(account, _)| account);
-    let text = call.header("authorization").and_then(from_base64);
-    let text = text.ok_or_else(|| refused("Authorization is no base64"))?;
-    let (named, at) = text
-        .split_once(':')
-        .ok_or_else(|| refused("Authorization has no time"))?;
-    if account != desk.credentials.app_key || named != account {
-        return Err(refused("account is unknown"));
-    }
+    let (named, at) = basic(call, &GATE)?;
     let at_ms = match at.len() {
         13 => at.parse().ok(),
-        _ => times::read(at, times::DIGITS).map(|at_s| at_s.saturating_sub(BEIJING_S) * 1000),
+        _ => times::read(&at, times::DIGITS).map(|at_s| at_s.saturating_sub(BEIJING_S) * 1000),
     };
-    if !at_ms.is_some_and(|at_ms| desk.in_time(at_ms, now_ms)) {
-        return Err(refused("timestamp is too far from our clock"));
-    }
     let query = pairs(call.query).unwrap_or_default();
-    let wanted = digest(
-        Hash::Md5,
-        format!("{account}{}{at}", desk.credentials.app_secret),
-    );
     let sig = value(&query, "sig").filter(|_| query.len() == 1);
-    if sig != Some(wanted.to_uppercase().as_str()) {
-        return Err(refused("sig does not match"));
-    }
-    Ok(())
+    let claim = Claim {
+        // The path and the header must name the same one.
+        key: if named == account { account } else { "" },
+        at_ms,
+        sign: sig.unwrap_or(""),
+    };
+    GATE.pass(desk, now_ms, claim, |secret| {
+        digest(Hash::Md5, format!("{account}{secret}{at}")).to_uppercase()
+    })
 }
 
 fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
@@ -102,16 +94,10 @@ fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
         "unbind" => {
             let (id, row) = named(desk, &fields)?;
             desk.end(&id);
-            Ok(ok(json!({}), Entry::of(ask.op, &id, &row, true)))
+            Ok(ENVELOPE.ok(json!({}), Entry::of(ask.op, &id, &row, true)))
         }
         _ => query(desk, ask, &fields),
     }
-}
-
-fn ok(mut body: Value, entry: Entry) -> Answer {
-    body["statusCode"] = "000000".into();
-    body["statusMsg"] = "success".into();
-    served("000000", &body, entry)
 }
 
 /// X under either of its names.
@@ -128,9 +114,7 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
     )?;
     fields.choice("needRecord", "0 1")?;
     fields.choice("expirationSetting", "0 1 2 3")?;
-    let lasts_s = fields
-        .digits("mappingDuration", 0..=LASTS_MAX_S)?
-        .unwrap_or(0);
+    let lasts_s = fields.digits("mappingDuration", 0..=YEAR_S)?.unwrap_or(0);
     let provide = ask.call.path.ends_with("/providenumber");
     let x = x_of(fields)?;
     if !provide && x.is_none() {
@@ -141,13 +125,12 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
         x: x.filter(|_| !provide).unwrap_or_default(),
         b: fields.need_number("bNumber", Notation::National)?,
         since_ms: ask.now_ms,
-        expires_ms: (lasts_s > 0).then(|| ask.now_ms + lasts_s * 1000),
+        expires_ms: ask.until(lasts_s),
         ..Row::default()
     };
-    let bound = desk.bind(row, ask.other_x);
-    let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
+    let (id, row) = CLASHES.bind(desk, row, ask)?;
     let body = json!({"mappingId": id, "xNumber": Notation::National.write(&row.x)});
-    Ok(ok(body, Entry::of(ask.op, &id, &row, true)))
+    Ok(ENVELOPE.ok(body, Entry::of(ask.op, &id, &row, true)))
 }
 
 /// The mapping of an id, or of X and the numbers beside it.
@@ -173,9 +156,5 @@ fn query(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused>
         "xNumber": Notation::National.write(&row.x),
         "bNumber": Notation::National.write(&row.b),
     });
-    Ok(ok(body, Entry::of(ask.op, &id, &row, false)))
-}
-
-fn refuse(_: &mut Desk, _: &Call, refused: &Refused) -> Answer {
-    refusal(200, ["statusCode", "statusMsg"], false, refused)
+    Ok(ENVELOPE.ok(body, Entry::of(ask.op, &id, &row, false)))
 }

@@ -8,12 +8,13 @@
 //! | codes beside the published ones | `-19` throttled, `-25` X busy, `-26` none free, `-27` X unknown |
 //! | tolerated clock difference | 5 minutes, then `-16` |
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::common::crypt::{Hash, digest};
+use super::super::common::gate::seconds;
 use super::super::common::{
-    Answer, Ask, Call, Clashes, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Scope,
-    hex_id, refusal, served, wanted,
+    Answer, Ask, Call, Claim, Clashes, Codes, Desk, Dialect, Entry, Envelope, Fields, Gate,
+    Notation, Refused, Scope, YEAR_S, hex_id, wanted,
 };
 
 /// See the module.
@@ -29,9 +30,14 @@ pub static DIALECT: Dialect = Dialect {
     op,
     authenticate,
     serve,
-    refuse,
+    refuse: |_, _, refused| ENVELOPE.refuse(refused),
 };
 
+const ENVELOPE: Envelope = Envelope::beside(["status", "reason"], "0");
+const GATE: Gate = Gate {
+    codes: ["-1", "-16", "-1"],
+    names: ["Api-Key", "Timestamp", "Sign"],
+};
 const CODES: Codes = Codes::all("-22");
 const CLASHES: Clashes = Clashes {
     same: "-25",
@@ -40,7 +46,6 @@ const CLASHES: Clashes = Clashes {
     unknown_x: "-27",
     alike: "-22",
 };
-const LASTS_MAX_S: u64 = 31_536_000;
 
 fn op(call: &Call) -> &'static str {
     match (call.method, call.path) {
@@ -51,27 +56,19 @@ fn op(call: &Call) -> &'static str {
 }
 
 fn authenticate(desk: &mut Desk, call: &Call, now_ms: u64) -> Result<(), Refused> {
-    let refused = |text: &'static str| Refused::new("-1", text);
     let header = |name| {
-        call.header(name)
-            .ok_or_else(|| refused("a header is missing"))
+        let missing = || GATE.refuse("a header is missing");
+        call.header(name).ok_or_else(missing)
     };
-    let (key, at, sign) = (header("api-key")?, header("timestamp")?, header("sign")?);
-    if key != desk.credentials.app_key {
-        return Err(refused("Api-Key is unknown"));
-    }
-    let at_s: Option<u64> = at.parse().ok();
-    if !at_s.is_some_and(|at_s| desk.in_time(at_s.saturating_mul(1000), now_ms)) {
-        return Err(Refused::new("-16", "Timestamp is expired"));
-    }
-    let wanted = digest(
-        Hash::Md5,
-        format!("{key}{}{at}", desk.credentials.app_secret),
-    );
-    if wanted != sign.to_lowercase() {
-        return Err(refused("Sign does not match"));
-    }
-    Ok(())
+    let (key, at) = (header("api-key")?, header("timestamp")?);
+    let claim = Claim {
+        key,
+        at_ms: seconds(at),
+        sign: &header("sign")?.to_lowercase(),
+    };
+    GATE.pass(desk, now_ms, claim, |secret| {
+        digest(Hash::Md5, format!("{key}{secret}{at}"))
+    })
 }
 
 fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
@@ -84,21 +81,14 @@ fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
     }
 }
 
-fn ok(mut body: Value, entry: Entry) -> Answer {
-    body["status"] = "0".into();
-    body["reason"] = "success".into();
-    served("0", &body, entry)
-}
-
 fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> {
     fields.only("appId numberA numberB numberX expireTime userData")?;
-    let lasts_s = fields.count("expireTime", 0..=LASTS_MAX_S)?.unwrap_or(0);
+    let lasts_s = fields.count("expireTime", 0..=YEAR_S)?.unwrap_or(0);
     let names = ["numberA", "numberX", "numberB"];
     let row = wanted(fields, names, Notation::International, lasts_s, ask)?;
-    let bound = desk.bind(row, ask.other_x);
-    let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
+    let (id, row) = CLASHES.bind(desk, row, ask)?;
     let body = json!({"bindId": id, "numberX": Notation::International.write(&row.x)});
-    Ok(ok(body, Entry::of(ask.op, &id, &row, true)))
+    Ok(ENVELOPE.ok(body, Entry::of(ask.op, &id, &row, true)))
 }
 
 fn unbind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> {
@@ -106,9 +96,5 @@ fn unbind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused
     let id = fields.need("bindId", 64)?;
     let gone = || Refused::new("-24", "binding does not exist");
     let row = desk.end(&id).ok_or_else(gone)?;
-    Ok(ok(json!({}), Entry::of(ask.op, &id, &row, true)))
-}
-
-fn refuse(_: &mut Desk, _: &Call, refused: &Refused) -> Answer {
-    refusal(200, ["status", "reason"], false, refused)
+    Ok(ENVELOPE.ok(json!({}), Entry::of(ask.op, &id, &row, true)))
 }

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use super::super::common::crypt::{Hash, digest};
 use super::super::common::desk::ended_word;
 use super::super::common::{
-    Answer, Ask, Call, Clashes, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Row, Scope,
-    hex_id, plain, refusal, served,
+    Answer, Ask, Call, Claim, Clashes, Codes, Desk, Dialect, Entry, Envelope, Fields, Gate,
+    Notation, Refused, Row, Scope, YEAR_S, hex_id,
 };
 
 /// See the module.
@@ -32,9 +32,14 @@ pub static DIALECT: Dialect = Dialect {
     op,
     authenticate,
     serve,
-    refuse,
+    refuse: |_, _, refused| ENVELOPE.refuse(refused),
 };
 
+const ENVELOPE: Envelope = Envelope {
+    names: ["code", "msg"],
+    ..Envelope::PLAIN
+};
+const GATE: Gate = Gate::of("1002", ["appId", "timestamp", "sign"]);
 const CODES: Codes = Codes::all("1001");
 const CLASHES: Clashes = Clashes {
     same: "1004",
@@ -43,7 +48,6 @@ const CLASHES: Clashes = Clashes {
     unknown_x: "1006",
     alike: "1001",
 };
-const LASTS_MAX_S: u64 = 31_536_000;
 const CALLEE_MS: u64 = 60_000;
 
 fn op(call: &Call) -> &'static str {
@@ -59,24 +63,16 @@ fn op(call: &Call) -> &'static str {
 }
 
 fn authenticate(desk: &mut Desk, call: &Call, now_ms: u64) -> Result<(), Refused> {
-    let refused = |text: &'static str| Refused::new("1002", text);
     let fields = Fields::json(call, CODES)?;
-    let said = |name: &str| fields.map().get(name).map_or_else(String::new, plain);
-    let (key, at, sign) = (said("appId"), said("timestamp"), said("sign"));
-    if key != desk.credentials.app_key {
-        return Err(refused("appId is unknown"));
-    }
-    if !at.parse().is_ok_and(|at_ms| desk.in_time(at_ms, now_ms)) {
-        return Err(refused("timestamp is too far from our clock"));
-    }
-    if digest(
-        Hash::Sha256,
-        format!("{key}{}{at}", desk.credentials.app_secret),
-    ) != sign
-    {
-        return Err(refused("sign does not match"));
-    }
-    Ok(())
+    let (key, at) = (fields.plain("appId"), fields.plain("timestamp"));
+    let claim = Claim {
+        key: &key,
+        at_ms: at.parse().ok(),
+        sign: &fields.plain("sign"),
+    };
+    GATE.pass(desk, now_ms, claim, |secret| {
+        digest(Hash::Sha256, format!("{key}{secret}{at}"))
+    })
 }
 
 fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
@@ -90,21 +86,13 @@ fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
     }
 }
 
-fn ok(data: &Value, entry: Entry) -> Answer {
-    served(
-        "0",
-        &json!({"code": 0, "msg": "success", "data": data}),
-        entry,
-    )
-}
-
 fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> {
     let fixed = ask.op == "ax_bind";
     let b = fields.number("telB", Notation::National)?;
     if b.is_none() && !fixed {
         return Err(fields.missing("telB"));
     }
-    let lasts_s = fields.count("expiration", 0..=LASTS_MAX_S)?.unwrap_or(0);
+    let lasts_s = fields.count("expiration", 0..=YEAR_S)?.unwrap_or(0);
     let row = Row {
         a: fields.need_number("telA", Notation::National)?,
         x: fields
@@ -113,13 +101,12 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
         b: b.filter(|_| !fixed).unwrap_or_default(),
         fixed,
         since_ms: ask.now_ms,
-        expires_ms: (lasts_s > 0).then(|| ask.now_ms + lasts_s * 1000),
+        expires_ms: ask.until(lasts_s),
         ..Row::default()
     };
-    let bound = desk.bind(row, ask.other_x);
-    let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
+    let (id, row) = CLASHES.bind(desk, row, ask)?;
     let data = json!({"subid": id, "telX": Notation::National.write(&row.x)});
-    Ok(ok(&data, Entry::of(ask.op, &id, &row, true)))
+    Ok(ENVELOPE.ok(data, Entry::of(ask.op, &id, &row, true)))
 }
 
 fn gone() -> Refused {
@@ -132,9 +119,8 @@ fn set_callee(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Ref
     let mut row = row.ok_or_else(gone)?;
     row.b = fields.need_number("telB", Notation::National)?;
     row.callee_until_ms = Some(ask.now_ms + CALLEE_MS);
-    let changed = desk.change(&id, row.clone());
-    changed.map_err(|clash| CLASHES.refusal(&clash))?;
-    Ok(ok(&Value::Null, Entry::of(ask.op, &id, &row, true)))
+    CLASHES.change(desk, &id, &row)?;
+    Ok(ENVELOPE.ok(Value::Null, Entry::of(ask.op, &id, &row, true)))
 }
 
 fn query(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> {
@@ -152,18 +138,11 @@ fn query(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused>
         "telX": Notation::National.write(&row.x),
         "telB": Notation::National.write(row.callee(ask.now_ms).unwrap_or("")),
     });
-    Ok(ok(&data, Entry::of(ask.op, &id, &row, false)))
+    Ok(ENVELOPE.ok(data, Entry::of(ask.op, &id, &row, false)))
 }
 
 fn unbind(desk: &mut Desk, fields: &Fields) -> Result<Answer, Refused> {
     let id = fields.need("subid", 64)?;
     let row = desk.end(&id).ok_or_else(gone)?;
-    Ok(ok(
-        &Value::Null,
-        Entry::of(ended_word(&row), &id, &row, true),
-    ))
-}
-
-fn refuse(_: &mut Desk, _: &Call, refused: &Refused) -> Answer {
-    refusal(200, ["code", "msg"], true, refused)
+    Ok(ENVELOPE.ok(Value::Null, Entry::of(ended_word(&row), &id, &row, true)))
 }

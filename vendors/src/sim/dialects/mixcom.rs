@@ -13,9 +13,10 @@
 use serde_json::{Value, json};
 
 use super::super::common::crypt::{Hash, digest};
+use super::super::common::gate::seconds;
 use super::super::common::{
-    Answer, Ask, Call, Clashes, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Row, Scope,
-    hex_id, plain, served,
+    Answer, Ask, Call, Claim, Clashes, Codes, Desk, Dialect, Entry, Fields, Gate, Notation,
+    Refused, Row, Scope, hex_id, served,
 };
 
 /// See the module.
@@ -34,6 +35,7 @@ pub static DIALECT: Dialect = Dialect {
     refuse,
 };
 
+const GATE: Gate = Gate::of("E300101", ["appkey", "time", "sign"]);
 const BIND: Codes = Codes {
     bad: "E300202",
     missing: "E300202",
@@ -71,25 +73,16 @@ fn fields(call: &Call, codes: Codes) -> Result<Fields, Refused> {
 }
 
 fn authenticate(desk: &mut Desk, call: &Call, now_ms: u64) -> Result<(), Refused> {
-    let refused = |text: &'static str| Refused::new("E300101", text);
     let fields = fields(call, BIND)?;
-    let said = |name: &str| fields.map().get(name).map_or_else(String::new, plain);
-    let (key, at, sign) = (said("appkey"), said("time"), said("sign"));
-    if key != desk.credentials.app_key {
-        return Err(refused("appkey is unknown"));
-    }
-    let at_s: Option<u64> = at.parse().ok();
-    if !at_s.is_some_and(|at_s| desk.in_time(at_s.saturating_mul(1000), now_ms)) {
-        return Err(refused("time is too far from our clock"));
-    }
-    let wanted = digest(
-        Hash::Md5,
-        format!("{key}{}{at}", desk.credentials.app_secret),
-    );
-    if wanted != sign.to_lowercase() {
-        return Err(refused("sign does not match"));
-    }
-    Ok(())
+    let (key, at) = (fields.plain("appkey"), fields.plain("time"));
+    let claim = Claim {
+        key: &key,
+        at_ms: seconds(&at),
+        sign: &fields.plain("sign").to_lowercase(),
+    };
+    GATE.pass(desk, now_ms, claim, |secret| {
+        digest(Hash::Md5, format!("{key}{secret}{at}"))
+    })
 }
 
 fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
@@ -130,8 +123,7 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
         expires_ms: Some(end_s * 1000),
         ..Row::default()
     };
-    let bound = desk.bind(row, ask.other_x);
-    let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
+    let (id, row) = CLASHES.bind(desk, row, ask)?;
     let data = json!({"number": Notation::National.write(&row.x)});
     Ok(ok(&data, Entry::of(ask.op, &id, &row, true)))
 }

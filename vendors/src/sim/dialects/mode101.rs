@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use super::super::common::crypt::{Hash, digest};
 use super::super::common::times::{self, BEIJING_S};
 use super::super::common::{
-    Answer, Ask, Call, Clashes, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Row, Scope,
-    plain, plain_id, refusal, served, wanted,
+    Answer, Ask, Call, Claim, Clashes, Codes, Desk, Dialect, Entry, Envelope, Fields, Gate,
+    Notation, Refused, Row, Scope, YEAR_S, plain, plain_id, wanted,
 };
 
 /// See the module.
@@ -34,9 +34,11 @@ pub static DIALECT: Dialect = Dialect {
     op,
     authenticate,
     serve,
-    refuse,
+    refuse: |_, _, refused| ENVELOPE.refuse(refused),
 };
 
+pub(super) const ENVELOPE: Envelope = Envelope::PLAIN;
+const GATE: Gate = Gate::of("401", ["the key", "ts", "the signature"]);
 pub(super) const CODES: Codes = Codes::all("400");
 pub(super) const CLASHES: Clashes = Clashes {
     same: "402",
@@ -46,7 +48,6 @@ pub(super) const CLASHES: Clashes = Clashes {
     alike: "400",
 };
 pub(super) const CALLEE_MS: u64 = 60_000;
-pub(super) const LASTS_MAX_S: u64 = 31_536_000;
 
 /// The parts of a path behind `/v2/`.
 fn parts<'a>(call: &Call<'a>) -> Vec<&'a str> {
@@ -77,35 +78,21 @@ pub(super) fn signed(
     desk: &mut Desk,
     call: &Call,
     now_ms: u64,
-    [key, ts, sign, company]: [&'static str; 4],
+    [key_name, ts_name, sign_name, company]: [&'static str; 4],
     with_body: bool,
 ) -> Result<(), Refused> {
-    let refused = |text: &'static str| Refused::new("401", text);
     let header = |name| {
-        call.header(name)
-            .ok_or_else(|| refused("a header is missing"))
+        let missing = || GATE.refuse("a header is missing");
+        call.header(name).ok_or_else(missing)
     };
-    let at = header(ts)?;
-    let millis = at
-        .get(14..)
-        .filter(|ms| ms.len() == 3 && ms.bytes().all(|b| b.is_ascii_digit()));
-    let local_s = at.get(..14).and_then(|at| times::read(at, times::DIGITS));
-    let (Some(local_s), true) = (local_s, millis.is_some()) else {
-        return Err(refused("ts is no time"));
-    };
-    if !desk.in_time(local_s.saturating_sub(BEIJING_S) * 1000, now_ms) {
-        return Err(refused("ts is too far from our clock"));
-    }
-    if header(key)? != desk.credentials.app_key {
-        return Err(refused("the key is unknown"));
-    }
+    let (key, at, sign) = (header(key_name)?, header(ts_name)?, header(sign_name)?);
     let named = call.header(company).unwrap_or("");
     if !desk.credentials.company.is_empty() && named != desk.credentials.company {
-        return Err(refused("the company is unknown"));
+        return Err(GATE.refuse("the company is unknown"));
     }
     let mut parts = vec![
-        (key.to_owned(), header(key)?.to_owned()),
-        (ts.to_owned(), at.to_owned()),
+        (key_name.to_owned(), key.to_owned()),
+        (ts_name.to_owned(), at.to_owned()),
     ];
     if with_body {
         for (name, value) in Fields::object(call.body, CODES)?.map() {
@@ -119,16 +106,24 @@ pub(super) fn signed(
         }
     }
     parts.sort();
-    let mut text = desk.credentials.app_secret.clone();
-    for (name, value) in parts {
-        text += &name;
-        text += &value;
-    }
-    text += named;
-    if digest(Hash::Md5, text).to_uppercase() != header(sign)? {
-        return Err(refused("signature does not match"));
-    }
-    Ok(())
+    let at_ms = beijing_ms(at);
+    GATE.pass(desk, now_ms, Claim { key, at_ms, sign }, |secret| {
+        let mut text = secret.to_owned();
+        for (name, value) in parts {
+            text += &name;
+            text += &value;
+        }
+        text += named;
+        digest(Hash::Md5, text).to_uppercase()
+    })
+}
+
+/// 17 digits of the time in Beijing, the last three of them milliseconds, which do not count.
+fn beijing_ms(at: &str) -> Option<u64> {
+    let millis = at.get(14..).filter(|ms| ms.len() == 3)?;
+    let local_s = times::read(at.get(..14)?, times::DIGITS)?;
+    let digits = millis.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| local_s.saturating_sub(BEIJING_S) * 1000)
 }
 
 fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
@@ -141,11 +136,6 @@ fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
         "query" => query(desk, ask),
         _ => unbind(desk, ask, last),
     }
-}
-
-fn ok(data: &Value, entry: Entry) -> Answer {
-    let body = json!({"code": 0, "message": "success", "data": data});
-    served("0", &body, entry)
 }
 
 const FIELDS: &str = "requestId telA telX telB subts anucode areacode expiration remark extra \
@@ -166,7 +156,7 @@ fn fields(ask: &Ask, own_x: bool) -> Result<(Fields, u64), Refused> {
     if own_x && fields.text("telX", 20)?.is_none() {
         return Err(fields.missing("telX"));
     }
-    let lasts_s = fields.digits("expiration", 0..=LASTS_MAX_S)?;
+    let lasts_s = fields.digits("expiration", 0..=YEAR_S)?;
     let Some(end) = fields.text("expiretime", 14)? else {
         return Ok((fields, lasts_s.unwrap_or(0)));
     };
@@ -190,10 +180,9 @@ fn bind(desk: &mut Desk, ask: &Ask, own_x: bool) -> Result<Answer, Refused> {
     if !own_x {
         row.x.clear();
     }
-    let bound = desk.bind(row, ask.other_x);
-    let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
+    let (id, row) = CLASHES.bind(desk, row, ask)?;
     let data = json!({"subid": id, "telX": Notation::National.write(&row.x)});
-    Ok(ok(&data, Entry::of(ask.op, &id, &row, true)))
+    Ok(ENVELOPE.ok(data, Entry::of(ask.op, &id, &row, true)))
 }
 
 fn ax_bind(desk: &mut Desk, ask: &Ask, own_x: bool) -> Result<Answer, Refused> {
@@ -204,13 +193,12 @@ fn ax_bind(desk: &mut Desk, ask: &Ask, own_x: bool) -> Result<Answer, Refused> {
         x: x.filter(|_| own_x).unwrap_or_default(),
         fixed: true,
         since_ms: ask.now_ms,
-        expires_ms: (lasts_s > 0).then(|| ask.now_ms + lasts_s * 1000),
+        expires_ms: ask.until(lasts_s),
         ..Row::default()
     };
-    let bound = desk.bind(row, ask.other_x);
-    let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
+    let (id, row) = CLASHES.bind(desk, row, ask)?;
     let data = json!({"subid": id, "telX": Notation::National.write(&row.x)});
-    Ok(ok(&data, Entry::of(ask.op, &id, &row, true)))
+    Ok(ENVELOPE.ok(data, Entry::of(ask.op, &id, &row, true)))
 }
 
 pub(super) fn gone() -> Refused {
@@ -223,7 +211,7 @@ fn online_call(desk: &mut Desk, ask: &Ask, id: &str) -> Result<Answer, Refused> 
     fields.need("requestId", 64)?;
     let callee = fields.need_number("telB", Notation::National)?;
     let row = name_callee(desk, id, callee, ask.now_ms)?;
-    Ok(ok(&Value::Null, Entry::of(ask.op, id, &row, true)))
+    Ok(ENVELOPE.ok(Value::Null, Entry::of(ask.op, id, &row, true)))
 }
 
 /// Names the callee of the next calls of the A of a static binding.
@@ -241,8 +229,7 @@ pub(super) fn name_callee(
         .ok_or_else(gone)?;
     row.b = callee;
     row.callee_until_ms = Some(now_ms + CALLEE_MS);
-    let changed = desk.change(id, row.clone());
-    changed.map_err(|clash| CLASHES.refusal(&clash))?;
+    CLASHES.change(desk, id, &row)?;
     Ok(row)
 }
 
@@ -250,7 +237,7 @@ fn unbind(desk: &mut Desk, ask: &Ask, id: &str) -> Result<Answer, Refused> {
     let fixed = ask.op == "ax_unbind";
     let there = desk.table.get(id).is_some_and(|row| row.fixed == fixed);
     let row = there.then(|| desk.end(id)).flatten().ok_or_else(gone)?;
-    Ok(ok(&Value::Null, Entry::of(ask.op, id, &row, true)))
+    Ok(ENVELOPE.ok(Value::Null, Entry::of(ask.op, id, &row, true)))
 }
 
 fn query(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
@@ -275,9 +262,5 @@ fn query(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
         "telX": Notation::National.write(&row.x),
         "telB": Notation::National.write(&row.b),
     });
-    Ok(ok(&data, Entry::of(ask.op, &id, &row, false)))
-}
-
-fn refuse(_: &mut Desk, _: &Call, refused: &Refused) -> Answer {
-    refusal(200, ["code", "message"], true, refused)
+    Ok(ENVELOPE.ok(data, Entry::of(ask.op, &id, &row, false)))
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::super::common::crypt::{Hash, digest};
 use super::super::common::{
-    Answer, Ask, Call, Clashes, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Row, Scope,
-    hex_id, refusal, served,
+    Answer, Ask, Call, Claim, Clashes, Codes, Desk, Dialect, Entry, Envelope, Fields, Gate,
+    Notation, Refused, Row, Scope, YEAR_S, hex_id, served,
 };
 
 /// See the module.
@@ -28,9 +28,13 @@ pub static DIALECT: Dialect = Dialect {
     op,
     authenticate,
     serve,
-    refuse,
+    refuse: |_, _, refused| Envelope::PLAIN.refuse(refused),
 };
 
+const GATE: Gate = Gate {
+    codes: ["1002", "1003", "1002"],
+    names: ["accessKey", "ts", "sign"],
+};
 const CODES: Codes = Codes::all("1001");
 const CLASHES: Clashes = Clashes {
     same: "1006",
@@ -39,7 +43,6 @@ const CLASHES: Clashes = Clashes {
     unknown_x: "1006",
     alike: "1001",
 };
-const LASTS_MAX_S: u64 = 31_536_000;
 
 fn op(call: &Call) -> &'static str {
     let here = ["/v1/api/pns", "/api/pns"].contains(&call.path.trim_end_matches('/'));
@@ -51,40 +54,28 @@ fn op(call: &Call) -> &'static str {
 }
 
 fn authenticate(desk: &mut Desk, call: &Call, now_ms: u64) -> Result<(), Refused> {
-    let header = |name: &'static str, shown: &'static str| {
-        let missing = || Refused::new("1002", format!("{shown} is missing"));
+    let header = |name: &'static str| {
+        let missing = || GATE.refuse(format!("{name} is missing"));
         call.header(name).ok_or_else(missing)
     };
-    let (key, action) = (
-        header("accesskey", "accessKey")?,
-        header("action", "action")?,
-    );
-    let (kind, at, sign) = (
-        header("biztype", "bizType")?,
-        header("ts", "ts")?,
-        header("sign", "sign")?,
-    );
-    if key != desk.credentials.app_key {
-        return Err(Refused::new("1002", "accessKey is unknown"));
-    }
-    if !at.parse().is_ok_and(|at_ms| desk.in_time(at_ms, now_ms)) {
-        return Err(Refused::new("1003", "ts is too far from our clock"));
-    }
+    let (key, action) = (header("accesskey")?, header("action")?);
+    let (kind, at, sign) = (header("biztype")?, header("ts")?, header("sign")?);
     let hash = match call.header("algorithm").unwrap_or("md5") {
         "md5" => Hash::Md5,
         "sha256" => Hash::Sha256,
-        _ => return Err(Refused::new("1002", "algorithm is unknown")),
+        _ => return Err(GATE.refuse("algorithm is unknown")),
     };
-    let mut text = format!("accessKey={key}&action={action}&bizType={kind}&ts={at}").into_bytes();
-    if !call.body.is_empty() {
-        text.extend_from_slice(b"&body=");
-        text.extend_from_slice(call.body);
-    }
-    text.extend_from_slice(format!("&accessSecret={}", desk.credentials.app_secret).as_bytes());
-    if digest(hash, text) != sign {
-        return Err(Refused::new("1002", "sign does not match"));
-    }
-    Ok(())
+    let at_ms = at.parse().ok();
+    GATE.pass(desk, now_ms, Claim { key, at_ms, sign }, |secret| {
+        let head = format!("accessKey={key}&action={action}&bizType={kind}&ts={at}");
+        let mut text = head.into_bytes();
+        if !call.body.is_empty() {
+            text.extend_from_slice(b"&body=");
+            text.extend_from_slice(call.body);
+        }
+        text.extend_from_slice(format!("&accessSecret={secret}").as_bytes());
+        digest(hash, text)
+    })
 }
 
 fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
@@ -104,7 +95,7 @@ fn ok(desk: &mut Desk, data: &Value, entry: Entry) -> Answer {
 
 fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> {
     fields.only("phoneA phoneB expireSecond customerBindId flag")?;
-    let lasts_s = fields.whole("expireSecond", 0..=LASTS_MAX_S)?;
+    let lasts_s = fields.whole("expireSecond", 0..=YEAR_S)?;
     let lasts_s = lasts_s.ok_or_else(|| fields.missing("expireSecond"))?;
     fields.whole("flag", 0..=255)?;
     let own = fields.text("customerBindId", 64)?;
@@ -119,14 +110,13 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
         b: fields.need_number("phoneB", Notation::International)?,
         own_ids: own.into_iter().collect(),
         since_ms: ask.now_ms,
-        expires_ms: (lasts_s > 0).then(|| ask.now_ms + lasts_s * 1000),
+        expires_ms: ask.until(lasts_s),
         ..Row::default()
     };
     if row.a.starts_with("+86") != row.b.starts_with("+86") {
         return Err(fields.bad("phoneB", "is of another country"));
     }
-    let bound = desk.bind(row, ask.other_x);
-    let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
+    let (id, row) = CLASHES.bind(desk, row, ask)?;
     let data = json!({"bindId": id, "did": Notation::International.write(&row.x)});
     let entry = Entry::of(ask.op, &id, &row, true);
     Ok(ok(desk, &data, entry))
@@ -144,8 +134,4 @@ fn unbind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused
     let (row, id) = ended.ok_or_else(|| Refused::new("1005", "binding does not exist"))?;
     let entry = Entry::of(ask.op, &id, &row, true);
     Ok(ok(desk, &Value::Null, entry))
-}
-
-fn refuse(_: &mut Desk, _: &Call, refused: &Refused) -> Answer {
-    refusal(200, ["code", "message"], true, refused)
 }

@@ -19,7 +19,7 @@ use super::super::common::desk::ended_word;
 use super::super::common::times;
 use super::super::common::{
     Answer, Ask, Call, Clash, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Row, Scope,
-    uuid_id,
+    YEAR_S, uuid_id,
 };
 
 /// See the module.
@@ -44,7 +44,6 @@ pub static DIALECT: Dialect = Dialect {
 };
 
 const CODES: Codes = Codes::all("400");
-const LASTS_MAX_S: u64 = 31_536_000;
 
 /// The account and the id behind `Masking/Session/`, which every path ends with a slash.
 fn parts<'a>(call: &Call<'a>) -> Option<(&'a str, Option<&'a str>)> {
@@ -152,9 +151,7 @@ const OPTIONS: &str = "first_party second_party session_expiry call_time_limit r
 fn create(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
     let fields = Fields::json(ask.call, CODES)?;
     fields.only(OPTIONS)?;
-    let lasts_s = fields
-        .whole("session_expiry", 0..=LASTS_MAX_S)?
-        .unwrap_or(0);
+    let lasts_s = fields.whole("session_expiry", 0..=YEAR_S)?.unwrap_or(0);
     fields.whole("call_time_limit", 0..=86_400)?;
     fields.whole("ring_timeout", 0..=600)?;
     fields.choice("record", "true false")?;
@@ -162,7 +159,7 @@ fn create(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
         a: fields.need_number("first_party", Notation::International)?,
         b: fields.need_number("second_party", Notation::International)?,
         since_ms: ask.now_ms,
-        expires_ms: (lasts_s > 0).then(|| ask.now_ms + lasts_s * 1000),
+        expires_ms: ask.until(lasts_s),
         ..Row::default()
     };
     let (id, row) = desk.bind(row, ask.other_x).map_err(clash)?;
@@ -187,8 +184,8 @@ fn update(desk: &mut Desk, ask: &Ask, id: &str) -> Result<Answer, Refused> {
         row.b = b;
     }
     // The lifetime starts again at the change.
-    if let Some(lasts_s) = fields.whole("session_expiry", 0..=LASTS_MAX_S)? {
-        row.expires_ms = (lasts_s > 0).then(|| ask.now_ms + lasts_s * 1000);
+    if let Some(lasts_s) = fields.whole("session_expiry", 0..=YEAR_S)? {
+        row.expires_ms = ask.until(lasts_s);
     }
     desk.change(id, row.clone()).map_err(clash)?;
     let body = json!({

@@ -19,12 +19,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::common::crypt::{Hash, base64, digest, mac};
+use super::super::common::crypt::{Hash, base64, derived, digest, mac};
+use super::super::common::gate::{listed, seconds};
 use super::super::common::pairs::{pairs, value};
 use super::super::common::times;
 use super::super::common::{
-    Answer, Ask, Call, Clash, Codes, Conflict, Desk, Dialect, Entry, Fields, Notation, Refused,
-    Row, Scope, plain_id, served,
+    Answer, Ask, Call, Claim, Clash, Codes, Conflict, Desk, Dialect, Entry, Fields, Gate, Notation,
+    Refused, Row, Scope, plain_id, served,
 };
 
 /// See the module.
@@ -47,6 +48,14 @@ pub static DIALECT: Dialect = Dialect {
 };
 
 const VERSION: &str = "2019-08-23";
+const GATE: Gate = Gate {
+    codes: [
+        "AuthFailure.SecretIdNotFound",
+        "AuthFailure.SignatureExpire",
+        "AuthFailure.SignatureFailure",
+    ],
+    names: ["SecretId", "the timestamp", "the signature"],
+};
 const CODES: Codes = Codes {
     bad: "InvalidParameter",
     missing: "MissingParameter",
@@ -87,67 +96,46 @@ fn op(call: &Call) -> &'static str {
     }
 }
 
-fn mismatch() -> Refused {
-    let text = "the provided credentials could not be validated";
-    Refused::new("AuthFailure.SignatureFailure", text)
-}
-
 fn authenticate(desk: &mut Desk, call: &Call, now_ms: u64) -> Result<(), Refused> {
-    let (key, at, version) = match call.header("authorization") {
-        Some(authorization) => tc3(desk, call, authorization)?,
-        None => form_signature(desk, call)?,
+    let version = match call.header("authorization") {
+        Some(authorization) => tc3(desk, call, authorization, now_ms)?,
+        None => form_signature(desk, call, now_ms)?,
     };
-    if key != desk.credentials.app_key {
-        let text = "the SecretId is not found";
-        return Err(Refused::new("AuthFailure.SecretIdNotFound", text));
-    }
-    let at_s: Option<u64> = at.parse().ok();
-    if !at_s.is_some_and(|at_s| desk.in_time(at_s.saturating_mul(1000), now_ms)) {
-        let text = "the timestamp is too far from the server's time";
-        return Err(Refused::new("AuthFailure.SignatureExpire", text));
-    }
     if version != VERSION {
         return Err(Refused::new("NoSuchVersion", "the version does not exist"));
     }
     Ok(())
 }
 
-/// Key, Unix seconds and version of a request that the TC3 signature is right of.
-fn tc3(desk: &Desk, call: &Call, authorization: &str) -> Result<(String, String, String), Refused> {
+/// The version of a request that the TC3 signature is right of.
+fn tc3(desk: &Desk, call: &Call, authorization: &str, now_ms: u64) -> Result<String, Refused> {
     let incomplete = || {
         let text = "Authorization is not TC3-HMAC-SHA256 with its three parts";
         Refused::new("AuthFailure.InvalidAuthorization", text)
     };
-    let rest = authorization
-        .strip_prefix("TC3-HMAC-SHA256 ")
-        .ok_or_else(incomplete)?;
-    let part = |name: &str| {
-        let mut parts = rest
-            .split(',')
-            .filter_map(|part| part.trim().split_once('='));
-        parts
-            .find(|(known, _)| *known == name)
-            .map(|(_, v)| v)
-            .ok_or_else(incomplete)
-    };
-    let (credential, list, signature) = (
+    let rest = authorization.strip_prefix("TC3-HMAC-SHA256 ");
+    let rest = rest.ok_or_else(incomplete)?;
+    let part = |name: &str| listed(rest, name).ok_or_else(incomplete);
+    let (credential, list, sign) = (
         part("Credential")?,
         part("SignedHeaders")?,
         part("Signature")?,
     );
     let (key, scope) = credential.split_once('/').ok_or_else(incomplete)?;
-    let header = |name: &str| call.header(name).map(str::trim).ok_or_else(mismatch);
+    let header = |name: &str| {
+        call.header(name)
+            .map(str::trim)
+            .ok_or_else(|| GATE.mismatch())
+    };
     let at = header("x-tc-timestamp")?;
     let date = at.parse().ok().map(|at_s| times::write(at_s, "YYYY-MM-DD"));
-    let date = date.ok_or_else(mismatch)?;
+    let date = date.ok_or_else(|| GATE.mismatch())?;
     if scope != format!("{date}/npp/tc3_request") {
-        return Err(mismatch());
+        return Err(GATE.mismatch());
     }
     let signed: Vec<&str> = list.split(';').collect();
-    let least = ["content-type", "host"]
-        .iter()
-        .all(|name| signed.contains(name));
-    if !least || !signed.is_sorted() {
+    let least = ["content-type", "host"];
+    if !least.iter().all(|name| signed.contains(name)) || !signed.is_sorted() {
         return Err(incomplete());
     }
     let mut lines = String::new();
@@ -157,37 +145,30 @@ fn tc3(desk: &Desk, call: &Call, authorization: &str) -> Result<(String, String,
     let query = if call.method == "GET" { call.query } else { "" };
     let body = digest(Hash::Sha256, call.body);
     let request = format!("{}\n/\n{query}\n{lines}\n{list}\n{body}", call.method);
-    let text = format!(
-        "TC3-HMAC-SHA256\n{at}\n{scope}\n{}",
-        digest(Hash::Sha256, request)
-    );
-    let mut chain = format!("TC3{}", desk.credentials.app_secret).into_bytes();
-    for link in [date.as_str(), "npp", "tc3_request"] {
-        chain = mac(Hash::Sha256, chain, link);
-    }
-    if hex::encode(mac(Hash::Sha256, chain, text)) != signature {
-        return Err(mismatch());
-    }
-    Ok((
-        key.to_owned(),
-        at.to_owned(),
-        header("x-tc-version")?.to_owned(),
-    ))
+    let request = digest(Hash::Sha256, request);
+    let at_ms = seconds(at);
+    GATE.pass(desk, now_ms, Claim { key, at_ms, sign }, |secret| {
+        let links = [date.as_str(), "npp", "tc3_request"];
+        let key = derived(format!("TC3{secret}"), &links);
+        let text = format!("TC3-HMAC-SHA256\n{at}\n{scope}\n{request}");
+        hex::encode(mac(Hash::Sha256, key, text))
+    })?;
+    Ok(header("x-tc-version")?.to_owned())
 }
 
-/// Key, Unix seconds and version of a request that the older signature is right of: its values
-/// are signed as they are, not encoded, and `_` in a name counts as a dot.
-fn form_signature(desk: &Desk, call: &Call) -> Result<(String, String, String), Refused> {
+/// The version of a request that the older signature is right of: its values are signed as they
+/// are, not encoded, and `_` in a name counts as a dot.
+fn form_signature(desk: &Desk, call: &Call, now_ms: u64) -> Result<String, Refused> {
     let form = form(call);
     let need = |name: &'static str| {
         let missing = || Refused::new("MissingParameter", format!("{name} is missing"));
-        value(&form, name).map(str::to_owned).ok_or_else(missing)
+        value(&form, name).ok_or_else(missing)
     };
-    let signature = need("Signature")?;
-    let hash = match need("SignatureMethod")?.as_str() {
+    let sign = need("Signature")?;
+    let hash = match need("SignatureMethod")? {
         "HmacSHA1" => Hash::Sha1,
         "HmacSHA256" => Hash::Sha256,
-        _ => return Err(mismatch()),
+        _ => return Err(GATE.mismatch()),
     };
     need("Nonce")?;
     let mut signed: Vec<_> = form
@@ -196,12 +177,13 @@ fn form_signature(desk: &Desk, call: &Call) -> Result<(String, String, String), 
         .map(|(name, value)| format!("{}={value}", name.replace('_', ".")))
         .collect();
     signed.sort();
-    let host = call.header("host").ok_or_else(mismatch)?;
-    let text = format!("{}{host}/?{}", call.method, signed.join("&"));
-    if base64(mac(hash, &desk.credentials.app_secret, text)) != signature {
-        return Err(mismatch());
-    }
-    Ok((need("SecretId")?, need("Timestamp")?, need("Version")?))
+    let host = call.header("host").ok_or_else(|| GATE.mismatch())?;
+    let (key, at_ms) = (need("SecretId")?, seconds(need("Timestamp")?));
+    GATE.pass(desk, now_ms, Claim { key, at_ms, sign }, |secret| {
+        let text = format!("{}{host}/?{}", call.method, signed.join("&"));
+        base64(mac(hash, secret, text))
+    })?;
+    Ok(need("Version")?.to_owned())
 }
 
 fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {

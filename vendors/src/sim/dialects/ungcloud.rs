@@ -12,10 +12,10 @@
 use serde_json::{Value, json};
 
 use super::super::common::{
-    Answer, Ask, Call, Desk, Dialect, Entry, Fields, Notation, Refused, Row, Scope, plain_id,
-    refusal, served,
+    Answer, Ask, Call, Desk, Dialect, Entry, Fields, Notation, Refused, Row, Scope, YEAR_S,
+    plain_id,
 };
-use super::mode101::{CLASHES, CODES, LASTS_MAX_S, gone, name_callee, signed};
+use super::mode101::{CLASHES, CODES, ENVELOPE, gone, name_callee, signed};
 
 /// See the module.
 pub static DIALECT: Dialect = Dialect {
@@ -30,7 +30,7 @@ pub static DIALECT: Dialect = Dialect {
     op,
     authenticate,
     serve,
-    refuse,
+    refuse: |_, _, refused| ENVELOPE.refuse(refused),
 };
 
 fn op(call: &Call) -> &'static str {
@@ -65,15 +65,10 @@ fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
             let id = fields.need("bind_id", 64)?;
             let callee = fields.need_number("tel_b", Notation::National)?;
             let row = name_callee(desk, &id, callee, ask.now_ms)?;
-            Ok(ok(&Value::Null, Entry::of(ask.op, &id, &row, true)))
+            Ok(ENVELOPE.ok(Value::Null, Entry::of(ask.op, &id, &row, true)))
         }
         _ => unbind(desk, ask, &fields),
     }
-}
-
-fn ok(data: &Value, entry: Entry) -> Answer {
-    let body = json!({"code": 0, "message": "success", "data": data});
-    served("0", &body, entry)
 }
 
 fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> {
@@ -87,20 +82,19 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
     if b.is_none() && !fixed {
         return Err(fields.missing("tel_b"));
     }
-    let lasts_s = fields.count("expiration", 0..=LASTS_MAX_S)?.unwrap_or(0);
+    let lasts_s = fields.count("expiration", 0..=YEAR_S)?.unwrap_or(0);
     let row = Row {
         a: fields.need_number("tel_a", Notation::National)?,
         x: x.filter(|_| own_x).unwrap_or_default(),
         b: b.unwrap_or_default(),
         fixed,
         since_ms: ask.now_ms,
-        expires_ms: (lasts_s > 0).then(|| ask.now_ms + lasts_s * 1000),
+        expires_ms: ask.until(lasts_s),
         ..Row::default()
     };
-    let bound = desk.bind(row, ask.other_x);
-    let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
+    let (id, row) = CLASHES.bind(desk, row, ask)?;
     let data = json!({"bind_id": id, "tel_x": Notation::National.write(&row.x)});
-    Ok(ok(&data, Entry::of(ask.op, &id, &row, true)))
+    Ok(ENVELOPE.ok(data, Entry::of(ask.op, &id, &row, true)))
 }
 
 fn unbind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> {
@@ -121,9 +115,5 @@ fn unbind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused
         }
     }
     desk.end(&id);
-    Ok(ok(&Value::Null, Entry::of(ask.op, &id, &row, true)))
-}
-
-fn refuse(_: &mut Desk, _: &Call, refused: &Refused) -> Answer {
-    refusal(200, ["code", "message"], true, refused)
+    Ok(ENVELOPE.ok(Value::Null, Entry::of(ask.op, &id, &row, true)))
 }

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::super::common::crypt::{Hash, digest};
 use super::super::common::{
-    Answer, Ask, Call, Clashes, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Row, Scope,
-    hex_id, plain, refusal, served, wanted,
+    Answer, Ask, Call, Claim, Clashes, Codes, Desk, Dialect, Entry, Envelope, Fields, Gate,
+    Notation, Refused, Row, Scope, YEAR_S, hex_id, plain, wanted,
 };
 
 /// See the module.
@@ -32,9 +32,11 @@ pub static DIALECT: Dialect = Dialect {
     op,
     authenticate,
     serve,
-    refuse,
+    refuse: |_, _, refused| ENVELOPE.refuse(refused),
 };
 
+const ENVELOPE: Envelope = Envelope::PLAIN;
+const GATE: Gate = Gate::of("11", ["appkey", "ts", "sign"]);
 const CODES: Codes = Codes {
     bad: "-1",
     missing: "-1",
@@ -47,7 +49,6 @@ const CLASHES: Clashes = Clashes {
     unknown_x: "108",
     alike: "109",
 };
-const LASTS_MAX_S: u64 = 31_536_000;
 
 /// Action and customer of an AXB path.
 fn parts<'a>(call: &Call<'a>) -> Option<(&'a str, &'a str)> {
@@ -64,37 +65,29 @@ fn op(call: &Call) -> &'static str {
 }
 
 fn authenticate(desk: &mut Desk, call: &Call, now_ms: u64) -> Result<(), Refused> {
-    let refused = |text: &'static str| Refused::new("11", text);
     let fields = Fields::json(call, CODES)?;
-    if plain_of(&fields, "appkey") != desk.credentials.app_key {
-        return Err(refused("appkey is unknown"));
-    }
     let pool = &desk.credentials.pool;
     if !pool.is_empty() && parts(call).is_some_and(|(_, customer)| customer != pool) {
-        return Err(refused("the customer is unknown"));
+        return Err(GATE.refuse("the customer is unknown"));
     }
-    let at_ms = plain_of(&fields, "ts").parse();
-    if !at_ms.is_ok_and(|at_ms| desk.in_time(at_ms, now_ms)) {
-        return Err(refused("ts is too far from our clock"));
-    }
-    let mut items: Vec<String> = Vec::new();
-    for (name, value) in fields.map() {
-        let mut text = plain(value);
-        text.retain(|c| !matches!(c, '\r' | '\n' | ' '));
-        if !text.is_empty() && !["appkey", "sign", "vcc_id"].contains(&name.as_str()) {
-            items.push(format!("{name}={text}"));
+    let claim = Claim {
+        key: &fields.plain("appkey"),
+        at_ms: fields.plain("ts").parse().ok(),
+        sign: &fields.plain("sign"),
+    };
+    GATE.pass(desk, now_ms, claim, |secret| {
+        let mut items: Vec<String> = Vec::new();
+        for (name, value) in fields.map() {
+            let mut text = plain(value);
+            text.retain(|c| !matches!(c, '\r' | '\n' | ' '));
+            if !text.is_empty() && !["appkey", "sign", "vcc_id"].contains(&name.as_str()) {
+                items.push(format!("{name}={text}"));
+            }
         }
-    }
-    items.sort();
-    items.push(format!("secret_key={}", desk.credentials.app_secret));
-    if digest(Hash::Md5, items.join("&")).to_uppercase() != plain_of(&fields, "sign") {
-        return Err(refused("signature does not match"));
-    }
-    Ok(())
-}
-
-fn plain_of(fields: &Fields, name: &str) -> String {
-    fields.map().get(name).map_or_else(String::new, plain)
+        items.sort();
+        items.push(format!("secret_key={secret}"));
+        digest(Hash::Md5, items.join("&")).to_uppercase()
+    })
 }
 
 fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
@@ -107,15 +100,10 @@ fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
     }
 }
 
-fn ok(data: &Value, entry: Entry) -> Answer {
-    let body = json!({"code": 0, "message": "success", "data": data});
-    served("0", &body, entry)
-}
-
 fn lifetime(fields: &Fields) -> Result<u64, Refused> {
     let lasts_s = fields.count("expiration", 1..=u64::MAX)?;
     let lasts_s = lasts_s.ok_or_else(|| fields.missing("expiration"))?;
-    if lasts_s > LASTS_MAX_S {
+    if lasts_s > YEAR_S {
         return Err(Refused::new("104", "expiration is too long"));
     }
     Ok(lasts_s)
@@ -135,10 +123,7 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
     if let Some((id, row)) = desk.table.own(&request_id) {
         let entry = Entry::of(ask.op, id, row, false);
         let x = Notation::National.write(&row.x);
-        return Ok(ok(
-            &json!({"tel_x": x, "bind_id": id, "is_repeat": true}),
-            entry,
-        ));
+        return Ok(ENVELOPE.ok(json!({"tel_x": x, "bind_id": id, "is_repeat": true}), entry));
     }
     let mut row = wanted(
         fields,
@@ -150,10 +135,9 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
     row.own_ids.push(request_id);
     row.recorded = record.as_deref() == Some("1");
     row.user_data = fields.text("user_data", 2048)?.unwrap_or_default();
-    let bound = desk.bind(row, ask.other_x);
-    let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
+    let (id, row) = CLASHES.bind(desk, row, ask)?;
     let data = json!({"tel_x": Notation::National.write(&row.x), "bind_id": id});
-    Ok(ok(&data, Entry::of(ask.op, &id, &row, true)))
+    Ok(ENVELOPE.ok(data, Entry::of(ask.op, &id, &row, true)))
 }
 
 fn named(desk: &Desk, fields: &Fields) -> Result<(String, Row), Refused> {
@@ -167,7 +151,7 @@ fn unbind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused
     fields.only("appkey ts sign vcc_id bind_id request_id")?;
     let (id, row) = named(desk, fields)?;
     desk.end(&id);
-    Ok(ok(&Value::Null, Entry::of(ask.op, &id, &row, true)))
+    Ok(ENVELOPE.ok(Value::Null, Entry::of(ask.op, &id, &row, true)))
 }
 
 /// The new lifetime counts from now.
@@ -175,9 +159,8 @@ fn extend(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused
     fields.only("appkey ts sign vcc_id bind_id expiration request_id")?;
     let (id, mut row) = named(desk, fields)?;
     row.expires_ms = Some(ask.now_ms + lifetime(fields)? * 1000);
-    let changed = desk.change(&id, row.clone());
-    changed.map_err(|clash| CLASHES.refusal(&clash))?;
-    Ok(ok(&Value::Null, Entry::of(ask.op, &id, &row, true)))
+    CLASHES.change(desk, &id, &row)?;
+    Ok(ENVELOPE.ok(Value::Null, Entry::of(ask.op, &id, &row, true)))
 }
 
 fn replace(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> {
@@ -192,11 +175,6 @@ fn replace(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refuse
     } else {
         return Err(Refused::new("107", "tel_binded is not bound"));
     }
-    let changed = desk.change(&id, row.clone());
-    changed.map_err(|clash| CLASHES.refusal(&clash))?;
-    Ok(ok(&Value::Null, Entry::of(ask.op, &id, &row, true)))
-}
-
-fn refuse(_: &mut Desk, _: &Call, refused: &Refused) -> Answer {
-    refusal(200, ["code", "message"], true, refused)
+    CLASHES.change(desk, &id, &row)?;
+    Ok(ENVELOPE.ok(Value::Null, Entry::of(ask.op, &id, &row, true)))
 }

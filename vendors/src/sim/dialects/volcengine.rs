@@ -13,13 +13,14 @@
 
 use serde_json::{Value, json};
 
-use super::super::common::crypt::{Hash, digest, mac};
+use super::super::common::crypt::{Hash, derived, digest, mac};
 use super::super::common::desk::ended_word;
+use super::super::common::gate::listed;
 use super::super::common::pairs::{canonical, pairs, value};
 use super::super::common::times;
 use super::super::common::{
-    Answer, Ask, Call, Clash, Codes, Conflict, Desk, Dialect, Entry, Fields, Notation, Refused,
-    Row, Scope, plain_id, served,
+    Answer, Ask, Call, Claim, Clash, Codes, Conflict, Desk, Dialect, Entry, Fields, Gate, Notation,
+    Refused, Row, Scope, plain_id, served,
 };
 
 /// See the module.
@@ -73,47 +74,35 @@ fn op(call: &Call) -> &'static str {
     }
 }
 
-fn unauthenticated(text: &'static str) -> Refused {
-    Refused::new("UnauthenticatedRequest", text)
-}
+const GATE: Gate = Gate::of(
+    "UnauthenticatedRequest",
+    ["the access key", "X-Date", "the signature"],
+);
 
 fn authenticate(desk: &mut Desk, call: &Call, now_ms: u64) -> Result<(), Refused> {
-    let incomplete = || unauthenticated("Authorization is not complete");
-    let authorization = call.header("authorization").ok_or_else(incomplete)?;
-    let rest = authorization
-        .strip_prefix("HMAC-SHA256 ")
-        .ok_or_else(incomplete)?;
-    let part = |name: &str| {
-        let mut parts = rest
-            .split(',')
-            .filter_map(|part| part.trim().split_once('='));
-        parts
-            .find(|(known, _)| *known == name)
-            .map(|(_, v)| v)
-            .ok_or_else(incomplete)
+    let incomplete = || GATE.refuse("Authorization is not complete");
+    let header = |name: &str| {
+        let missing = || GATE.refuse("a signed header is not there");
+        call.header(name).map(str::trim).ok_or_else(missing)
     };
-    let (credential, list, signature) = (
+    let authorization = call.header("authorization").ok_or_else(incomplete)?;
+    let rest = authorization.strip_prefix("HMAC-SHA256 ");
+    let rest = rest.ok_or_else(incomplete)?;
+    let part = |name: &str| listed(rest, name).ok_or_else(incomplete);
+    let (credential, list, sign) = (
         part("Credential")?,
         part("SignedHeaders")?,
         part("Signature")?,
     );
     let (key, scope) = credential.split_once('/').ok_or_else(incomplete)?;
-    let header = |name: &str| {
-        let missing = || unauthenticated("a signed header is not there");
-        call.header(name).map(str::trim).ok_or_else(missing)
-    };
     let at = header("x-date")?;
-    let at_s = times::read(at, times::COMPACT);
-    if !at_s.is_some_and(|at_s| desk.in_time(at_s * 1000, now_ms)) {
-        return Err(unauthenticated("X-Date is too far from the server's time"));
-    }
     let day = at.get(..8).ok_or_else(incomplete)?;
     if scope != format!("{day}/{REGION}/{SERVICE}/request") {
-        return Err(unauthenticated("the credential's scope is wrong"));
+        return Err(GATE.refuse("the credential's scope is wrong"));
     }
     let body = digest(Hash::Sha256, call.body);
     if header("x-content-sha256")? != body {
-        return Err(unauthenticated("X-Content-Sha256 is not the body's"));
+        return Err(GATE.refuse("X-Content-Sha256 is not the body's"));
     }
     let signed: Vec<&str> = list.split(';').collect();
     let least = ["host", "x-content-sha256", "x-date"];
@@ -132,26 +121,19 @@ fn authenticate(desk: &mut Desk, call: &Call, now_ms: u64) -> Result<(), Refused
         }
         lines += &format!("{name}:{line}\n");
     }
-    let query = pairs(call.query).ok_or_else(|| unauthenticated("query is badly encoded"))?;
+    let query = pairs(call.query).ok_or_else(|| GATE.refuse("query is badly encoded"))?;
     let request = format!(
         "{}\n/\n{}\n{lines}\n{list}\n{body}",
         call.method,
         canonical(&query)
     );
-    let text = format!(
-        "HMAC-SHA256\n{at}\n{scope}\n{}",
-        digest(Hash::Sha256, request)
-    );
-    let mut chain = desk.credentials.app_secret.clone().into_bytes();
-    for link in [day, REGION, SERVICE, "request"] {
-        chain = mac(Hash::Sha256, chain, link);
-    }
-    if hex::encode(mac(Hash::Sha256, chain, text)) != signature {
-        return Err(unauthenticated("the signature does not match"));
-    }
-    if key != desk.credentials.app_key {
-        return Err(unauthenticated("the access key is unknown"));
-    }
+    let request = digest(Hash::Sha256, request);
+    let at_ms = times::read(at, times::COMPACT).map(|at_s| at_s * 1000);
+    GATE.pass(desk, now_ms, Claim { key, at_ms, sign }, |secret| {
+        let key = derived(secret, &[day, REGION, SERVICE, "request"]);
+        let text = format!("HMAC-SHA256\n{at}\n{scope}\n{request}");
+        hex::encode(mac(Hash::Sha256, key, text))
+    })?;
     if value(&query, "Version") != Some(VERSION) {
         return Err(Refused::new(
             "UnsupportedOperation",

@@ -9,12 +9,13 @@
 //! | id in the answer | `bindId`, which nothing asks for |
 //! | query | none |
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::super::common::crypt::{Hash, digest, from_base64};
+use super::super::common::crypt::{Hash, digest};
+use super::super::common::gate::basic;
 use super::super::common::{
-    Answer, Ask, Call, Clashes, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Scope,
-    hex_id, refusal, served, wanted,
+    Answer, Ask, Call, Claim, Clashes, Codes, Desk, Dialect, Entry, Envelope, Fields, Gate,
+    Notation, Refused, Scope, YEAR_S, hex_id, wanted,
 };
 
 /// See the module.
@@ -30,9 +31,11 @@ pub static DIALECT: Dialect = Dialect {
     op,
     authenticate,
     serve,
-    refuse,
+    refuse: |_, _, refused| ENVELOPE.refuse(refused),
 };
 
+const ENVELOPE: Envelope = Envelope::beside(["result", "message"], "000000");
+const GATE: Gate = Gate::of("000002", ["appId", "timestamp", "sig"]);
 const CODES: Codes = Codes::all("000001");
 const CLASHES: Clashes = Clashes {
     same: "000004",
@@ -41,7 +44,6 @@ const CLASHES: Clashes = Clashes {
     unknown_x: "000006",
     alike: "000001",
 };
-const LASTS_MAX_S: u64 = 31_536_000;
 
 /// Function, application and signature of a path.
 fn parts<'a>(call: &Call<'a>) -> Option<[&'a str; 3]> {
@@ -59,27 +61,18 @@ fn op(call: &Call) -> &'static str {
 }
 
 fn authenticate(desk: &mut Desk, call: &Call, now_ms: u64) -> Result<(), Refused> {
-    let refused = |text: &'static str| Refused::new("000002", text);
-    let [_, app, sign] = parts(call).ok_or_else(|| refused("path is not complete"))?;
-    let text = call.header("authorization").and_then(from_base64);
-    let text = text.ok_or_else(|| refused("Authorization is no base64"))?;
-    let (named, at) = text
-        .split_once(':')
-        .ok_or_else(|| refused("Authorization has no time"))?;
-    if app != desk.credentials.app_key || named != app {
-        return Err(refused("appId is unknown"));
-    }
-    if !at.parse().is_ok_and(|at_ms| desk.in_time(at_ms, now_ms)) {
-        return Err(refused("timestamp is too far from our clock"));
-    }
-    if digest(
-        Hash::Md5,
-        format!("{app}{}{at}", desk.credentials.app_secret),
-    ) != sign
-    {
-        return Err(refused("sig does not match"));
-    }
-    Ok(())
+    let path = parts(call).ok_or_else(|| GATE.refuse("path is not complete"))?;
+    let [_, key, sign] = path;
+    let (named, at) = basic(call, &GATE)?;
+    let claim = Claim {
+        // The path and the header must name the same one.
+        key: if named == key { key } else { "" },
+        at_ms: at.parse().ok(),
+        sign,
+    };
+    GATE.pass(desk, now_ms, claim, |secret| {
+        digest(Hash::Md5, format!("{key}{secret}{at}"))
+    })
 }
 
 fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
@@ -91,12 +84,6 @@ fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
     }
 }
 
-fn ok(mut body: Value, entry: Entry) -> Answer {
-    body["result"] = "000000".into();
-    body["message"] = "success".into();
-    served("000000", &body, entry)
-}
-
 const NUMBERS: [&str; 3] = ["bindNumberA", "middleNumber", "bindNumberB"];
 
 fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> {
@@ -106,17 +93,14 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
     )?;
     fields.choice("callRec", "0 1")?;
     fields.count("maxCallDuration", 0..=86_400)?;
-    let lasts_s = fields
-        .count("maxBindingTime", 0..=LASTS_MAX_S)?
-        .unwrap_or(0);
+    let lasts_s = fields.count("maxBindingTime", 0..=YEAR_S)?.unwrap_or(0);
     if fields.text("middleNumber", 20)?.is_none() && fields.text("areaCode", 8)?.is_none() {
         return Err(fields.missing("middleNumber or areaCode"));
     }
     let row = wanted(fields, NUMBERS, Notation::National, lasts_s, ask)?;
-    let bound = desk.bind(row, ask.other_x);
-    let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
+    let (id, row) = CLASHES.bind(desk, row, ask)?;
     let body = json!({"middleNumber": Notation::National.write(&row.x), "bindId": id});
-    Ok(ok(body, Entry::of(ask.op, &id, &row, true)))
+    Ok(ENVELOPE.ok(body, Entry::of(ask.op, &id, &row, true)))
 }
 
 fn unbind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> {
@@ -130,9 +114,5 @@ fn unbind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused
     let gone = || Refused::new("000003", "binding does not exist");
     let (id, row) = found.ok_or_else(gone)?;
     desk.end(&id);
-    Ok(ok(json!({}), Entry::of(ask.op, &id, &row, true)))
-}
-
-fn refuse(_: &mut Desk, _: &Call, refused: &Refused) -> Answer {
-    refusal(200, ["result", "message"], false, refused)
+    Ok(ENVELOPE.ok(json!({}), Entry::of(ask.op, &id, &row, true)))
 }

@@ -13,9 +13,10 @@
 use serde_json::{Value, json};
 
 use super::super::common::crypt::{Hash, digest};
+use super::super::common::gate::seconds;
 use super::super::common::{
-    Answer, Ask, Call, Clashes, Codes, Desk, Dialect, Entry, Fields, Notation, Refused, Row, Scope,
-    hex_id, plain, refusal, served,
+    Answer, Ask, Call, Claim, Clashes, Codes, Desk, Dialect, Entry, Envelope, Fields, Gate,
+    Notation, Refused, Row, Scope, YEAR_S, hex_id, plain,
 };
 
 /// See the module.
@@ -31,9 +32,11 @@ pub static DIALECT: Dialect = Dialect {
     op,
     authenticate,
     serve,
-    refuse,
+    refuse: |_, _, refused| ENVELOPE.refuse(refused),
 };
 
+const ENVELOPE: Envelope = Envelope::PLAIN;
+const GATE: Gate = Gate::of("1002", ["appkey", "ts", "sign"]);
 const CODES: Codes = Codes::all("1001");
 const CLASHES: Clashes = Clashes {
     same: "1005",
@@ -42,7 +45,6 @@ const CLASHES: Clashes = Clashes {
     unknown_x: "1005",
     alike: "1001",
 };
-const LASTS_MAX_S: u64 = 31_536_000;
 
 fn op(call: &Call) -> &'static str {
     match (call.method, call.path) {
@@ -54,24 +56,19 @@ fn op(call: &Call) -> &'static str {
 }
 
 fn authenticate(desk: &mut Desk, call: &Call, now_ms: u64) -> Result<(), Refused> {
-    let refused = |text: &'static str| Refused::new("1002", text);
     let fields = Fields::json(call, CODES)?;
-    let said = |name: &str| fields.map().get(name).map_or_else(String::new, plain);
-    if said("appkey") != desk.credentials.app_key {
-        return Err(refused("appkey is unknown"));
-    }
-    let at_s: Option<u64> = said("ts").parse().ok();
-    if !at_s.is_some_and(|at_s| desk.in_time(at_s.saturating_mul(1000), now_ms)) {
-        return Err(refused("ts is too far from our clock"));
-    }
-    let signed = fields.map().iter().filter(|(name, _)| *name != "sign");
-    let mut items: Vec<String> = signed.map(|(n, v)| format!("{n}={}", plain(v))).collect();
-    items.sort();
-    items.push(format!("secret={}", desk.credentials.app_secret));
-    if digest(Hash::Md5, items.join("&")) != said("sign").to_lowercase() {
-        return Err(refused("sign does not match"));
-    }
-    Ok(())
+    let claim = Claim {
+        key: &fields.plain("appkey"),
+        at_ms: seconds(&fields.plain("ts")),
+        sign: &fields.plain("sign").to_lowercase(),
+    };
+    GATE.pass(desk, now_ms, claim, |secret| {
+        let signed = fields.map().iter().filter(|(name, _)| *name != "sign");
+        let mut items: Vec<String> = signed.map(|(n, v)| format!("{n}={}", plain(v))).collect();
+        items.sort();
+        items.push(format!("secret={secret}"));
+        digest(Hash::Md5, items.join("&"))
+    })
 }
 
 fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
@@ -83,18 +80,10 @@ fn serve(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
     }
 }
 
-fn ok(data: &Value, entry: Entry) -> Answer {
-    served(
-        "0",
-        &json!({"code": 0, "message": "success", "data": data}),
-        entry,
-    )
-}
-
 fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> {
     fields.only("appkey ts sign request_id tel_a tel_b area_code expiration")?;
     fields.need("request_id", 64)?;
-    let lasts_s = fields.count("expiration", 1..=LASTS_MAX_S)?;
+    let lasts_s = fields.count("expiration", 1..=YEAR_S)?;
     let lasts_s = lasts_s.ok_or_else(|| fields.missing("expiration"))?;
     let row = Row {
         a: fields.need_number("tel_a", Notation::National)?,
@@ -103,10 +92,9 @@ fn bind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> 
         expires_ms: Some(ask.now_ms + lasts_s * 1000),
         ..Row::default()
     };
-    let bound = desk.bind(row, ask.other_x);
-    let (id, row) = bound.map_err(|clash| CLASHES.refusal(&clash))?;
+    let (id, row) = CLASHES.bind(desk, row, ask)?;
     let data = json!({"bind_id": id, "tel_x": Notation::National.write(&row.x)});
-    Ok(ok(&data, Entry::of(ask.op, &id, &row, true)))
+    Ok(ENVELOPE.ok(data, Entry::of(ask.op, &id, &row, true)))
 }
 
 fn unbind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused> {
@@ -114,7 +102,7 @@ fn unbind(desk: &mut Desk, ask: &Ask, fields: &Fields) -> Result<Answer, Refused
     let id = fields.need("bind_id", 64)?;
     let gone = || Refused::new("1003", "binding does not exist");
     let row = desk.end(&id).ok_or_else(gone)?;
-    Ok(ok(&Value::Null, Entry::of(ask.op, &id, &row, true)))
+    Ok(ENVELOPE.ok(Value::Null, Entry::of(ask.op, &id, &row, true)))
 }
 
 fn usage(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
@@ -127,9 +115,5 @@ fn usage(desk: &mut Desk, ask: &Ask) -> Result<Answer, Refused> {
         op: ask.op,
         ..Entry::default()
     };
-    Ok(ok(&json!({"total": all.len(), "used": used}), entry))
-}
-
-fn refuse(_: &mut Desk, _: &Call, refused: &Refused) -> Answer {
-    refusal(200, ["code", "message"], true, refused)
+    Ok(ENVELOPE.ok(json!({"total": all.len(), "used": used}), entry))
 }
