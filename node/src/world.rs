@@ -9,11 +9,12 @@ use actix::prelude::*;
 use serde_json::json;
 use tandem_billing::Store;
 use tandem_cluster::command::{
-    AskAx, AxDeed, Bound, CallId, Claim, Command, Epoch, Put, Reply, Reserve,
+    AskAx, AxDeed, Bound, CallId, Claim, Command, Epoch, Put, Reply, Reserve, Unbound,
 };
 use tandem_cluster::entity::{AxBinding, Entity, Id, Table};
 use tandem_cluster::handle::{self, Cluster};
 use tandem_cluster::state::AxPhase;
+use tandem_ops::platform::PlatformRequest;
 use tandem_ops::reconciliation::{Kind, Outcome, Progress, Reconciliation};
 use tandem_ops::switch::Switch;
 use tandem_vendors::outcome::{AxBind, Bind, BindOutcome};
@@ -418,4 +419,105 @@ impl World {
             reply => panic!("{reply:?}"),
         }
     }
+}
+
+/// A platform that asks, one A, one X, and the way to it for callees of 139.
+const ASKS: &str = r#"
+[[interfaces]]
+name = "asks"
+type = "infobip"
+params = { api_id = "i", api_secret = "s", refuse_file_id = "f", callback_token = "hush" }
+
+[[x_numbers]]
+interface = "asks"
+number = "16700000000"
+line_limit = 5
+
+[[a_groups]]
+name = "gb"
+
+[[a_numbers]]
+group = "gb"
+number = "02200000000"
+line_limit = 5
+
+[[routing_gateways]]
+name = "asks"
+prefixes = ["139"]
+remote_ip = "127.0.0.1"
+signal_port = 15060
+capacity = 100
+clearing_account = "landing"
+axb_enabled = true
+a_group = "gb"
+interface = "asks"
+axb_account = "axb"
+"#;
+
+/// What the platform is told when `from` calls `to`, in how many milliseconds, and the word for it.
+async fn question(
+    switch: &Process,
+    from: &str,
+    to: &str,
+) -> (serde_json::Value, u128, &'static str) {
+    let started = std::time::Instant::now();
+    let request = PlatformRequest {
+        interface: "asks".into(),
+        name: "callback".into(),
+        suffix: "hush".into(),
+        method: "POST".into(),
+        url: "http://127.0.0.1/callbacks/asks/callback/hush".into(),
+        headers: Vec::new(),
+        body: json!({ "from": from, "to": to, "correlationId": "c" })
+            .to_string()
+            .into(),
+    };
+    let reply = switch.platform_request(request).await;
+    let body = serde_json::from_slice(&reply.body).unwrap_or_default();
+    (body, started.elapsed().as_millis(), reply.result)
+}
+
+#[test]
+fn a_question_that_is_ahead_of_its_calls_news_waits_for_it() {
+    run(async {
+        let world = World::new(false).await;
+        let seed = tandem_ops::seed::parse(ASKS).expect("sound");
+        let report = tandem_ops::seed::apply(&world.switch, "test", &seed).await;
+        assert_eq!(report.failed, [""; 0]);
+        let (a, x) = ("862200000000", "8616700000000");
+
+        let (body, took_ms, word) = question(&world.switch, a, x).await;
+        assert_eq!((&body["command"], word), (&json!("audio"), "nobody"));
+        assert!((300..1_000).contains(&took_ms), "{took_ms} ms");
+        // Nobody waits for a call that is none of ours.
+        let (_, took_ms, word) = question(&world.switch, "8613700000000", x).await;
+        assert!(word == "nobody" && took_ms < 200, "{word} {took_ms} ms");
+
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            world.reserve(1).await
+        };
+        let ((body, took_ms, word), (binding, ..)) =
+            tokio::join!(question(&world.switch, a, x), late);
+        let dial = json!({
+            "command": "dial", "phoneNumber": "8613900000001", "callerId": x,
+            "clientReferenceId": binding.to_string(),
+        });
+        assert_eq!((body, word), (dial, "connected"));
+        assert!((100..300).contains(&took_ms), "{took_ms} ms");
+        // B calls X back, and reaches A.
+        let (body, _, word) = question(&world.switch, "8613900000001", x).await;
+        assert_eq!((&body["phoneNumber"], word), (&json!(a), "called_back"));
+
+        let unbound = Command::Unbound(Unbound {
+            epoch: world.epoch,
+            binding,
+            missing: false,
+        });
+        assert_eq!(world.propose(unbound).await, Reply::Done);
+        for from in [a, "8613900000001"] {
+            let (_, _, word) = question(&world.switch, from, x).await;
+            assert_eq!(word, "nobody", "{from}");
+        }
+    });
 }

@@ -112,6 +112,11 @@ fn a_platform_asks_another_node_than_the_calls_and_rings_b_with_x() {
         let told = switch.api(1).metrics();
         assert!(told.contains(&line), "{line} is not in the metrics");
     }
+    let api = switch.api(1);
+    let spent = api.metric("platform_question_seconds_sum", &[]);
+    let each = spent / api.metric("platform_question_seconds_count", &[]);
+    println!("a question took {:.1} ms", each * 1_000.0);
+    assert!(each < 0.1, "a question took {each} s");
 }
 
 #[test]
