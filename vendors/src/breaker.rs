@@ -137,6 +137,14 @@ impl Breaker {
         !matches!(self.state, State::Closed { .. })
     }
 
+    /// Why requests are held back, if they are.
+    pub fn why(&self) -> Option<Why> {
+        match self.state {
+            State::Closed { .. } => None,
+            State::Open { why, .. } | State::Probing { why, .. } => Some(why),
+        }
+    }
+
     /// Opens for `for_ms`, never shortening an earlier opening.
     fn open(&mut self, why: Why, for_ms: u64, now_ms: u64) {
         let until_ms = now_ms.saturating_add(for_ms);

@@ -169,8 +169,9 @@ impl Verdict {
             429 => plain(Class::Throttled),
             // The vendor named a code of its own: it read the request and refused it.
             200..=299 | 400..=499 if coded => plain(Class::Permanent),
-            // Wrong path, wrong proxy, forbidden source: nothing a call can cure.
-            300..=399 | 403 | 404 | 405 => plain(Class::Config),
+            // Wrong path, wrong proxy (or wrong password for it), forbidden source: nothing a call
+            // can cure.
+            300..=399 | 403 | 404 | 405 | 407 => plain(Class::Config),
             408 => plain(Class::Unknown),
             400..=499 => plain(Class::Permanent),
             _ => plain(Class::Unknown),

@@ -149,13 +149,47 @@ pub struct Interface {
     /// PEM certificates trusted instead of the machine's own roots.
     #[serde(default)]
     pub ca_pem: Option<String>,
-    /// Requests a second, all operations together; `None`: unlimited. A burst of one second's
-    /// worth passes at once.
+    /// Requests a second, all operations and all nodes together; `None`: what the vendor's
+    /// definition names, or unlimited. A burst of one second's worth passes at once. See
+    /// [`Interface::rate_limit`].
     #[serde(default)]
     pub rate_per_s: Option<u32>,
+    /// A forward proxy to go through, `http://[user:password@]host[:port]`; https is tunnelled with
+    /// CONNECT. `None`: none, whatever the process's environment says.
+    #[serde(default)]
+    pub proxy: Option<String>,
+    /// Which versions of HTTP are spoken.
+    #[serde(default)]
+    pub http_version: HttpVersion,
     /// When and for how long to stay away from the platform.
     #[serde(default)]
     pub breaker: Breaker,
+}
+
+/// Which versions of HTTP an interface speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HttpVersion {
+    /// 2 where the platform offers it over TLS (ALPN), else 1.1.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// 1.1 only, each request under way on a connection of its own.
+    #[serde(rename = "1")]
+    One,
+    /// 2 only; without TLS the platform must expect it ("prior knowledge").
+    #[serde(rename = "2")]
+    Two,
+}
+
+impl HttpVersion {
+    /// The word in configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            HttpVersion::Auto => "auto",
+            HttpVersion::One => "1",
+            HttpVersion::Two => "2",
+        }
+    }
 }
 
 /// When the circuit breaker opens and for how long.
@@ -273,6 +307,8 @@ impl Interface {
             tls_verify: true,
             ca_pem: None,
             rate_per_s: None,
+            proxy: None,
+            http_version: HttpVersion::Auto,
             breaker: vendor.handling().breaker,
         }
     }
@@ -315,6 +351,23 @@ impl Interface {
             Ok(0) | Err(_) => None,
             Ok(seconds) => Some(seconds),
         }
+    }
+
+    /// Requests a second of all nodes together: what is configured, but never as much as the
+    /// vendor's own limit, of which a tenth is left to whoever else uses the account. `None`:
+    /// unlimited.
+    pub fn rate_limit(&self) -> Option<u32> {
+        let vendors = self.vendor.handling().rate_per_s;
+        let below = vendors.map(|rate| (rate - rate.div_ceil(10)).max(1));
+        match (self.rate_per_s, below) {
+            (Some(ours), Some(below)) => Some(ours.min(below)),
+            (ours, below) => ours.or(below),
+        }
+    }
+
+    /// The proxy as it may be shown, without its password.
+    pub fn proxy_shown(&self) -> Option<String> {
+        self.proxy.as_deref().map(shown)
     }
 
     /// Everything that is wrong or doubtful, errors first.
@@ -410,6 +463,17 @@ impl Interface {
                 "is not below timeout_ms, so a dead platform looks like an unknown outcome",
             ));
         }
+        if let (Some(ours), Some(below)) = (self.rate_per_s, self.rate_limit())
+            && ours > below
+        {
+            let text = format!("{ours} is not below the vendor's own limit, {below} is kept to");
+            found.push(Finding::warning("rate_per_s", text));
+        }
+        if let Some(proxy) = &self.proxy
+            && let Some(text) = proxy_mistake(proxy)
+        {
+            found.push(Finding::error("proxy", text));
+        }
         if !self.tls_verify {
             let text = "is off: anybody on the way can read and change requests";
             found.push(Finding::warning("tls_verify", text));
@@ -452,6 +516,8 @@ impl fmt::Debug for Interface {
             .field("connect_timeout_ms", &self.connect_timeout_ms)
             .field("tls_verify", &self.tls_verify)
             .field("rate_per_s", &self.rate_per_s)
+            .field("proxy", &self.proxy_shown())
+            .field("http_version", &self.http_version)
             .finish_non_exhaustive()
     }
 }
@@ -468,6 +534,32 @@ fn shown(url: &str) -> String {
         Some((_, host)) => format!("{scheme}…@{host}"),
         None => format!("{scheme}{rest}"),
     }
+}
+
+/// What is wrong with a proxy's address as text. Its words never hold the address, which may hold a
+/// password.
+fn proxy_mistake(proxy: &str) -> Option<&'static str> {
+    let Some(rest) = proxy.strip_prefix("http://") else {
+        return Some("does not begin with http://");
+    };
+    if !rest.bytes().all(|b| b.is_ascii_graphic()) {
+        return Some("holds a character that must be percent-encoded");
+    }
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (credentials, host) = match rest.rsplit_once('@') {
+        Some((credentials, host)) => (Some(credentials), host),
+        None => (None, rest),
+    };
+    if credentials.is_some_and(|both| !both.contains(':')) {
+        return Some("names a user without a password");
+    }
+    if host.is_empty() || host.starts_with(':') {
+        return Some("has no host");
+    }
+    if host.contains(['/', '?', '#']) || credentials.is_some_and(|c| c.contains(['/', '?', '#'])) {
+        return Some("must be a host and a port only, other characters percent-encoded");
+    }
+    None
 }
 
 /// What is wrong with a URL as text; the client's own parser has the last word.
@@ -608,6 +700,15 @@ mod tests {
             ("rate_per_s E", |i| i.rate_per_s = Some(0)),
             ("in_flight_max E", |i| i.in_flight_max = 0),
             ("tls_verify W", |i| i.tls_verify = false),
+            ("proxy E", |i| i.proxy = Some("10.0.0.1:3128".into())),
+            ("proxy E", |i| i.proxy = Some("https://10.0.0.1".into())),
+            ("proxy E", |i| i.proxy = Some("http://".into())),
+            ("proxy E", |i| i.proxy = Some("http://u@10.0.0.1".into())),
+            ("proxy E", |i| {
+                i.proxy = Some("http://u:p/w@10.0.0.1".into())
+            }),
+            ("proxy E", |i| i.proxy = Some("http://10.0.0.1/path".into())),
+            ("proxy E", |i| i.proxy = Some("http://10.0.0.1 ".into())),
             ("ca_pem E", |i| i.ca_pem = Some("no".into())),
             ("name E", |i| i.name = String::new()),
         ];
@@ -632,6 +733,45 @@ mod tests {
                 "{found}"
             );
         }
+    }
+
+    #[test]
+    fn a_proxy_is_shown_without_its_password() {
+        let mut interface = good();
+        for (proxy, shown) in [
+            ("http://10.0.0.1:3128", "http://10.0.0.1:3128"),
+            ("http://u:hush@10.0.0.1:3128", "http://…@10.0.0.1:3128"),
+            ("http://u:hu%40sh@proxy/", "http://…@proxy/"),
+        ] {
+            interface.proxy = Some(proxy.to_owned());
+            assert_eq!(found(&interface), [""; 0], "{proxy}");
+            assert_eq!(interface.proxy_shown().as_deref(), Some(shown));
+            let debug = format!("{interface:?}");
+            assert!(
+                !debug.contains("hush") && !debug.contains("hu%40sh"),
+                "{debug}"
+            );
+        }
+        interface.proxy = Some("socks://u:hush@10.0.0.1".to_owned());
+        assert!(!format!("{:?}", interface.check()).contains("hush"));
+    }
+
+    #[test]
+    fn the_rate_stays_below_the_vendors_own_limit() {
+        // Alibaba's is 5,000 an account.
+        let mut interface = Interface::new(1, "ali", Vendor::named("aliyun").unwrap(), "");
+        for (configured, kept) in [
+            (None, Some(4_500)),
+            (Some(10), Some(10)),
+            (Some(4_500), Some(4_500)),
+            (Some(6_000), Some(4_500)),
+        ] {
+            interface.rate_per_s = configured;
+            assert_eq!(interface.rate_limit(), kept, "{configured:?}");
+            let warned = found(&interface).contains(&"rate_per_s W".to_owned());
+            assert_eq!(warned, configured > kept, "{configured:?}");
+        }
+        assert_eq!(good().rate_limit(), None);
     }
 
     #[test]

@@ -20,18 +20,21 @@ pub mod exchange;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod interface;
+pub mod journal;
+pub mod mask;
 pub mod metrics;
 pub mod numbers;
 pub mod outcome;
 pub mod policy;
 pub mod sim;
+pub mod skew;
 
 #[cfg(test)]
 mod damage;
 
 pub use client::{Client, InterfaceError};
 pub use definition::{Catalogue, Definition};
-pub use interface::{Finding, Interface, Severity, Vendor};
+pub use interface::{Finding, HttpVersion, Interface, Severity, Vendor};
 pub use outcome::{
     AxBind, Bind, BindOutcome, Class, Failure, Handle, Held, Kind, QueryOutcome, Service,
     SetCalleeOutcome, UnbindOutcome,

@@ -103,6 +103,8 @@ pub struct Held {
 pub(crate) trait Outcome {
     /// The outcome of an exchange that failed.
     fn failed(failure: Failure) -> Self;
+    /// The failure, unless it is a success.
+    fn failure(&self) -> Option<&Failure>;
     /// The word of the `result` label: the success, or the failure's class.
     fn word(&self) -> &'static str;
 }
@@ -110,6 +112,13 @@ pub(crate) trait Outcome {
 impl Outcome for BindOutcome {
     fn failed(failure: Failure) -> BindOutcome {
         BindOutcome::Failed(failure)
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            BindOutcome::Failed(failure) => Some(failure),
+            _ => None,
+        }
     }
 
     fn word(&self) -> &'static str {
@@ -123,6 +132,13 @@ impl Outcome for BindOutcome {
 impl Outcome for UnbindOutcome {
     fn failed(failure: Failure) -> UnbindOutcome {
         UnbindOutcome::Failed(failure)
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            UnbindOutcome::Failed(failure) => Some(failure),
+            _ => None,
+        }
     }
 
     fn word(&self) -> &'static str {
@@ -139,6 +155,13 @@ impl Outcome for SetCalleeOutcome {
         SetCalleeOutcome::Failed(failure)
     }
 
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            SetCalleeOutcome::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
     fn word(&self) -> &'static str {
         match self {
             SetCalleeOutcome::Set => "set",
@@ -150,6 +173,13 @@ impl Outcome for SetCalleeOutcome {
 impl Outcome for QueryOutcome {
     fn failed(failure: Failure) -> QueryOutcome {
         QueryOutcome::Failed(failure)
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            QueryOutcome::Failed(failure) => Some(failure),
+            _ => None,
+        }
     }
 
     fn word(&self) -> &'static str {
@@ -186,6 +216,10 @@ impl Page {
 impl Outcome for Result<Page, Failure> {
     fn failed(failure: Failure) -> Result<Page, Failure> {
         Err(failure)
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        self.as_ref().err()
     }
 
     fn word(&self) -> &'static str {

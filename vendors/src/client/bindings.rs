@@ -7,7 +7,8 @@ use super::{Client, RATE_LIMIT, local};
 use crate::definition::Values;
 use crate::exchange::Op;
 use crate::outcome::{
-    Bind, BindOutcome, Class, Failure, Handle, Held, Outcome, Page, QueryOutcome, UnbindOutcome,
+    Bind, BindOutcome, Class, Failure, Handle, Held, Outcome, Page, QueryOutcome, SetCalleeOutcome,
+    UnbindOutcome,
 };
 
 /// The most bindings that [`Client::held_on`] lists; Huawei allows no more on one X.
@@ -58,6 +59,28 @@ impl Client {
         }
         let text = format!("still bound after {COUNT_MAX} unbinds");
         UnbindOutcome::Failed(Failure::new(Class::Unknown, "too_many", text))
+    }
+
+    /// Asks the platform to keep a binding for another lifetime from now on, where it can be asked.
+    ///
+    /// # Errors
+    /// Why it will not; `NotFound` when it has no such binding (any more). After a failure whose
+    /// class [`Class::may_hold`] it may have done it all the same, which does no harm.
+    pub async fn modify(&self, handle: &Handle, numbers: &Bind) -> Result<(), Failure> {
+        let values = triple(numbers, Some(handle));
+        let outcome: SetCalleeOutcome = self
+            .ask(Op::Modify, &values, |plan, response| {
+                plan.read_done(Op::Modify, response, &values)
+            })
+            .await;
+        outcome
+            .failure()
+            .map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    /// Whether the platform can be asked for this at all.
+    pub fn can(&self, op: Op) -> bool {
+        self.inner.plan.has(op)
     }
 
     /// Asks what the platform holds for X with A and B. An empty A or B widens the question, and
@@ -201,6 +224,10 @@ impl Outcome for Counted {
             outcome: UnbindOutcome::Failed(failure),
             left: 0,
         }
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        self.outcome.failure()
     }
 
     fn word(&self) -> &'static str {

@@ -2,14 +2,16 @@
 
 use std::error::Error as _;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use reqwest::header::{AGE, DATE, HeaderMap};
 
-use super::Inner;
+use super::{Inner, wall_ms};
 use crate::exchange::{Method, Request, Response};
-use crate::interface::Interface;
+use crate::interface::{HttpVersion, Interface};
 use crate::outcome::{Class, Failure};
 
 /// The pooled session that `interface` asks for.
@@ -27,6 +29,7 @@ pub(super) fn session(interface: &Interface) -> reqwest::Result<reqwest::Client>
         .retry(reqwest::retry::never())
         .no_proxy()
         .tcp_nodelay(true)
+        .tls_info(true)
         .referer(false);
     builder = match interface.idle_ms {
         0 => builder.pool_max_idle_per_host(0),
@@ -47,11 +50,91 @@ pub(super) fn session(interface: &Interface) -> reqwest::Result<reqwest::Client>
     if !interface.tls_verify {
         builder = builder.tls_danger_accept_invalid_certs(true);
     }
+    if let Some(proxy) = &interface.proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy)?);
+    }
+    builder = match interface.http_version {
+        HttpVersion::Auto => builder,
+        HttpVersion::One => builder.http1_only(),
+        HttpVersion::Two => builder.http2_prior_knowledge(),
+    };
+    // All requests share one connection there: a dead one must be noticed by itself, and within the
+    // time of one request.
+    let half = Duration::from_millis(interface.timeout_ms / 2);
+    builder = builder
+        .http2_keep_alive_interval(half)
+        .http2_keep_alive_timeout(half);
     builder.build()
 }
 
-/// Sends one request as it stands and reads its answer, at most `response_bytes_max` of it.
-pub(super) async fn send(inner: &Inner, request: Request) -> Result<Response, Failure> {
+/// What was seen of an answer before its body.
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) version: reqwest::Version,
+    pub(super) headers: HeaderMap,
+    pub(super) remote: Option<SocketAddr>,
+    pub(super) tls: Option<Tls>,
+    /// When it was read, by our clock.
+    pub(super) read_ms: u64,
+}
+
+/// What the platform showed in the handshake.
+pub(super) struct Tls {
+    /// `TLS 1.3`
+    pub(super) version: Option<String>,
+    /// DER.
+    pub(super) certificate: Option<Vec<u8>>,
+}
+
+impl Head {
+    fn of(response: &mut reqwest::Response) -> Head {
+        let tls = response
+            .extensions()
+            .get::<reqwest::tls::TlsInfo>()
+            .map(|tls| Tls {
+                version: tls.version().map(tls_word),
+                certificate: tls.peer_certificate().map(<[u8]>::to_vec),
+            });
+        Head {
+            status: response.status().as_u16(),
+            version: response.version(),
+            remote: response.remote_addr(),
+            headers: std::mem::take(response.headers_mut()),
+            tls,
+            read_ms: wall_ms(),
+        }
+    }
+
+    /// When the platform says that it wrote the answer; `None` too when a cache on the way says
+    /// that it kept the answer for a while.
+    pub(super) fn date_ms(&self) -> Option<u64> {
+        if self.headers.contains_key(AGE) {
+            return None;
+        }
+        let date = self.headers.get(DATE)?.to_str().ok()?;
+        let date = httpdate::parse_http_date(date).ok()?;
+        let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_millis()).ok()
+    }
+}
+
+fn tls_word(version: reqwest::tls::Version) -> String {
+    let word = match version {
+        reqwest::tls::Version::TLS_1_2 => "TLS 1.2",
+        reqwest::tls::Version::TLS_1_3 => "TLS 1.3",
+        // Older ones are not spoken.
+        _ => "TLS",
+    };
+    word.to_owned()
+}
+
+/// Sends one request as it stands and reads its answer, at most `response_bytes_max` of it. `head`
+/// is filled as soon as there is one, whatever becomes of the rest.
+pub(super) async fn send(
+    inner: &Inner,
+    request: &Request,
+    head: &mut Option<Head>,
+) -> Result<Response, Failure> {
     let method = match request.method {
         Method::Get => reqwest::Method::GET,
         Method::Post => reqwest::Method::POST,
@@ -59,27 +142,27 @@ pub(super) async fn send(inner: &Inner, request: Request) -> Result<Response, Fa
         Method::Delete => reqwest::Method::DELETE,
     };
     let mut builder = inner.http.request(method, &request.url);
-    for (name, value) in request.headers {
-        builder = builder.header(&*name, value);
+    for (name, value) in &request.headers {
+        builder = builder.header(&**name, value.as_str());
     }
     if !request.body.is_empty() {
-        builder = builder.body(request.body);
+        builder = builder.body(request.body.clone());
     }
+    let classify = |error| classify(error, inner.proxy.as_deref());
     let mut response = builder.send().await.map_err(classify)?;
-    let status = response.status().as_u16();
+    let length = response.content_length();
+    let head = head.insert(Head::of(&mut response));
+    let status = head.status;
     let most = inner.response_bytes_max;
     let too_large = || {
         let text = format!("http {status} with more than {most} bytes");
         Failure::new(Class::Unknown, "too_large", text)
     };
-    if response
-        .content_length()
-        .is_some_and(|length| length > most as u64)
-    {
+    if length.is_some_and(|length| length > most as u64) {
         return Err(too_large());
     }
     let headers = inner.plan.answer_headers().iter().filter_map(|name| {
-        let value = response.headers().get(&**name)?.to_str().ok()?;
+        let value = head.headers.get(&**name)?.to_str().ok()?;
         Some((Arc::clone(name), value.to_owned()))
     });
     let headers = headers.collect();
@@ -99,7 +182,7 @@ pub(super) async fn send(inner: &Inner, request: Request) -> Result<Response, Fa
 }
 
 /// A sending error as a failure. Only an error while connecting proves that nothing was applied.
-fn classify(error: reqwest::Error) -> Failure {
+fn classify(error: reqwest::Error, proxy: Option<&str>) -> Failure {
     // The URL holds numbers.
     let error = error.without_url();
     let mut text = error.to_string();
@@ -117,5 +200,8 @@ fn classify(error: reqwest::Error) -> Failure {
     } else {
         (Class::Unknown, "reset")
     };
+    if let Some(proxy) = proxy {
+        let _ = write!(text, ", through proxy {proxy}");
+    }
     Failure::new(class, code, text)
 }

@@ -40,7 +40,7 @@ impl Client {
         asked: &Asked,
         callee: Option<Callee<'_>>,
     ) -> Result<Reply, Failure> {
-        let nonce = super::attempt().nonce;
+        let nonce = super::nonce();
         self.inner.plan.answer(name, request, asked, callee, &nonce)
     }
 

@@ -1,14 +1,16 @@
 //! The one sender for all vendors: a pooled HTTP session per interface, bounded in time, size, rate
 //! and number of requests under way. It builds nothing and reads nothing itself, and it never
-//! repeats a request: whoever holds the binding decides, and each attempt is signed anew.
+//! repeats a request: whoever holds the binding decides, and each attempt is signed anew, by the
+//! platform's clock as far as its answers have told it.
 //!
 //! What is asked lies beside it, a file a matter: AXB bindings, AX relations. The session itself,
-//! bytes and time-outs, is `http`.
+//! bytes and time-outs, is `http`; what is remembered of exchanges, `record`.
 
 mod bindings;
 mod http;
 mod local;
 mod push;
+mod record;
 mod relations;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,14 +21,19 @@ use rand::Rng;
 use thiserror::Error;
 
 pub use self::bindings::{COUNT_MAX, DETAILS_MAX, HELD_MAX};
+use self::record::Seen;
+pub use self::record::Tap;
 use crate::breaker::{self, Breaker};
 use crate::bucket::Bucket;
 use crate::definition::{Plan, Values};
 use crate::description::Auth;
 use crate::exchange::{Attempt, Op, Request, Response};
 use crate::interface::{Finding, Interface, Severity};
+use crate::journal::Journal;
+use crate::mask::Masker;
 use crate::metrics;
 use crate::outcome::{Class, Failure, Outcome};
+use crate::skew::Skew;
 
 /// The code of a failure by our own rate limit.
 const RATE_LIMIT: &str = "rate_limit";
@@ -59,29 +66,53 @@ fn list(mistakes: &[Finding]) -> String {
 }
 
 /// The session of one interface; cheap to clone, all clones share it. Make one per interface and
-/// node, and a new one when the interface changes.
+/// node, and a new one when the interface changes ([`Client::renewed`]).
 ///
 /// Every call needs a tokio runtime with time and I/O, takes at most `timeout_ms`, and may be
 /// dropped at any moment (the platform may then hold what was asked, as after a time-out).
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// Hears of every exchange of this clone.
+    tap: Option<Tap>,
 }
 
 struct Inner {
     name: String,
     plan: Plan,
     http: reqwest::Client,
+    /// Without its password.
+    proxy: Option<String>,
     response_bytes_max: usize,
     in_flight: AtomicU32,
     in_flight_max: u32,
+    rate_per_s: Option<u32>,
+    /// How many nodes share the rate.
+    nodes: AtomicU32,
     born: Instant,
     gate: Mutex<Gate>,
+    masker: Masker,
+    /// Outlives the client when its interface is edited.
+    journal: Arc<Mutex<Journal>>,
 }
 
 struct Gate {
     breaker: Breaker,
     bucket: Option<Bucket>,
+    skew: Skew,
+}
+
+/// How an interface does on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Why the circuit breaker holds requests back, if it does.
+    pub breaker: Option<&'static str>,
+    /// What is added to our clock in its requests, in milliseconds.
+    pub clock_offset_ms: i64,
+    /// Requests under way.
+    pub in_flight: u32,
+    /// This node's share of the rate limit in thousandths of a request a second.
+    pub rate_milli: Option<u64>,
 }
 
 impl Client {
@@ -90,6 +121,20 @@ impl Client {
     /// # Errors
     /// When the interface cannot work; warnings of [`Interface::check`] are no reason.
     pub fn new(interface: &Interface) -> Result<Client, InterfaceError> {
+        Client::made(interface, Arc::default())
+    }
+
+    /// The session of the same interface after an edit: what was written of its exchanges stays.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn renewed(&self, interface: &Interface) -> Result<Client, InterfaceError> {
+        let client = Client::made(interface, Arc::clone(&self.inner.journal))?;
+        client.share(self.inner.nodes.load(Ordering::Relaxed));
+        Ok(client)
+    }
+
+    fn made(interface: &Interface, journal: Arc<Mutex<Journal>>) -> Result<Client, InterfaceError> {
         let mut mistakes = interface.check();
         mistakes.retain(|f| f.severity == Severity::Error);
         if !mistakes.is_empty() {
@@ -100,24 +145,64 @@ impl Client {
             name: interface.name.clone(),
             source,
         })?;
-        let rate_per_s = interface
-            .rate_per_s
-            .or(interface.vendor.handling().rate_per_s);
+        let rate_per_s = interface.rate_limit();
         metrics::breaker(&interface.name, false);
+        metrics::clock(&interface.name, 0);
+        if !interface.tls_verify {
+            tracing::warn!(
+                interface = %interface.name,
+                "certificate of the platform is not verified: anybody on the way can read and change requests"
+            );
+        }
         Ok(Client {
             inner: Arc::new(Inner {
                 name: interface.name.clone(),
                 plan: Plan::new(interface),
                 http,
+                proxy: interface.proxy_shown(),
                 response_bytes_max: interface.response_bytes_max,
                 in_flight: AtomicU32::new(0),
                 in_flight_max: interface.in_flight_max,
+                rate_per_s,
+                nodes: AtomicU32::new(1),
                 born: Instant::now(),
                 gate: Mutex::new(Gate {
                     breaker: Breaker::new(interface.breaker, interface.timeout_ms),
-                    bucket: rate_per_s.map(|rate| Bucket::new(rate, 0)),
+                    bucket: rate_per_s.map(|rate| Bucket::new(rate, 1, 0)),
+                    skew: Skew::default(),
                 }),
+                masker: Masker::new(interface),
+                journal,
             }),
+            tap: None,
+        })
+    }
+
+    /// So many nodes share the interface's rate, this one among them.
+    pub fn share(&self, nodes: u32) {
+        let nodes = nodes.max(1);
+        if self.inner.nodes.swap(nodes, Ordering::Relaxed) == nodes {
+            return;
+        }
+        let Some(rate) = self.inner.rate_per_s else {
+            return;
+        };
+        self.gate(|gate, now_ms| {
+            if let Some(bucket) = &mut gate.bucket {
+                bucket.share(rate, nodes, now_ms);
+            }
+        });
+    }
+
+    /// How the interface does on this node, now.
+    pub fn health(&self) -> Health {
+        let nodes = u64::from(self.inner.nodes.load(Ordering::Relaxed));
+        let rate = self.inner.rate_per_s.map(u64::from);
+        self.gate(|gate, _| Health {
+            breaker: gate.breaker.why().map(breaker::Why::words),
+            clock_offset_ms: gate.skew.offset_ms(),
+            in_flight: self.inner.in_flight.load(Ordering::Relaxed),
+            rate_milli: rate.map(|rate| rate * 1_000 / nodes),
         })
     }
 
@@ -129,18 +214,21 @@ impl Client {
         read: impl FnOnce(&Plan, &Response) -> (T, Auth),
     ) -> T {
         let plan = &self.inner.plan;
+        let mut seen = Seen::default();
         let exchanged = self
-            .exchange(op, |attempt| plan.build(op, values, attempt))
+            .exchange(op, &mut seen, |attempt| plan.build(op, values, attempt))
             .await;
-        let (outcome, sent_for) = match exchanged {
-            Ok((response, sent_for)) => {
+        let outcome = match exchanged {
+            Ok(response) => {
                 let (outcome, auth) = read(plan, &response);
                 self.note(breaker::Result::Answered(auth));
-                (outcome, Some(sent_for))
+                seen.body = Some(response.body);
+                outcome
             }
-            Err((failure, sent_for)) => (T::failed(failure), sent_for),
+            Err(failure) => T::failed(failure),
         };
-        metrics::request(&self.inner.name, op, outcome.word(), sent_for);
+        metrics::request(&self.inner.name, op, outcome.word(), seen.took);
+        self.record(op, &outcome, seen);
         outcome
     }
 
@@ -149,30 +237,38 @@ impl Client {
         self.gate(|gate, _| gate.breaker.is_open())
     }
 
-    /// Builds, admits and sends one request. The time is absent when nothing was sent.
+    /// Builds, admits and sends one request, and notes in `seen` what became of it on the way.
     async fn exchange(
         &self,
         op: Op,
+        seen: &mut Seen,
         build: impl FnOnce(&Attempt) -> Result<Request, Failure>,
-    ) -> Result<(Response, Duration), (Failure, Option<Duration>)> {
-        let request = build(&attempt()).map_err(|failure| (failure, None))?;
-        let _place = self.enter().map_err(|failure| (failure, None))?;
+    ) -> Result<Response, Failure> {
+        let offset_ms = self.gate(|gate, _| gate.skew.offset_ms());
+        seen.clock_offset_ms = offset_ms;
+        seen.at_ms = wall_ms();
+        let request = seen.request.insert(build(&attempt(seen.at_ms, offset_ms))?);
+        let _place = self.enter()?;
         let started = Instant::now();
-        match http::send(&self.inner, request).await {
-            Ok(response) => Ok((response, started.elapsed())),
-            Err(failure) => {
-                let result = match failure.class {
-                    Class::NotSent => breaker::Result::ConnectFailed,
-                    _ => breaker::Result::Lost,
-                };
-                self.note(result);
-                tracing::debug!(
-                    interface = %self.inner.name, op = op.word(), code = %failure.code,
-                    class = %failure.class, "request to platform failed"
-                );
-                Err((failure, Some(started.elapsed())))
-            }
+        let sent = http::send(&self.inner, request, &mut seen.head).await;
+        seen.took = Some(started.elapsed());
+        if let Some(head) = &seen.head
+            && let Some(date_ms) = head.date_ms()
+        {
+            self.note_clock(date_ms, seen.at_ms, head.read_ms);
         }
+        if let Err(failure) = &sent {
+            let result = match failure.class {
+                Class::NotSent => breaker::Result::ConnectFailed,
+                _ => breaker::Result::Lost,
+            };
+            self.note(result);
+            tracing::debug!(
+                interface = %self.inner.name, op = op.word(), code = %failure.code,
+                class = %failure.class, "request to platform failed"
+            );
+        }
+        sent
     }
 
     /// A place among the requests under way, if breaker and rate limit allow one.
@@ -214,6 +310,26 @@ impl Client {
         }
     }
 
+    /// What an answer tells about the platform's clock.
+    fn note_clock(&self, date_ms: u64, sent_ms: u64, read_ms: u64) {
+        let (before, after) = self.gate(|gate, _| {
+            let before = gate.skew.offset_ms();
+            gate.skew.note(date_ms, sent_ms, read_ms);
+            (before, gate.skew.offset_ms())
+        });
+        if before == after {
+            return;
+        }
+        metrics::clock(&self.inner.name, after);
+        // It moves a little with every answer that makes it finer; that is no news.
+        if (before == 0) != (after == 0) {
+            tracing::warn!(
+                interface = %self.inner.name, offset_ms = after,
+                "clock of the platform differs from ours; requests are dated by it"
+            );
+        }
+    }
+
     fn gate<T>(&self, with: impl FnOnce(&mut Gate, u64) -> T) -> T {
         let now_ms = u64::try_from(self.inner.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         // Breaker and bucket are valid after every statement, so a panic elsewhere spoils nothing.
@@ -244,13 +360,22 @@ impl Drop for Place<'_> {
     }
 }
 
-fn attempt() -> Attempt {
-    let nonce: [u8; 16] = rand::rng().random();
+/// Our clock, in milliseconds since 1970.
+fn wall_ms() -> u64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+        .unwrap_or(Duration::ZERO);
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn attempt(now_ms: u64, offset_ms: i64) -> Attempt {
     Attempt {
-        now_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
-        nonce: hex::encode_upper(nonce),
+        now_ms: now_ms.saturating_add_signed(offset_ms),
+        nonce: nonce(),
     }
+}
+
+fn nonce() -> String {
+    let nonce: [u8; 16] = rand::rng().random();
+    hex::encode_upper(nonce)
 }

@@ -4,7 +4,8 @@ use super::{Client, local};
 use crate::definition::Values;
 use crate::exchange::Op;
 use crate::outcome::{
-    AxBind, BindOutcome, Class, Failure, Handle, QueryOutcome, SetCalleeOutcome, UnbindOutcome,
+    AxBind, BindOutcome, Class, Failure, Handle, Outcome, QueryOutcome, SetCalleeOutcome,
+    UnbindOutcome,
 };
 
 impl Client {
@@ -84,6 +85,23 @@ impl Client {
             plan.read_done(Op::SetCallee, response, &values)
         })
         .await
+    }
+
+    /// Takes back the callee that [`Client::set_callee`] named, where the platform has a way; none
+    /// named is no failure of ours but may be one of the platform's.
+    ///
+    /// # Errors
+    /// Why not. The callee ends by itself and the next one overwrites it, so nothing is lost.
+    pub async fn clear_callee(&self, handle: &Handle, numbers: &AxBind) -> Result<(), Failure> {
+        let values = pair(numbers, Some(handle));
+        let outcome: SetCalleeOutcome = self
+            .ask(Op::ClearCallee, &values, |plan, response| {
+                plan.read_done(Op::ClearCallee, response, &values)
+            })
+            .await;
+        outcome
+            .failure()
+            .map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
     /// Asks whether the platform has given X to A. An empty A asks to whom X is given, an empty X

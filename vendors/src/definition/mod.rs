@@ -371,6 +371,13 @@ impl Plan {
         self.definition.operation(op).is_some()
     }
 
+    /// Every name under which something is captured, for samples of requests.
+    pub(crate) fn handle_names(&self) -> impl Iterator<Item = &str> {
+        let operations = self.definition.operations.iter();
+        let captures = operations.flat_map(|operation| &operation.captures.handle);
+        captures.map(|capture| &*capture.name)
+    }
+
     /// How many rows one page of all bindings on X has.
     pub fn page_rows(&self) -> usize {
         let operation = self.definition.operation(Op::XQuery);

@@ -114,6 +114,10 @@ pub(super) fn policies(
             else {
                 continue;
             };
+            let twice = *op == Op::Bind && found.may_hold();
+            if twice && times > 0 && !handling.recover.contains(&Recovery::Repeat) {
+                class.wrong("might bind twice: `recover` has no `repeat`");
+            }
             handling.retry.push(Retry {
                 op: *op,
                 class: found,

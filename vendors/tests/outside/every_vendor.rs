@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use tandem_vendors::exchange::Op;
 use tandem_vendors::sim::{self, Config, Credentials, Faults, Sim};
 use tandem_vendors::{
     AxBind, Bind, BindOutcome, Class, Client, Handle, Interface, QueryOutcome, SetCalleeOutcome,
@@ -425,4 +426,51 @@ async fn a_relation_lives_calls_out_and_dies_at_every_vendor_that_has_them() {
         assert_eq!(unbound, UnbindOutcome::AlreadyGone, "{who}");
         sim.stop();
     }
+}
+
+/// Where a platform lets a binding be kept for longer, it is; and one that is gone is not.
+#[tokio::test]
+async fn a_binding_is_kept_for_longer_where_the_vendor_lets_it() {
+    let mut asked = Vec::new();
+    for row in ROWS {
+        let sim = world(row.vendor);
+        let client = Client::new(&interface(row, &sim, "test-secret")).unwrap();
+        if !client.can(Op::Modify) || asked.contains(&row.vendor) {
+            continue;
+        }
+        asked.push(row.vendor);
+        let numbers = numbers();
+        let (handle, x) = bound(&client, &numbers, row.vendor).await;
+        let numbers = Bind { x, ..numbers };
+        let longer = client.modify(&handle, &numbers).await;
+        assert_eq!(longer, Ok(()), "{}", row.vendor);
+        let released = client.unbind(&handle, &numbers).await;
+        assert_eq!(released, UnbindOutcome::Released, "{}", row.vendor);
+        let gone = client.modify(&handle, &numbers).await;
+        let class = gone.map_err(|failure| failure.class);
+        assert_eq!(class, Err(Class::NotFound), "{}", row.vendor);
+        sim.stop();
+    }
+    assert_eq!(asked, ["aliyun", "volcengine", "vcc", "twilio", "plivo"]);
+}
+
+/// What a vendor has no operation for is refused before anything is sent.
+#[tokio::test]
+async fn a_callee_is_not_cleared_where_the_vendor_has_no_way() {
+    let row = &ROWS[0];
+    let sim = world(row.vendor);
+    let client = Client::new(&interface(row, &sim, "test-secret")).unwrap();
+    assert!(!client.can(Op::ClearCallee));
+    let numbers = AxBind {
+        a: "02100000001".into(),
+        x: X[0].into(),
+        own_id: "call-1".into(),
+    };
+    let refused = client.clear_callee(&Handle::new(), &numbers).await;
+    let failure = refused.expect_err("huawei's callees end by themselves");
+    assert_eq!(
+        (failure.class, &*failure.code),
+        (Class::Permanent, "operation")
+    );
+    assert!(client.exchanges(false).is_empty());
 }

@@ -9,6 +9,7 @@ mod dialects;
 mod error_classes;
 mod every_vendor;
 mod pushes;
+mod sessions;
 mod sip_ax;
 mod sip_side;
 mod tls;

@@ -221,6 +221,11 @@ fn each_mistake_is_told_with_its_place() {
             "is never reached: `wait`",
         ),
         (
+            "recover = [\"wait\"]",
+            "recover = [\"wait\"]\nretry.bind = { unknown = 1 }",
+            "might bind twice: `recover` has no `repeat`",
+        ),
+        (
             "conflict = \"pair\"",
             "conflict = \"pears\"",
             "55:12: \"pears\" is not known",
