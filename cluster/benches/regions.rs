@@ -135,6 +135,9 @@ fn put_many(criterion: &mut Criterion) {
             ca_pem: None,
             pair_rest_ms: 2_000,
             rate_per_s: None,
+            connect_timeout_ms: 1_000,
+            proxy: None,
+            http_version: HttpVersion::Auto,
             type_rules: TypeRules::default(),
         }),
     });

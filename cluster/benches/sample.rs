@@ -41,6 +41,9 @@ pub fn entities(numbers: u32, live: u32, mut put: impl FnMut(Entity)) {
         ca_pem: None,
         pair_rest_ms: 2_000,
         rate_per_s: None,
+        connect_timeout_ms: 1_000,
+        proxy: None,
+        http_version: HttpVersion::Auto,
         type_rules: TypeRules::default(),
     }));
     put(Entity::AGroup(AGroup { name: "ga".into() }));

@@ -141,6 +141,8 @@ pub enum Command {
         /// Its attempt.
         attempt: u16,
     },
+    /// An operator wants an interface tried: takes a pair for it without a call. Answers `Lent` or `Refused`.
+    Borrow(Borrow),
 }
 
 /// Rows of one command of [`Command::PutMany`], at most.
@@ -327,6 +329,24 @@ pub struct Next {
     pub attempt: u16,
     /// How.
     pub failure: Failure,
+}
+
+/// Takes a pair (A,X) for a trial of its interface, one trial of an interface at a time. The binding is one that is to
+/// be released from its beginning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Borrow {
+    /// The tenure that tries.
+    pub epoch: Epoch,
+    /// What is tried.
+    pub interface: Id,
+    /// One of our A numbers; `None`: any that fits.
+    pub a: Option<String>,
+    /// One of the interface's X numbers; `None`: any that fits.
+    pub x: Option<String>,
+    /// B'; `None`: another of our A numbers.
+    pub b: Option<String>,
+    /// Who asked.
+    pub actor: String,
 }
 
 /// What the platform answered to a bind.
@@ -530,6 +550,8 @@ pub enum Reply {
     Balance(Micros),
     /// To a `PutMany`: the rows' ids, in its order.
     Rows(Vec<Id>),
+    /// To a `Borrow`.
+    Lent(Lease),
 }
 
 /// How far the reserved money carries a call.

@@ -54,10 +54,28 @@ pub struct Interface {
     pub ca_pem: Option<String>,
     /// How long a released pair (A,X) rests.
     pub pair_rest_ms: u32,
-    /// Requests a second towards the platform; `None` is without bound.
+    /// Requests a second towards the platform, of all nodes together; `None` is as its type has it.
     pub rate_per_s: Option<u32>,
+    /// Bound of making a connection, TCP and TLS together.
+    pub connect_timeout_ms: u32,
+    /// A forward proxy, `http://[user:password@]host[:port]`.
+    pub proxy: Option<String>,
+    /// Versions of HTTP that are spoken.
+    pub http_version: HttpVersion,
     /// What its type allows. The process that proposes the row fills it from the type; people never write it.
     pub type_rules: TypeRules,
+}
+
+/// Versions of HTTP towards a platform.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HttpVersion {
+    /// 2 where the platform offers it over TLS, else 1.1.
+    #[default]
+    Auto,
+    /// 1.1 only.
+    One,
+    /// 2 only, without TLS too.
+    Two,
 }
 
 /// What a platform's type allows, as far as the choice of numbers depends on it (`DOMAIN.md` §4.1, §5).

@@ -21,6 +21,7 @@ use crate::binding::actor::{BindingActor, Order};
 use crate::call::actor::{HangUp, Turn};
 use crate::call::reason;
 use crate::core::Core;
+use crate::platforms;
 use machine::{Action, Event, Limits, Machine, Suspect, View};
 
 /// A claim is renewed this often; the lease lasts three times as long by default.
@@ -103,7 +104,12 @@ impl DeviceActor {
                 let pause = Duration::from_millis(ms);
                 ctx.run_later(pause, |device, ctx| device.feed(Event::ClaimAgain, ctx));
             }
-            Action::Serve(epoch) => core.set_epoch(epoch),
+            Action::Serve(epoch) => {
+                core.set_epoch(epoch);
+                if epoch.is_some() {
+                    platforms::tell_unverified(&core.cluster.state());
+                }
+            }
             Action::TellFirst(answer) => {
                 if let Some(first) = self.first.take() {
                     // Nobody may listen any more when the process is stopping.

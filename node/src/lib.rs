@@ -32,6 +32,7 @@ pub mod reconcile;
 pub mod shard;
 pub mod start;
 pub mod switch;
+pub mod trial;
 pub mod types;
 pub mod vendor;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use tandem_cluster::command::Command;
-use tandem_cluster::entity::{Conflict, Entity, Id, Interface, Row, TypeRules};
+use tandem_cluster::entity::{Conflict, Entity, HttpVersion, Id, Interface, Row, TypeRules};
 use tandem_cluster::state::State;
 use tandem_vendors::{Client, Vendor};
 
@@ -17,6 +17,8 @@ pub struct Platforms(Mutex<HashMap<Id, Entry>>);
 struct Entry {
     version: u32,
     client: Result<Client, String>,
+    /// The last one that could be made, whose exchanges are remembered through edits.
+    last: Option<Client>,
 }
 
 impl Platforms {
@@ -26,20 +28,31 @@ impl Platforms {
             return Err(format!("no interface {interface}"));
         };
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match entries.get(&interface) {
+        let client = match entries.get(&interface) {
             Some(entry) if entry.version == row.version => entry.client.clone(),
-            _ => {
-                let client = connect(row);
-                entries.insert(
-                    interface,
-                    Entry {
-                        version: row.version,
-                        client: client.clone(),
-                    },
-                );
+            before => {
+                let before = before.and_then(|entry| entry.last.clone());
+                let client = connect(row, before.as_ref());
+                let entry = Entry {
+                    version: row.version,
+                    client: client.clone(),
+                    last: client.clone().ok().or(before),
+                };
+                entries.insert(interface, entry);
                 client
             }
+        };
+        if let Ok(client) = &client {
+            // The platform's limit is of all nodes together; one that is down leaves its share to the others.
+            client.share(u32::try_from(state.tenures().len()).unwrap_or(u32::MAX));
         }
+        client
+    }
+
+    /// The client of an interface if there is one already: for a look that must not make one.
+    pub fn known(&self, interface: Id) -> Option<Client> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(&interface)?.last.clone()
     }
 }
 
@@ -54,7 +67,7 @@ pub fn special(
     };
     let mut row = row.clone();
     row.entity.params.extend(params.clone());
-    connect(&row)
+    connect(&row, None)
 }
 
 /// What an interface's type allows, for the row in the state; a type we do not know is left as it is.
@@ -92,18 +105,32 @@ pub fn lifetime_ms(interface: &Interface) -> Option<u64> {
 
 /// How the platform is cleared of a bind whose outcome is unknown.
 pub fn recover(interface: &Interface) -> Recover {
-    let (means, quarantine_ms) = match Vendor::named(&interface.kind) {
+    let (means, quarantine_ms, retry) = match Vendor::named(&interface.kind) {
         Some(vendor) => {
             let handling = vendor.handling();
             let quarantine = handling.quarantine_s.map(|secs| u64::from(secs) * 1_000);
-            (handling.recover.clone(), quarantine)
+            (handling.recover.clone(), quarantine, handling.retry.clone())
         }
-        None => (Vec::new(), None),
+        None => (Vec::new(), None, Vec::new()),
     };
     let lapses_ms = quarantine_ms
         .or_else(|| lifetime_ms(interface))
         .map(|ms| ms.saturating_add(LATE_MS));
-    Recover { means, lapses_ms }
+    Recover {
+        means,
+        lapses_ms,
+        retry,
+    }
+}
+
+/// Says in the log which interfaces do not verify their platform's certificate.
+pub fn tell_unverified(state: &State) {
+    for row in state.interfaces().filter(|row| !row.entity.tls_verify) {
+        tracing::warn!(
+            interface = %row.entity.name,
+            "certificate of the platform is not verified: anybody on the way can read and change requests"
+        );
+    }
 }
 
 /// Fills in what follows from the type wherever a command makes or changes an interface.
@@ -120,9 +147,13 @@ pub fn fill_type_rules(command: &mut Command) {
     }
 }
 
-fn connect(row: &Row<Interface>) -> Result<Client, String> {
+fn connect(row: &Row<Interface>, before: Option<&Client>) -> Result<Client, String> {
     let interface = configured(row.id, &row.entity)?;
-    Client::new(&interface).map_err(|error| error.to_string())
+    let client = match before {
+        Some(before) => before.renewed(&interface),
+        None => Client::new(&interface),
+    };
+    client.map_err(|error| error.to_string())
 }
 
 /// The replicated row in the vendors' own terms; an error names a type that is not known.
@@ -135,10 +166,16 @@ pub(crate) fn configured(id: Id, entity: &Interface) -> Result<tandem_vendors::I
     interface.urls = urls;
     interface.params = entity.params.clone();
     interface.timeout_ms = u64::from(entity.timeout_ms);
-    interface.connect_timeout_ms = interface.connect_timeout_ms.min(interface.timeout_ms);
+    interface.connect_timeout_ms = u64::from(entity.connect_timeout_ms).min(interface.timeout_ms);
     interface.tls_verify = entity.tls_verify;
     interface.ca_pem = entity.ca_pem.clone();
     interface.rate_per_s = entity.rate_per_s;
+    interface.proxy = entity.proxy.clone();
+    interface.http_version = match entity.http_version {
+        HttpVersion::Auto => tandem_vendors::HttpVersion::Auto,
+        HttpVersion::One => tandem_vendors::HttpVersion::One,
+        HttpVersion::Two => tandem_vendors::HttpVersion::Two,
+    };
     Ok(interface)
 }
 
@@ -160,6 +197,9 @@ mod tests {
             ca_pem: None,
             pair_rest_ms: 0,
             rate_per_s: None,
+            connect_timeout_ms: 500,
+            proxy: None,
+            http_version: HttpVersion::Auto,
             // What people wrote does not count.
             type_rules: TypeRules {
                 conflict: Conflict::Pair,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use actix::{Arbiter, ArbiterHandle};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tandem_billing::Store;
@@ -13,12 +14,14 @@ use tandem_cluster::entity::{Id, Millis};
 use tandem_cluster::handle::{self, ProposeError};
 use tandem_cluster::state::State;
 use tandem_cluster::state::explain::{Explanation, Question};
+use tandem_ops::exchange::{OnNode, Trial, Tried, Untried};
 use tandem_ops::platform::{Known, PlatformReply, PlatformRequest};
 use tandem_ops::reconciliation::{ProgressTo, Reconciliation};
 use tandem_ops::switch::{
     Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable,
 };
 use tandem_ops::types::Types;
+use tokio::sync::oneshot;
 
 use crate::biller::Arithmetic;
 use crate::call::actor::HangUp;
@@ -28,6 +31,7 @@ use crate::core::Core;
 use crate::peer;
 use crate::platforms::fill_type_rules;
 use crate::reconcile;
+use crate::trial;
 use crate::types::Vendors;
 
 /// A person waits this long for an edit.
@@ -41,12 +45,21 @@ const SNAPSHOT_LOOKS: u32 = 500;
 pub struct Process {
     core: Arc<Core>,
     store: Arc<Store>,
+    /// Where actors live that are begun for the admin API, whose own threads end before the calls do.
+    actors: ArbiterHandle,
 }
 
 impl Process {
     /// Lends this process.
+    ///
+    /// # Panics
+    /// Outside of an actor system.
     pub fn new(core: Arc<Core>, store: Arc<Store>) -> Self {
-        Process { core, store }
+        Process {
+            core,
+            store,
+            actors: Arbiter::current(),
+        }
     }
 }
 
@@ -224,6 +237,25 @@ impl Switch for Process {
         progress: ProgressTo,
     ) -> BoxFuture<'_, Result<Reconciliation, Failed>> {
         reconcile::run(Arc::clone(&self.core), interface, apply, progress).boxed()
+    }
+
+    fn interface(&self, interface: Id, exchanges: bool) -> OnNode {
+        trial::on_node(&self.core, interface, exchanges)
+    }
+
+    fn try_interface(&self, asked: Trial) -> BoxFuture<'_, Result<Tried, Untried>> {
+        let core = Arc::clone(&self.core);
+        let (tell, told) = oneshot::channel();
+        // Goes on when nobody waits any more, until its binding is released.
+        self.actors.spawn(async move {
+            let _ = tell.send(trial::run(core, asked).await);
+        });
+        async move {
+            let stops = || Unavailable("this node is stopping".to_owned());
+            told.await
+                .unwrap_or_else(|_| Err(Untried::Unavailable(stops())))
+        }
+        .boxed()
     }
 
     fn explain(&self, question: &Question) -> Option<Explanation> {

@@ -45,8 +45,8 @@ fn found(finding: tandem_vendors::Finding) -> Finding {
     };
     let (field, text) = match &*finding.field {
         "base_url" => ("urls.base".to_owned(), finding.text),
-        // Operators set the bound of the whole exchange; the connection's is made to fit below it.
-        "connect_timeout_ms" => (
+        // Of the two the one that operators are surer to have written.
+        "connect_timeout_ms" if finding.severity == tandem_vendors::Severity::Warning => (
             "timeout_ms".to_owned(),
             "is no longer than making a connection may take, so a dead platform looks like an unknown outcome"
                 .to_owned(),

@@ -1,5 +1,6 @@
 //! A process in memory, for tests: a real state that applies what is proposed at once, a real store of records.
 
+use crate::exchange::{Exchange, Health, OnNode, Side, Trial, Tried, Untried};
 use crate::platform::{Known, PlatformReply, PlatformRequest};
 use crate::reconciliation::{
     Difference, Kind, Outcome, Progress, ProgressTo, Reconciliation, Subject,
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tandem_billing::Store;
 use tandem_billing::usage::{self, Usage};
-use tandem_cluster::command::{CallId, Claim, Command, Epoch, Reply, Reserve};
+use tandem_cluster::command::{Borrow, CallId, Claim, Command, Epoch, Reply, Reserve, Unbound};
 use tandem_cluster::entity::{Conflict, Entity, Id, Interface, Millis, Table};
 use tandem_cluster::state::State;
 use tandem_cluster::state::explain::{Explanation, Question};
@@ -281,6 +282,90 @@ impl Switch for Fake {
                 }],
                 more: 0,
                 unasked: Vec::new(),
+            })
+        }
+        .boxed()
+    }
+
+    /// One exchange, a refused bind.
+    fn interface(&self, interface: Id, exchanges: bool) -> OnNode {
+        let state = self.state();
+        let known = state.interface(interface).is_some();
+        let exchange = Exchange {
+            number: 7,
+            at: NOW,
+            op: "bind".into(),
+            outcome: "config".into(),
+            code: "1020150".into(),
+            text: "refused".into(),
+            sent: true,
+            took_us: 12_500,
+            http: "HTTP/1.1".into(),
+            request: Side {
+                line: "POST http://h/".into(),
+                ..Side::default()
+            },
+            answer: Some(Side {
+                line: "401".into(),
+                ..Side::default()
+            }),
+            ..Exchange::default()
+        };
+        OnNode {
+            health: known.then(|| Health {
+                clock_offset_ms: -61_000,
+                rate_milli: Some(3_333),
+                ..Health::default()
+            }),
+            exchanges: if exchanges {
+                vec![exchange]
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    /// Takes a pair and gives it back: a platform that binds everything, unless B is `13800000000`.
+    fn try_interface(&self, trial: Trial) -> BoxFuture<'_, Result<Tried, Untried>> {
+        async move {
+            if self.no_quorum.load(Ordering::Relaxed) {
+                return Err(Untried::Unavailable(Unavailable("no quorum".into())));
+            }
+            let epoch = self.epoch().expect("claimed");
+            let reply = self.apply(Command::Borrow(Borrow {
+                epoch,
+                interface: trial.interface,
+                a: trial.a,
+                x: trial.x,
+                b: trial.b,
+                actor: trial.actor,
+            }));
+            let lease = match reply {
+                Reply::Lent(lease) => lease,
+                Reply::Refused(refusal) => return Err(Untried::Refused(refusal)),
+                other => panic!("{other:?}"),
+            };
+            let passed = lease.b_submitted != "13800000000";
+            if passed {
+                self.apply(Command::Unbound(Unbound {
+                    binding: lease.binding,
+                    epoch,
+                    missing: false,
+                }));
+            }
+            let exchanges = self.interface(trial.interface, true).exchanges;
+            Ok(Tried {
+                interface: "huawei-sim".into(),
+                node: self.name(),
+                a: lease.a,
+                x: lease.x,
+                b: lease.b_submitted,
+                binding: lease.binding,
+                passed,
+                left: !passed,
+                verdict: "told by a fake".into(),
+                steps: exchanges.into_iter().map(Arc::new).collect(),
+                ..Tried::default()
             })
         }
         .boxed()

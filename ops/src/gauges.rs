@@ -55,7 +55,17 @@ fn bindings(state: &State) -> String {
     for row in state.interfaces() {
         let_go.add(&[("interface", &row.entity.name)], state.let_go(row.id));
     }
-    bindings.0 + &let_go.0
+    let mut unverified = Family::new(
+        "interface_tls_unverified",
+        "1 while an interface does not verify the certificate of its platform.",
+    );
+    for row in state.interfaces() {
+        unverified.add(
+            &[("interface", &row.entity.name)],
+            u8::from(!row.entity.tls_verify),
+        );
+    }
+    bindings.0 + &let_go.0 + &unverified.0
 }
 
 fn pools(state: &State) -> String {

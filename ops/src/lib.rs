@@ -10,6 +10,7 @@
 pub mod api;
 pub mod cli;
 pub mod dto;
+pub mod exchange;
 #[cfg(test)]
 mod fake;
 mod gauges;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tandem_billing::{Money, Time};
 use tandem_cluster::command::{AxDeed, Refusal};
 use tandem_cluster::entity::{Entity, Id, Micros, Millis, Row, Table};
-use tandem_cluster::state::{Audit, Binding, Call, Deed, Device, Paid, State};
+use tandem_cluster::state::{Audit, Binding, Call, Deed, Device, NO_CALL, Paid, State};
 
 /// A state's names.
 pub struct StateNames<'s>(pub &'s State);
@@ -252,6 +252,7 @@ pub fn binding(state: &State, binding: &Binding) -> Value {
             "call_id": binding.call.to_string(),
         },
         "call_id": binding.call.to_string(),
+        "trial": binding.call == NO_CALL,
         "owner_node": owner(state, binding.owner),
         "state": binding.phase,
         "last_error": binding.last_error,
@@ -378,6 +379,11 @@ pub fn audit(state: &State, line: &Audit) -> Value {
             named(Table::AxBindings, *ax),
         ),
         Deed::Device { access_name } => ("set", format!("devices/{access_name}")),
+        Deed::Trial { interface, .. } => {
+            let name = names.name(Table::Interfaces, *interface);
+            let name = name.unwrap_or_else(|| interface.to_string());
+            ("test", format!("interfaces/{name}"))
+        }
     };
     json!({
         "number": line.number,

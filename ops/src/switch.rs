@@ -4,6 +4,7 @@
 //! [`Switch::ask`] as a [`Query`], which the process carries to that node and has answered there by [`answer`]; so the
 //! process needs one message kind for the whole admin API, and a new question needs no new wiring.
 
+use crate::exchange::{OnNode, Trial, Tried, Untried};
 use crate::platform::{Known, PlatformReply, PlatformRequest};
 use crate::reconciliation::{ProgressTo, Reconciliation};
 use crate::types::Types;
@@ -86,6 +87,14 @@ pub trait Switch: Send + Sync + 'static {
         progress: ProgressTo,
     ) -> BoxFuture<'_, Result<Reconciliation, Failed>>;
 
+    /// How an interface does on this node, with its last exchanges if they are wanted; who looks at them is taken to
+    /// watch, and for some seconds all are written down.
+    fn interface(&self, interface: Id, exchanges: bool) -> OnNode;
+
+    /// Binds and unbinds a spare number of an interface, from this node. Ends within the time it names, and a second.
+    /// Dropping the future stops nothing: what was bound is released all the same.
+    fn try_interface(&self, trial: Trial) -> BoxFuture<'_, Result<Tried, Untried>>;
+
     /// Every decision about a call that is not made, by the state as applied here; `None`: no such mapping gateway. Walks
     /// over the numbers of every interface that would be asked.
     fn explain(&self, question: &Question) -> Option<Explanation>;
@@ -123,6 +132,13 @@ pub enum Query {
         /// Who leads next.
         to: u64,
     },
+    /// How an interface does there.
+    Interface {
+        /// Which.
+        interface: Id,
+        /// With its last exchanges.
+        exchanges: bool,
+    },
 }
 
 /// What a node answers. Variants are append-only.
@@ -140,6 +156,8 @@ pub enum Answer {
     Done,
     /// It could not be done; the text says why.
     Failed(String),
+    /// To `Interface`.
+    Interface(Box<OnNode>),
 }
 
 /// Answers a question on the node it concerns. Called by the process for a [`Query`] that came from another node, and
@@ -156,6 +174,10 @@ pub async fn answer(switch: &dyn Switch, query: Query) -> Answer {
             Ok(upto) => Answer::Snapshot(upto),
             Err(Failed(why)) => Answer::Failed(why),
         },
+        Query::Interface {
+            interface,
+            exchanges,
+        } => Answer::Interface(Box::new(switch.interface(interface, exchanges).bounded())),
         Query::TransferLeader { to } => match switch.transfer_leader(to).await {
             Ok(()) => Answer::Done,
             Err(Failed(why)) => Answer::Failed(why),

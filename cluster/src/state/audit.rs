@@ -65,6 +65,10 @@ fn masked(entity: Entity) -> Entity {
                     MASK.clone_into(value);
                 }
             }
+            // `http://user:password@host`
+            if let Some((_, host)) = interface.proxy.as_deref().and_then(|p| p.rsplit_once('@')) {
+                interface.proxy = Some(format!("http://{MASK}@{host}"));
+            }
             Entity::Interface(interface)
         }
         other => other,

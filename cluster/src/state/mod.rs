@@ -43,12 +43,13 @@ mod route;
 mod standing;
 mod tables;
 pub mod testing;
+mod trial;
 mod valid;
 
 pub use index::{MappingRules, RoutingRules};
 pub use model::{
-    Audit, AxHold, AxLive, AxPhase, AxRow, Binding, Blob, Call, Counts, Deed, Device, Paid, PaidAs,
-    Phase, Tariff, Tenure, XState,
+    Audit, AxHold, AxLive, AxPhase, AxRow, Binding, Blob, Call, Counts, Deed, Device, NO_CALL,
+    Paid, PaidAs, Phase, Tariff, Tenure, XState,
 };
 
 use crate::command::{Biller, BindingId, CallId, Command, Effect, Epoch, Refusal, Reply};
@@ -252,6 +253,9 @@ impl State {
             Command::AxAccepted { call, attempt } => self.ax_accepted(*call, *attempt, effects),
             Command::Regions(edit) => self.region_edit(edit),
             Command::PutMany(many) => self.put_many(many, effects),
+            Command::Borrow(borrow) => {
+                self.borrow_pair(borrow, &mut Rng::new(seed, u64::from(borrow.interface)))
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub struct Binding {
     /// Its id.
     pub id: BindingId,
-    /// The call that leased it.
+    /// The call that leased it, or [`NO_CALL`].
     pub call: CallId,
     /// The tenure that looks after it.
     pub owner: Epoch,
@@ -51,6 +51,9 @@ pub struct Binding {
     /// 上次错误
     pub last_error: Option<String>,
 }
+
+/// In place of the call of a binding that was made to try its interface.
+pub const NO_CALL: CallId = CallId(0);
 
 /// Life of a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -362,6 +365,13 @@ pub enum Deed {
         ax: Id,
         /// What.
         deed: AxDeed,
+    },
+    /// Tried an interface.
+    Trial {
+        /// Which.
+        interface: Id,
+        /// With this binding.
+        binding: BindingId,
     },
 }
 

@@ -19,6 +19,8 @@ const LIST_MAX: usize = 10_000;
 const ENTRIES_MAX: usize = 64;
 const VALUE_MAX: usize = 8_192;
 const PEM_MAX: usize = 65_536;
+/// Bytes of a proxy's address.
+const PROXY_MAX: usize = 512;
 const LIMIT_MAX: u32 = 1_000_000;
 
 /// A type of rows with its rules.
@@ -161,6 +163,18 @@ impl Valid for Interface {
             (1..=120_000).contains(&self.timeout_ms),
             "timeout_ms",
             "must lie between 1 and 120,000",
+        )?;
+        require(
+            (1..=120_000).contains(&self.connect_timeout_ms),
+            "connect_timeout_ms",
+            "must lie between 1 and 120,000",
+        )?;
+        require(
+            self.proxy
+                .as_ref()
+                .is_none_or(|proxy| proxy.len() <= PROXY_MAX),
+            "proxy",
+            "must not be beyond 512 bytes",
         )?;
         require(
             self.pair_rest_ms <= 3_600_000,

@@ -20,4 +20,5 @@ mod records;
 mod rules;
 mod scenario;
 mod steps;
+mod trials;
 mod world;

@@ -383,7 +383,7 @@ impl Machine {
                     handle,
                     tries: tries + 1,
                 };
-                vec![Action::Arm(now.mono + pause_after(tries, failure))]
+                vec![Action::Arm(now.mono + pause_after(tries, 0, failure))]
             }
         });
         actions

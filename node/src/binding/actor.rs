@@ -5,16 +5,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
-use tandem_cluster::command::{
-    Bound, Command, Failure as AttemptFailure, Lease, Reply, UnbindFailed, Unbound,
-};
+use tandem_cluster::command::{Bound, Command, Lease, Reply, UnbindFailed, Unbound};
 use tandem_cluster::entity::Millis;
 use tandem_cluster::state::Binding as Row;
 use tandem_ops::log::mask_numbers;
 use tandem_vendors::Client;
+use tandem_vendors::client::Tap;
 use tandem_vendors::outcome::{
     Bind, BindOutcome, Class, Failure, Handle, QueryOutcome, UnbindOutcome,
 };
+
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::machine::{Action, Event, Machine, Recover};
 use crate::call::actor::{CallActor, FromBinding};
@@ -30,9 +31,34 @@ pub struct BindingActor {
     epoch: u32,
     interface: u32,
     numbers: Bind,
-    call: Option<(Addr<CallActor>, u16)>,
+    hears: Hears,
+    /// Hears of every exchange with the platform.
+    tap: Option<Tap>,
     timer: Option<SpawnHandle>,
     timed: bool,
+}
+
+/// Who is told what becomes of a binding.
+enum Hears {
+    /// Nobody: it is only looked after until it is gone.
+    Nobody,
+    /// The call that asked, and which of its attempts.
+    Call(Addr<CallActor>, u16),
+    /// Who tries an interface.
+    Trial(UnboundedSender<News>),
+}
+
+/// What becomes of the binding of a trial.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    /// The platform has it, on this X when it differs from the X asked for.
+    Bound(Option<String>),
+    /// It was not bound, or nobody knows.
+    Failed,
+    /// The platform did not let it go; this is tried again.
+    NotReleased,
+    /// Nothing is left of it at the platform.
+    Gone,
 }
 
 /// What others tell a binding.
@@ -57,13 +83,8 @@ impl BindingActor {
         attempt: u16,
     ) -> Addr<Self> {
         let recover = recover(&core, lease.interface);
-        let (machine, first) = Machine::ask(lease.x.clone(), recover);
-        let numbers = Bind {
-            a: lease.a.clone(),
-            x: lease.x.clone(),
-            b: lease.b_submitted.clone(),
-            own_id: lease.binding.to_string(),
-        };
+        let (machine, first) = Machine::ask(lease.x.clone(), recover, core.clock.now());
+        let numbers = numbers_of_lease(lease);
         Self::launch(
             core,
             machine,
@@ -72,7 +93,32 @@ impl BindingActor {
             epoch,
             lease.interface,
             numbers,
-            Some((call, attempt)),
+            Hears::Call(call, attempt),
+            None,
+        )
+    }
+
+    /// Asks the platform for the binding of a trial, which is looked after like any other until it is gone. It waits
+    /// for [`Order::Release`].
+    pub fn trial(
+        core: Arc<Core>,
+        epoch: u32,
+        lease: &Lease,
+        news: UnboundedSender<News>,
+        tap: Tap,
+    ) -> Addr<Self> {
+        let recover = recover(&core, lease.interface);
+        let (machine, first) = Machine::ask(lease.x.clone(), recover, core.clock.now());
+        Self::launch(
+            core,
+            machine,
+            first,
+            lease.binding,
+            epoch,
+            lease.interface,
+            numbers_of_lease(lease),
+            Hears::Trial(news),
+            Some(tap),
         )
     }
 
@@ -88,6 +134,7 @@ impl BindingActor {
             epoch,
             row.interface,
             numbers_of(row),
+            Hears::Nobody,
             None,
         )
     }
@@ -103,13 +150,14 @@ impl BindingActor {
             epoch,
             row.interface,
             numbers_of(row),
+            Hears::Nobody,
             None,
         )
     }
 
     #[allow(
         clippy::too_many_arguments,
-        reason = "private, called from the three doors above"
+        reason = "private, called from the four doors above"
     )]
     fn launch(
         core: Arc<Core>,
@@ -119,7 +167,8 @@ impl BindingActor {
         epoch: u32,
         interface: u32,
         numbers: Bind,
-        call: Option<(Addr<CallActor>, u16)>,
+        hears: Hears,
+        tap: Option<Tap>,
     ) -> Addr<Self> {
         let registry = Arc::clone(&core);
         let actor = BindingActor {
@@ -130,7 +179,8 @@ impl BindingActor {
             epoch,
             interface,
             numbers,
-            call,
+            hears,
+            tap,
             timer: None,
             timed: false,
         };
@@ -197,10 +247,31 @@ impl BindingActor {
                 if let Some(x) = &x {
                     self.numbers.x.clone_from(x);
                 }
-                self.tell(|attempt| FromBinding::Bound { attempt, x });
+                match &self.hears {
+                    Hears::Call(call, attempt) => tell(
+                        call,
+                        FromBinding::Bound {
+                            attempt: *attempt,
+                            x,
+                        },
+                    ),
+                    _ => self.news(News::Bound(x)),
+                }
             }
-            Action::TellFailed(failure) => self.tell_failed(failure),
+            Action::TellFailed(failure) => match &self.hears {
+                Hears::Call(call, attempt) => {
+                    tell(
+                        call,
+                        FromBinding::Failed {
+                            attempt: *attempt,
+                            failure,
+                        },
+                    );
+                }
+                _ => self.news(News::Failed),
+            },
             Action::NoteUnbound { missing } => {
+                self.news(News::Gone);
                 if missing {
                     metrics::counter!("tandem_node_bindings_missing_total").increment(1);
                 }
@@ -211,6 +282,7 @@ impl BindingActor {
                 }));
             }
             Action::NoteUnbindFailed(error) => {
+                self.news(News::NotReleased);
                 let shown = mask_numbers(&error);
                 tracing::warn!(binding = self.id, interface = self.interface, error = %shown, "unbind failed");
                 self.core
@@ -251,6 +323,10 @@ impl BindingActor {
             .core
             .platforms
             .client(&self.core.tables(), self.interface);
+        let client = match &self.tap {
+            Some(tap) => client.map(|client| client.tapped(Arc::clone(tap))),
+            None => client,
+        };
         ctx.spawn(
             send(client)
                 .into_actor(self)
@@ -274,14 +350,10 @@ impl BindingActor {
         })
     }
 
-    fn tell_failed(&self, failure: AttemptFailure) {
-        self.tell(|attempt| FromBinding::Failed { attempt, failure });
-    }
-
-    fn tell(&self, message: impl FnOnce(u16) -> FromBinding) {
-        if let Some((call, attempt)) = &self.call {
-            // One message per binding, so the unbounded way is bounded by the calls.
-            call.do_send(message(*attempt));
+    fn news(&self, news: News) {
+        if let Hears::Trial(trial) = &self.hears {
+            // Who tries may have gone; the binding is cleared all the same.
+            let _ = trial.send(news);
         }
     }
 
@@ -300,6 +372,11 @@ impl BindingActor {
     }
 }
 
+fn tell(call: &Addr<CallActor>, message: FromBinding) {
+    // One message per binding, so the unbounded way is bounded by the calls.
+    call.do_send(message);
+}
+
 /// How the interface's platform is cleared of a lost bind.
 fn recover(core: &Core, interface: u32) -> Recover {
     let state = core.tables();
@@ -309,6 +386,7 @@ fn recover(core: &Core, interface: u32) -> Recover {
         None => Recover {
             means: Vec::new(),
             lapses_ms: None,
+            retry: Vec::new(),
         },
     }
 }
@@ -339,6 +417,15 @@ impl Handler<Order> for BindingActor {
             Order::Forced => Event::Forced,
         };
         self.feed(event, ctx);
+    }
+}
+
+fn numbers_of_lease(lease: &Lease) -> Bind {
+    Bind {
+        a: lease.a.clone(),
+        x: lease.x.clone(),
+        b: lease.b_submitted.clone(),
+        own_id: lease.binding.to_string(),
     }
 }
 

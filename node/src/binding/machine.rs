@@ -12,10 +12,11 @@
 use tandem_cluster::command::Failure as AttemptFailure;
 use tandem_cluster::entity::Millis;
 use tandem_cluster::state::{Binding as Row, Phase as RowPhase};
+use tandem_vendors::exchange::Op;
 use tandem_vendors::outcome::{
     BindOutcome, Class, Failure, Handle, QueryOutcome, Service, UnbindOutcome,
 };
-use tandem_vendors::policy::Recovery;
+use tandem_vendors::policy::{Recovery, Retry};
 
 use crate::call::machine::Now;
 use crate::pause::{LOOK_AGAIN_MS, pause_after};
@@ -92,7 +93,11 @@ pub enum Action {
 
 #[derive(Debug, PartialEq)]
 enum Phase {
-    Asking,
+    /// `tries`: binds that failed before the one under way. `unsure`: the platform may hold one of them.
+    Asking {
+        tries: u8,
+        unsure: bool,
+    },
     Booking {
         x: String,
         handle: Handle,
@@ -128,6 +133,30 @@ pub struct Recover {
     pub means: Vec<Recovery>,
     /// After so long the platform has let go of a binding by itself; `None`: it keeps it for ever.
     pub lapses_ms: Option<Millis>,
+    /// How often a request may be repeated soon after a failure, before the long pauses.
+    pub retry: Vec<Retry>,
+}
+
+impl Recover {
+    fn retries(&self, op: Op, class: Class) -> u32 {
+        let row = self
+            .retry
+            .iter()
+            .find(|row| row.op == op && row.class == class);
+        row.map_or(0, |row| u32::from(row.times))
+    }
+
+    /// The pause after a failure of this operation, of which `before` came before.
+    fn pause(&self, op: Op, before: u32, failure: &Failure) -> Millis {
+        pause_after(before, self.retries(op, failure.class), failure)
+    }
+
+    /// Whether a failed bind may be sent again as it was. What may have taken effect is repeated only where the
+    /// platform answers the same request id alike, for anything else might bind a second time.
+    fn bind_again(&self, tries: u8, failure: &Failure) -> bool {
+        u32::from(tries) < self.retries(Op::Bind, failure.class)
+            && (!failure.class.may_hold() || self.means.contains(&Recovery::Repeat))
+    }
 }
 
 /// One binding.
@@ -135,6 +164,8 @@ pub struct Recover {
 pub struct Machine {
     x: String,
     recover: Recover,
+    /// When it was asked for, by the monotonic clock.
+    asked_at: Millis,
     /// When the platform has let go of what it may hold, by the monotonic clock.
     lapses_at: Option<Millis>,
     phase: Phase,
@@ -143,17 +174,23 @@ pub struct Machine {
     release_at: Option<Millis>,
 }
 
+/// A bind is repeated only within so long of the first one: a caller waits for it.
+const BIND_AGAIN_MS: Millis = 1_000;
 /// A refused binding waits so long for its call to ask for another attempt.
 const REFUSED_MS: Millis = 5_000;
 
 impl Machine {
     /// A binding that is asked for now.
-    pub fn ask(x: String, recover: Recover) -> (Self, Vec<Action>) {
+    pub fn ask(x: String, recover: Recover, now: Now) -> (Self, Vec<Action>) {
         let machine = Machine {
             x,
             recover,
+            asked_at: now.mono,
             lapses_at: None,
-            phase: Phase::Asking,
+            phase: Phase::Asking {
+                tries: 0,
+                unsure: false,
+            },
             release_wanted: false,
             release_at: None,
         };
@@ -165,6 +202,7 @@ impl Machine {
         let mut machine = Machine {
             x: row.x.clone(),
             recover,
+            asked_at: now.mono,
             lapses_at: None,
             phase: Phase::Over,
             release_wanted: false,
@@ -189,6 +227,7 @@ impl Machine {
         let mut machine = Machine {
             x: row.x.clone(),
             recover,
+            asked_at: 0,
             lapses_at: None,
             phase: Phase::Farewell,
             release_wanted: true,
@@ -212,11 +251,11 @@ impl Machine {
         match (std::mem::replace(&mut self.phase, Phase::Over), event) {
             (Phase::Over, _) => Vec::new(),
 
-            (Phase::Asking, Event::BindDone(BindOutcome::Bound { handle, x, raw })) => {
+            (Phase::Asking { .. }, Event::BindDone(BindOutcome::Bound { handle, x, raw })) => {
                 self.bound(handle, x, raw, now)
             }
-            (Phase::Asking, Event::BindDone(BindOutcome::Failed(failure))) => {
-                self.bind_failed(failure, now)
+            (Phase::Asking { tries, unsure }, Event::BindDone(BindOutcome::Failed(failure))) => {
+                self.bind_failed(failure, tries, unsure, now)
             }
             (Phase::Booking { x, handle }, Event::Booked(true)) => {
                 self.x = x.clone();
@@ -343,8 +382,8 @@ impl Machine {
                 self.phase = Phase::Farewell;
                 self.leave_unknown()
             }
-            (Phase::Asking, Event::Forced | Event::Release) => {
-                self.phase = Phase::Asking;
+            (phase @ Phase::Asking { .. }, Event::Forced | Event::Release) => {
+                self.phase = phase;
                 self.release_wanted = true;
                 Vec::new()
             }
@@ -390,10 +429,22 @@ impl Machine {
         self.arm_release(now)
     }
 
-    fn bind_failed(&mut self, failure: Failure, now: Now) -> Vec<Action> {
+    /// `tries` binds failed before this one, and the platform may hold one of those if `unsure`.
+    fn bind_failed(&mut self, failure: Failure, tries: u8, unsure: bool, now: Now) -> Vec<Action> {
         let code = failure.code.clone();
         let mut actions = vec![Action::NoteError(failure.to_string())];
-        if failure.class == Class::Unknown {
+        let unsure = unsure || failure.class == Class::Unknown;
+        let in_time = now.mono.saturating_sub(self.asked_at) < BIND_AGAIN_MS
+            && failure.wait_ms.unwrap_or(0) == 0;
+        if in_time && !self.release_wanted && self.recover.bind_again(tries, &failure) {
+            self.phase = Phase::Asking {
+                tries: tries + 1,
+                unsure,
+            };
+            actions.push(Action::Bind);
+            return actions;
+        }
+        if unsure {
             actions.push(Action::TellFailed(AttemptFailure::BindUnknown { code }));
             actions.extend(self.recover(now));
             return actions;
@@ -498,7 +549,12 @@ impl Machine {
             failed: failed + 1,
             waiting: true,
         };
-        let at = now.mono + pause_after(failed, failure);
+        let op = match self.recover.means.get(means) {
+            Some(Recovery::OwnId | Recovery::Numbers) => Op::Unbind,
+            Some(Recovery::Repeat) => Op::Bind,
+            _ => Op::Query,
+        };
+        let at = now.mono + self.recover.pause(op, failed, failure);
         actions.push(Action::Arm(
             self.lapses_at.map_or(at, |lapses| at.min(lapses)),
         ));
@@ -544,7 +600,7 @@ impl Machine {
         };
         vec![
             Action::NoteUnbindFailed(failure.to_string()),
-            Action::Arm(now.mono + pause_after(tries, failure)),
+            Action::Arm(now.mono + self.recover.pause(Op::Unbind, tries, failure)),
         ]
     }
 

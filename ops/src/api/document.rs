@@ -181,6 +181,27 @@ const PLAIN: &[Plain] = &[
         "Compares what the platform holds with what is held here; lines of JSON, `progress` and at the end `result`.",
         &[],
     ),
+    get(
+        "/interfaces/{name}/exchanges",
+        "The last requests to the platform and its answers, masked, of one node or of all; looking makes all of the next \
+         seconds be kept.",
+        &["node"],
+    ),
+    get(
+        "/interfaces/{name}/status",
+        "How the interface does on each node: breaker, clock, requests under way, share of the rate.",
+        &[],
+    ),
+    post(
+        "/interfaces/{name}/test",
+        "Binds and unbinds a spare number; `passed` and `verdict` tell what came of it, `steps` every request and answer.",
+        &[
+            ("a", false),
+            ("x", false),
+            ("b", false),
+            ("within_secs", false),
+        ],
+    ),
     post(
         "/route-test",
         "Every decision about a call that is not made.",
@@ -323,6 +344,7 @@ pub fn document() -> OpenApi {
         .schema(dto::PrefixList::name(), dto::PrefixList::schema())
         .schema(dto::Section::name(), dto::Section::schema())
         .schema(dto::XState::name(), dto::XState::schema())
+        .schema(dto::HttpVersion::name(), dto::HttpVersion::schema())
         .schema(dto::Protocol::name(), dto::Protocol::schema())
         .security_scheme(
             "token",

@@ -130,7 +130,22 @@ pub async fn cluster(shared: web::Data<Shared>) -> Outcome {
         "voters": raft.voters,
         "answered_by": shared.switch.name(),
         "nodes": nodes,
+        "alarms": alarms(&state),
     })))
+}
+
+/// What must not stay as it is, whoever looks.
+fn alarms(state: &tandem_cluster::state::State) -> Vec<String> {
+    let unverified = state.interfaces().filter(|row| !row.entity.tls_verify);
+    unverified
+        .map(|row| {
+            format!(
+                "interface `{}` does not verify its platform's certificate: anybody on the way can read and change \
+                 requests",
+                row.entity.name
+            )
+        })
+        .collect()
 }
 
 /// The access name of a raft node.

@@ -10,6 +10,7 @@ mod auth;
 mod callbacks;
 mod document;
 mod files;
+mod interfaces;
 mod live;
 mod open;
 mod params;
@@ -241,6 +242,9 @@ fn routes(app: &mut web::ServiceConfig) {
                 .route(web::post().to(relations::force_unbind)),
         )
         .service(path("/interfaces/{name}/reconcile").route(web::post().to(relations::reconcile)))
+        .service(path("/interfaces/{name}/exchanges").route(web::get().to(interfaces::exchanges)))
+        .service(path("/interfaces/{name}/status").route(web::get().to(interfaces::status)))
+        .service(path("/interfaces/{name}/test").route(web::post().to(interfaces::test)))
         .service(path("/route-test").route(web::post().to(route::test)))
         .service(path("/calls").route(web::get().to(live::calls)))
         .service(path("/calls/{id}").route(web::get().to(live::call)))

@@ -206,6 +206,47 @@ pub enum InterfaceVerb {
         /// Name or number of one type.
         name: Option<String>,
     },
+    /// How it does on each node: breaker, clock, requests under way.
+    Status {
+        /// Name or id.
+        name: String,
+    },
+    /// The last requests to its platform and the answers; secrets and numbers are masked.
+    Exchanges(ExchangesArgs),
+    /// Binds and unbinds a spare number and shows every request and answer.
+    Test(TestArgs),
+}
+
+/// `tandem interface exchanges`
+#[derive(Clone, Debug, Args)]
+pub struct ExchangesArgs {
+    /// Name or id.
+    pub name: String,
+    /// Of this node only; of all when left out.
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Headers and bodies too, in a table; other forms have them anyway.
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// `tandem interface test`
+#[derive(Clone, Debug, Args)]
+pub struct TestArgs {
+    /// Name or id.
+    pub name: String,
+    /// One of our A numbers; any that fits when left out.
+    #[arg(long, value_name = "NUMBER")]
+    pub a: Option<String>,
+    /// One of its X numbers; any that is free when left out.
+    #[arg(long, value_name = "NUMBER")]
+    pub x: Option<String>,
+    /// The callee as the platform is told it; another of our A numbers when left out.
+    #[arg(long, value_name = "NUMBER")]
+    pub b: Option<String>,
+    /// Longest that it may last.
+    #[arg(long, default_value_t = crate::exchange::TRIAL_SECS, value_name = "SECS", value_parser = clap::value_parser!(u32).range(1..=i64::from(crate::exchange::TRIAL_SECS_MAX)))]
+    pub within_secs: u32,
 }
 
 /// `tandem account …`
@@ -603,11 +644,23 @@ impl ClientCommand {
         )
     }
 
+    /// Seconds that the server may take for it.
+    pub(super) fn takes_secs(&self) -> u64 {
+        match self {
+            ClientCommand::Interface(InterfaceVerb::Test(args)) => u64::from(args.within_secs) + 10,
+            _ => 0,
+        }
+    }
+
     /// Whether it changes nothing, so that it may be repeated.
     pub(super) fn is_look(&self) -> bool {
         match self {
             ClientCommand::Status { .. }
-            | ClientCommand::Interface(InterfaceVerb::Types { .. })
+            | ClientCommand::Interface(
+                InterfaceVerb::Types { .. }
+                | InterfaceVerb::Status { .. }
+                | InterfaceVerb::Exchanges(_),
+            )
             | ClientCommand::Cluster(ClusterVerb::Status)
             | ClientCommand::Device(DeviceVerb::List(_) | DeviceVerb::Info { .. })
             | ClientCommand::Binding(BindingVerb::List(_) | BindingVerb::Show { .. })

@@ -107,6 +107,18 @@ pub const NODES: &[&str] = &[
     "version",
 ];
 
+pub const EXCHANGE: &[&str] = &[
+    "at", "node", "op", "outcome", "code", "status", "took_ms", "http", "text",
+];
+pub const INTERFACE_NODE: &[&str] = &[
+    "node",
+    "used",
+    "breaker",
+    "clock_offset_ms",
+    "in_flight",
+    "rate_per_s",
+];
+
 /// Columns of a table's list.
 pub fn usual(table: Table) -> &'static [&'static str] {
     match table {
@@ -115,6 +127,7 @@ pub fn usual(table: Table) -> &'static [&'static str] {
             "name",
             "type",
             "unbind_delay_secs",
+            "tls_verify",
             "x_count",
             "ax_binding_count",
             "bindings",

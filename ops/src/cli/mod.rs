@@ -8,6 +8,7 @@ mod columns;
 mod fields;
 mod files;
 mod http;
+mod interfaces;
 mod plan;
 mod print;
 mod relations;
@@ -121,10 +122,12 @@ pub async fn run_on(command: &ClientCommand, globals: &Globals) -> ExitCode {
 async fn once(command: &ClientCommand, globals: &Globals) -> Result<Exit, CliError> {
     let stdout = io::stdout().lock();
     let mut printer = Printer::new(io::BufWriter::new(stdout), globals.output, &globals.columns);
+    printer.colours = colours(&io::stdout());
     let exit = match command {
         ClientCommand::Plan(args) => plan::run(args, &mut printer, colours(&io::stdout()))?,
         command => {
             let mut globals = globals.clone();
+            globals.timeout = globals.timeout.max(command.takes_secs());
             if command.is_upload() {
                 globals.timeout = globals.timeout.max(UPLOAD_SECS);
             }
@@ -175,13 +178,27 @@ fn note(text: &str) {
 /// Tells what is doubtful about a thing just shown, a line each.
 fn warn(thing: &Value) {
     for text in warnings(thing) {
-        say("warning:", "33", &text);
+        // Whoever reads and changes requests has the secret soon after.
+        let red = text.starts_with("`tls_verify`") || text.contains("certificate");
+        say("warning:", if red { "31" } else { "33" }, &text);
     }
 }
 
-/// The `warnings` of a thing. They hold what people once typed, which must not steer the terminal.
+/// The `warnings` of a thing.
 fn warnings(thing: &Value) -> Vec<String> {
-    let texts = thing.get("warnings").and_then(Value::as_array);
+    texts(thing, "warnings")
+}
+
+/// Tells what must not stay as it is, a line each.
+fn alarm(thing: &Value) {
+    for text in texts(thing, "alarms") {
+        say("alarm:", "31", &text);
+    }
+}
+
+/// A list of texts. They hold what people once typed, which must not steer the terminal.
+fn texts(thing: &Value, field: &str) -> Vec<String> {
+    let texts = thing.get(field).and_then(Value::as_array);
     texts
         .into_iter()
         .flatten()

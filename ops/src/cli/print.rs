@@ -12,8 +12,12 @@ pub struct Printer<W: Write> {
     pub output: Option<Output>,
     /// Fields that people look for first in one thing.
     pub first: &'static [&'static str],
+    /// A table shows in red what must not stay as it is.
+    pub colours: bool,
     columns: Vec<String>,
     table: Option<(Vec<String>, Vec<Vec<String>>)>,
+    /// Lines of the table that are red.
+    red: Vec<usize>,
     printed: usize,
 }
 
@@ -24,8 +28,10 @@ impl<W: Write> Printer<W> {
             out,
             output,
             first: &[],
+            colours: false,
             columns: columns.to_vec(),
             table: None,
+            red: Vec::new(),
             printed: 0,
         }
     }
@@ -41,10 +47,11 @@ impl<W: Write> Printer<W> {
                         .iter()
                         .map(|column| cell(field(row, column), true))
                         .collect();
-                    self.table
-                        .get_or_insert_with(|| (columns, Vec::new()))
-                        .1
-                        .push(cells);
+                    let lines = &mut self.table.get_or_insert_with(|| (columns, Vec::new())).1;
+                    lines.push(cells);
+                    if self.colours && is_alarming(row) {
+                        self.red.push(lines.len());
+                    }
                 }
                 Output::Json => {
                     self.out
@@ -77,7 +84,9 @@ impl<W: Write> Printer<W> {
                     .iter()
                     .map(|name| vec![name.clone(), cell(field(thing, name), true)])
                     .collect();
-                write_table(&mut self.out, None, rows)?;
+                let red = names.iter().position(|name| name == UNVERIFIED);
+                let red = red.filter(|_| self.colours && is_alarming(thing));
+                write_table(&mut self.out, None, rows, red.as_slice())?;
             }
             Output::Json => {
                 let thing = self.picked(thing);
@@ -105,9 +114,12 @@ impl<W: Write> Printer<W> {
     pub fn finish(&mut self) -> Result<(), CliError> {
         let listed = self.table.take();
         match (self.output.unwrap_or(Output::Table), listed) {
-            (Output::Table, Some((columns, rows))) => {
-                write_table(&mut self.out, Some(columns), rows)?
-            }
+            (Output::Table, Some((columns, rows))) => write_table(
+                &mut self.out,
+                Some(columns),
+                rows,
+                &std::mem::take(&mut self.red),
+            )?,
             (Output::Json, Some(_)) if self.printed == 0 => self.out.write_all(b"[]\n")?,
             (Output::Json, _) if self.printed > 0 => self.out.write_all(b"\n]\n")?,
             _ => {}
@@ -157,6 +169,13 @@ impl<W: Write> Printer<W> {
     }
 }
 
+/// The field of an interface that, when it is off, lets anybody on the way read and change requests.
+const UNVERIFIED: &str = "tls_verify";
+
+fn is_alarming(row: &Value) -> bool {
+    row.get(UNVERIFIED) == Some(&Value::Bool(false))
+}
+
 /// Files of rows are written by the server and passed on as they are.
 fn no_workbook() -> CliError {
     CliError::new(
@@ -183,6 +202,7 @@ fn write_table(
     out: &mut impl Write,
     header: Option<Vec<String>>,
     rows: Vec<Vec<String>>,
+    red: &[usize],
 ) -> Result<(), CliError> {
     let mut table = Table::new();
     table
@@ -194,10 +214,14 @@ fn write_table(
     for row in rows {
         table.add_row(row);
     }
-    for line in table.lines() {
+    for (number, line) in table.lines().enumerate() {
         let line = line.trim_end();
         // Every cell has a blank before it, the first one too.
-        writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(line))?;
+        let line = line.strip_prefix(' ').unwrap_or(line);
+        match red.contains(&number) {
+            true => writeln!(out, "\x1b[1;31m{line}\x1b[0m")?,
+            false => writeln!(out, "{line}")?,
+        }
     }
     Ok(())
 }
@@ -316,6 +340,38 @@ mod tests {
         assert_eq!(printed(Output::Json, &[], none), "[]\n");
         assert_eq!(printed(Output::Jsonl, &[], none), "");
         assert_eq!(printed(Output::Csv, &[], none), "name,type\n");
+    }
+
+    #[test]
+    fn an_interface_that_verifies_no_certificate_is_red_where_colours_are_seen() {
+        let rows = [
+            json!({"name": "a", "tls_verify": true}),
+            json!({"name": "b", "tls_verify": false}),
+        ];
+        let list = |colours: bool| {
+            printed(Output::Table, &[], |printer| {
+                printer.colours = colours;
+                printer
+                    .rows(&["name", "tls_verify"], &rows)
+                    .expect("memory");
+            })
+        };
+        assert_eq!(list(false), "NAME  TLS_VERIFY\na     true\nb     false\n");
+        assert_eq!(
+            list(true),
+            "NAME  TLS_VERIFY\na     true\n\u{1b}[1;31mb     false\u{1b}[0m\n"
+        );
+        let one = |row: usize| {
+            printed(Output::Table, &[], |printer| {
+                printer.colours = true;
+                printer.one(&rows[row]).expect("memory");
+            })
+        };
+        assert!(!one(0).contains('\u{1b}'));
+        assert_eq!(
+            one(1),
+            "name        b\n\u{1b}[1;31mtls_verify  false\u{1b}[0m\n"
+        );
     }
 
     #[test]

@@ -9,7 +9,9 @@ use super::columns::{AUDIT, AXB_CDR, BINDING, CALL, CDR, DEVICE, NODES, REPORT, 
 use super::files::{self, AVerb, XVerb};
 use super::http::{Client, Request};
 use super::print::Printer;
-use super::{CliError, Exit, Output, complain, fields, relations, route, types, warn};
+use super::{
+    CliError, Exit, Output, alarm, complain, fields, interfaces, relations, route, types, warn,
+};
 use crate::dto;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -54,6 +56,15 @@ pub async fn carry_out<W: Write>(
         }
         ClientCommand::Interface(InterfaceVerb::Types { name }) => {
             types::run(client, printer, name.as_deref()).await
+        }
+        ClientCommand::Interface(InterfaceVerb::Status { name }) => {
+            interfaces::status(client, printer, name).await
+        }
+        ClientCommand::Interface(InterfaceVerb::Exchanges(args)) => {
+            interfaces::exchanges(client, printer, args).await
+        }
+        ClientCommand::Interface(InterfaceVerb::Test(args)) => {
+            interfaces::test(client, printer, args).await
         }
         ClientCommand::Cluster(verb) => cluster(client, printer, verb).await,
         ClientCommand::Device(verb) => device(client, printer, verb).await,
@@ -416,6 +427,7 @@ async fn cluster<W: Write>(
             } else {
                 printer.one(&status)?;
             }
+            alarm(&status);
             Ok(Exit::Ok)
         }
         ClusterVerb::Drain { node } => {

@@ -11,7 +11,7 @@ mod number;
 
 pub use account::{Account, FeeRate, Section};
 pub use gateway::{MappingGateway, PrefixList, Protocol, RoutingGateway};
-pub use number::{AGroup, ANumber, AxBinding, Interface, XNumber, XState, is_secret};
+pub use number::{AGroup, ANumber, AxBinding, HttpVersion, Interface, XNumber, XState, is_secret};
 
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer};

@@ -39,12 +39,54 @@ pub struct Interface {
     /// How long a released pair (A,X) rests, milliseconds.
     #[serde(default = "pair_rest_ms")]
     pub pair_rest_ms: u32,
-    /// Requests a second towards the platform; null is without bound.
+    /// Requests a second towards the platform, of all nodes together, each of which keeps to its share; null is as the
+    /// type has it. Never as much as the platform's own limit, where that is known.
     #[serde(default)]
     pub rate_per_s: Option<u32>,
+    /// Bound of making a connection, TCP and TLS together, 10 to 60,000 ms. Keep it well below `timeout_ms`: a
+    /// connection that was not made surely carried nothing.
+    #[serde(default = "connect_timeout_ms")]
+    pub connect_timeout_ms: u32,
+    /// Forward proxy, `http://[user:password@]host[:port]`. The password reads as `***`; written so, it stays.
+    #[serde(default)]
+    pub proxy: Option<String>,
+    /// Versions of HTTP: `auto` is 2 where the platform offers it over TLS, else 1.1; `2` without TLS needs a platform
+    /// that expects it.
+    #[serde(default)]
+    pub http_version: HttpVersion,
     /// 备注
     #[serde(default)]
     pub memo: String,
+}
+
+/// Versions of HTTP towards a platform.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum HttpVersion {
+    /// 2 where it is offered, else 1.1.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// 1.1 only.
+    #[serde(rename = "1")]
+    One,
+    /// 2 only.
+    #[serde(rename = "2")]
+    Two,
+}
+
+/// A proxy's address in three parts: up to the password, the password, and from the `@` on. `None`: it has none.
+fn with_password(proxy: &str) -> Option<(&str, &str, &str)> {
+    let begin = proxy.find("://").map_or(0, |at| at + 3);
+    let end = proxy.rfind('@')?;
+    let colon = begin + proxy.get(begin..end)?.find(':')? + 1;
+    Some((&proxy[..colon], &proxy[colon..end], &proxy[end..]))
+}
+
+fn shown_proxy(proxy: &str) -> String {
+    match with_password(proxy) {
+        Some((user, _, host)) => format!("{user}{MASK}{host}"),
+        None => proxy.to_owned(),
+    }
 }
 
 /// Reads a map of texts in which numbers and booleans need no quotes: `expiration = 7200`.
@@ -70,6 +112,10 @@ fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, 
 
 fn timeout_ms() -> u32 {
     5_000
+}
+
+fn connect_timeout_ms() -> u32 {
+    1_000
 }
 
 fn pair_rest_ms() -> u32 {
@@ -108,6 +154,13 @@ impl Interface {
             ca_pem: row.ca_pem.clone(),
             pair_rest_ms: row.pair_rest_ms,
             rate_per_s: row.rate_per_s,
+            connect_timeout_ms: row.connect_timeout_ms,
+            proxy: row.proxy.as_deref().map(shown_proxy),
+            http_version: match row.http_version {
+                entity::HttpVersion::Auto => HttpVersion::Auto,
+                entity::HttpVersion::One => HttpVersion::One,
+                entity::HttpVersion::Two => HttpVersion::Two,
+            },
             memo: memo.into(),
         }
     }
@@ -130,6 +183,21 @@ impl Interface {
                     )
                 })?;
         }
+        let proxy = match self.proxy.as_deref().and_then(with_password) {
+            // Who may change the host without knowing the password could have it sent to a host of their own.
+            Some((user, MASK, host)) => {
+                let kept = old.and_then(|old| old.proxy.clone()).filter(|old| {
+                    with_password(old).is_some_and(|old| (old.0, old.2) == (user, host))
+                });
+                Some(kept.ok_or_else(|| {
+                    Fault::new(
+                        "proxy",
+                        "`***` keeps the password of the same user and host only",
+                    )
+                })?)
+            }
+            _ => self.proxy.clone(),
+        };
         Ok(entity::Interface {
             name: self.name.clone(),
             kind: self.kind.clone(),
@@ -142,6 +210,13 @@ impl Interface {
             ca_pem: self.ca_pem.clone(),
             pair_rest_ms: self.pair_rest_ms,
             rate_per_s: self.rate_per_s,
+            connect_timeout_ms: bounded("connect_timeout_ms", self.connect_timeout_ms, 10, 60_000)?,
+            proxy,
+            http_version: match self.http_version {
+                HttpVersion::Auto => entity::HttpVersion::Auto,
+                HttpVersion::One => entity::HttpVersion::One,
+                HttpVersion::Two => entity::HttpVersion::Two,
+            },
             // Filled from the type by the process that proposes the row; kept, so that an equal row is seen to be equal.
             type_rules: old.map(|old| old.type_rules).unwrap_or_default(),
         })

@@ -25,6 +25,7 @@ fn by(means: &[Recovery]) -> Recover {
     Recover {
         means: means.to_vec(),
         lapses_ms: Some(7_200_000),
+        retry: Vec::new(),
     }
 }
 
@@ -33,7 +34,7 @@ fn asked() -> Machine {
 }
 
 fn asked_by(means: &[Recovery]) -> Machine {
-    let (machine, actions) = Machine::ask("170".to_owned(), by(means));
+    let (machine, actions) = Machine::ask("170".to_owned(), by(means), NOW);
     assert_eq!(actions, [Action::Bind]);
     machine
 }
@@ -215,8 +216,9 @@ fn a_lost_bind_that_never_lapses_and_cannot_be_asked_for_stays_until_it_is_force
     let for_ever = Recover {
         means: vec![Recovery::Wait],
         lapses_ms: None,
+        retry: Vec::new(),
     };
-    let (mut machine, _) = Machine::ask("170".to_owned(), for_ever);
+    let (mut machine, _) = Machine::ask("170".to_owned(), for_ever, NOW);
     let lost = Event::BindDone(BindOutcome::Failed(failed(Class::Unknown)));
     let actions = machine.on(lost, NOW);
     assert!(matches!(actions.last(), Some(Action::NoteUnbindFailed(_))));
@@ -325,4 +327,134 @@ fn a_dropped_row_gets_one_last_request() {
         ),
         [Action::Finish]
     );
+}
+
+fn repeating(rows: &[(Op, Class, u8)], means: &[Recovery]) -> Machine {
+    let row = |(op, class, times): &(Op, Class, u8)| Retry {
+        op: *op,
+        class: *class,
+        times: *times,
+    };
+    let recover = Recover {
+        retry: rows.iter().map(row).collect(),
+        ..by(means)
+    };
+    Machine::ask("170".to_owned(), recover, NOW).0
+}
+
+fn bind_fails(class: Class) -> Event {
+    Event::BindDone(BindOutcome::Failed(failed(class)))
+}
+
+fn later(ms: Millis) -> Now {
+    Now {
+        mono: NOW.mono + ms,
+        wall: NOW.wall + ms,
+    }
+}
+
+#[test]
+fn a_bind_is_repeated_only_as_the_definition_says_and_while_the_caller_can_wait() {
+    use Class::{NotSent, Throttled, Unknown, XConflict};
+    let repeat = &[Recovery::Repeat, Recovery::Wait][..];
+    let query = &[Recovery::Query, Recovery::Wait][..];
+    // What the definition repeats, how it recovers, what failed and when, whether it is sent again.
+    type Case<'a> = (Option<Class>, &'a [Recovery], Class, Millis, bool);
+    let cases: &[Case<'_>] = &[
+        (None, query, NotSent, 1, false),
+        (Some(NotSent), query, NotSent, 1, true),
+        (Some(NotSent), query, NotSent, BIND_AGAIN_MS - 1, true),
+        (Some(NotSent), query, NotSent, BIND_AGAIN_MS, false),
+        (Some(NotSent), query, XConflict, 1, false),
+        (Some(Throttled), query, Throttled, 1, true),
+        // What may have taken effect is sent again only where the platform knows the request's id.
+        (Some(Unknown), query, Unknown, 1, false),
+        (Some(Unknown), repeat, Unknown, 1, true),
+        (Some(Unknown), repeat, Unknown, BIND_AGAIN_MS, false),
+    ];
+    for (row, means, class, at, again) in cases {
+        let rows: Vec<_> = row.iter().map(|class| (Op::Bind, *class, 1)).collect();
+        let mut machine = repeating(&rows, means);
+        let actions = machine.on(bind_fails(*class), later(*at));
+        let told = actions.iter().any(|a| matches!(a, Action::TellFailed(_)));
+        assert_eq!(
+            (actions.last() == Some(&Action::Bind) && !told, told),
+            (*again, !*again),
+            "{row:?} {means:?} {class} after {at} ms: {actions:?}"
+        );
+        if *again {
+            let actions = machine.on(bind_fails(*class), later(*at));
+            let told = actions.iter().any(|a| matches!(a, Action::TellFailed(_)));
+            assert!(told, "once only: {actions:?}");
+        }
+    }
+}
+
+#[test]
+fn a_platform_that_names_a_wait_is_not_asked_again_while_a_caller_waits() {
+    let rows = [(Op::Bind, Class::Throttled, 3)];
+    let mut machine = repeating(&rows, &[Recovery::Wait]);
+    let failure = failed(Class::Throttled).wait(1);
+    let actions = machine.on(Event::BindDone(BindOutcome::Failed(failure)), later(1));
+    assert!(!actions.contains(&Action::Bind), "{actions:?}");
+}
+
+#[test]
+fn a_repeated_bind_that_works_is_a_binding_like_any_other() {
+    let rows = [(Op::Bind, Class::Unknown, 1)];
+    let mut machine = repeating(&rows, &[Recovery::Repeat, Recovery::Wait]);
+    machine.on(bind_fails(Class::Unknown), later(1));
+    let actions = machine.on(bound("170"), later(2));
+    assert!(
+        actions.contains(&Action::TellBound { x: None }),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn a_bind_that_was_lost_once_stays_lost_whatever_its_repeat_is_told() {
+    // The first one may have taken effect: its X must be cleared though the second was refused.
+    let rows = [(Op::Bind, Class::Unknown, 1)];
+    for class in [
+        Class::XConflict,
+        Class::NotSent,
+        Class::Permanent,
+        Class::VendorDown,
+    ] {
+        let mut machine = repeating(&rows, &[Recovery::Repeat, Recovery::Wait]);
+        machine.on(bind_fails(Class::Unknown), later(1));
+        let actions = machine.on(bind_fails(class), later(2));
+        let unknown = |action: &Action| {
+            matches!(
+                action,
+                Action::TellFailed(AttemptFailure::BindUnknown { .. })
+            )
+        };
+        assert!(actions.iter().any(unknown), "{class}: {actions:?}");
+        assert_eq!(actions.last(), Some(&Action::Bind), "{class}: it recovers");
+    }
+}
+
+#[test]
+fn a_released_binding_is_not_bound_again() {
+    let rows = [(Op::Bind, Class::NotSent, 3)];
+    let mut machine = repeating(&rows, &[Recovery::Wait]);
+    assert_eq!(machine.on(Event::Release, later(1)), []);
+    let actions = machine.on(bind_fails(Class::NotSent), later(2));
+    assert!(!actions.contains(&Action::Bind), "{actions:?}");
+    assert!(actions.contains(&Action::Finish), "{actions:?}");
+}
+
+#[test]
+fn an_unbind_is_repeated_soon_as_often_as_the_definition_says_and_then_for_ever() {
+    let rows = [(Op::Unbind, Class::Unknown, 2)];
+    let mut machine = repeating(&rows, &[Recovery::Wait]);
+    machine.on(bound("170"), NOW);
+    assert_eq!(machine.on(Event::Release, NOW), [Action::Unbind(handle())]);
+    for pause in [100, 200, 1_000, 2_000, 4_000] {
+        let lost = Event::UnbindDone(UnbindOutcome::Failed(failed(Class::Unknown)));
+        let actions = machine.on(lost, NOW);
+        assert_eq!(actions.last(), Some(&Action::Arm(NOW.mono + pause)));
+        assert_eq!(machine.on(Event::Timer, NOW), [Action::Unbind(handle())]);
+    }
 }

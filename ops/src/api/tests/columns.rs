@@ -11,7 +11,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
         "axb_interface",
         "/interfaces",
         "name type params urls unbind_delay_secs last_error last_error_at hold_missing timeout_ms \
-         rate_per_s tls_verify ca_pem x_count ax_binding_count",
+         rate_per_s tls_verify ca_pem connect_timeout_ms proxy http_version x_count ax_binding_count",
     ),
     (
         "x_number",

@@ -10,6 +10,7 @@ mod bindings;
 mod callbacks;
 mod columns;
 mod files;
+mod interfaces;
 mod types;
 mod world;
 
