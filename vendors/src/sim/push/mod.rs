@@ -17,6 +17,7 @@
 //! |---|---|---|---|---|---|
 //! | `huawei` | all | yes, with recording | WSSE | 200, no body | 1, 4, 9, 106, 203, 300 min |
 //! | `aliyun` | answered | yes | address | 200, `code` 0 | 1, 5, 15 min (open) |
+//! | `itniotech` | none | yes, with cost and recording | address (open) | 200 (open) | 1, 5, 15 min (open) |
 //! | `tencent` | none | yes, with recording | address (open) | 200 (open) | 1, 5, 15 min (open) |
 //! | `volcengine` | all | yes | address (recipe not public) | 2xx | bills: 10, 30 s, 1, 2, 3 min, 2, 2 h; events: never |
 //! | `vcc` | all | yes, with recording | sign in the body | 200 (open) | 1, 5, 15 min (open) |
@@ -79,9 +80,10 @@ pub struct Herald {
 }
 
 /// All heralds.
-pub static HERALDS: [&Herald; 7] = [
+pub static HERALDS: [&Herald; 8] = [
     &vendors::aliyun::HERALD,
     &vendors::huawei::HERALD,
+    &vendors::itniotech::HERALD,
     &vendors::plivo::HERALD,
     &vendors::tencent::HERALD,
     &vendors::twilio::HERALD,

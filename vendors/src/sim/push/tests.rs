@@ -98,7 +98,8 @@ fn receive(row: &Row, request: &Request, name: &str, now_ms: u64) -> (u16, Strin
 }
 
 /// An event in a line: kind, binding, own id, numbers, the seconds since the call began of what it
-/// tells (`@` itself, start, ring, answer, end), duration, cause and whether there is a recording.
+/// tells (`@` itself, start, ring, answer, end), duration, cause, whether there is a recording, and
+/// what it costs in millionths.
 fn line(event: &CallEvent) -> String {
     let since = |at_ms: Option<u64>| match at_ms {
         None => "-".to_owned(),
@@ -112,23 +113,22 @@ fn line(event: &CallEvent) -> String {
         event.ended_ms,
     ];
     let times = times.map(since).join(" ");
-    let ids: Vec<&str> = event.handle.values().map(String::as_str).collect();
+    let id = event.handle.values().next().cloned();
     let numbers = [&event.a, &event.x, &event.b].map(text).join(" ");
     format!(
-        "{} {} {} {numbers} @{} {times} {}s {}{}",
+        "{} {} {} {numbers} @{} {times} {}s {}{}{}",
         event.kind.word(),
-        ids.join(","),
+        text(&id),
         text(&event.own_id),
         since(event.at_ms),
         event
             .duration_ms
             .map_or("-".to_owned(), |ms| (ms / 1000).to_string()),
         text(&event.cause),
-        if event.recording.is_some() {
-            " wav"
-        } else {
-            ""
-        },
+        event.recording.as_ref().map_or("", |_| " wav"),
+        event
+            .cost_micros
+            .map_or(String::new(), |micros| format!(" costs {micros}")),
     )
 }
 
@@ -171,6 +171,19 @@ const ROWS: &[Row] = &[
             "ended 7001 - 02131000001 - 13900000002 @2 - - - - -s 8102",
             "bill 7001 call-1 02131000001 17000000000 13900000002 @- 0 - - 2 0s 17",
         ],
+    },
+    Row {
+        vendor: "itniotech",
+        params: &[
+            ("api_key", "key"),
+            ("api_secret", "secret"),
+            ("app_id", "app"),
+            ("callback_token", "to/ken"),
+        ],
+        talked: &[
+            "bill - - 02131000001 17000000000 13900000002 @- 0 - - 64 60s normal wav costs 10000",
+        ],
+        busy: &["bill - - 02131000001 17000000000 13900000002 @- 0 - - 2 0s busy costs 0"],
     },
     Row {
         vendor: "plivo",

@@ -2,6 +2,7 @@
 
 pub(super) mod aliyun;
 pub(super) mod huawei;
+pub(super) mod itniotech;
 pub(super) mod plivo;
 pub(super) mod tencent;
 pub(super) mod twilio;
