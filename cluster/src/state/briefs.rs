@@ -81,12 +81,12 @@ pub(super) struct Briefs {
 impl Briefs {
     /// The number of a row, if there is one.
     pub(super) fn get(&self, id: Id) -> Option<&Brief> {
-        self.rows.slot(id).filter(|brief| brief.pool != 0)
+        self.rows.slot(id.into()).filter(|brief| brief.pool != 0)
     }
 
     /// Live use of a row.
     pub(super) fn used(&self, id: Id) -> u32 {
-        self.rows.slot(id).map_or(0, |brief| brief.used)
+        self.rows.slot(id.into()).map_or(0, |brief| brief.used)
     }
 
     /// Rows in use.
@@ -96,7 +96,7 @@ impl Briefs {
 
     /// Enters what a row says or takes it out; what stands on it stays counted.
     pub(super) fn enter(&mut self, id: Id, row: Option<Brief>) {
-        self.rows.change(id, |brief| {
+        self.rows.change(id.into(), |brief| {
             let used = brief.used;
             *brief = row.unwrap_or(Brief::EMPTY);
             brief.used = used;
@@ -105,7 +105,7 @@ impl Briefs {
 
     /// Counts one more or one less on a row.
     pub(super) fn count(&mut self, id: Id, up: bool) {
-        let (before, after) = self.rows.change(id, |brief| {
+        let (before, after) = self.rows.change(id.into(), |brief| {
             let before = brief.used;
             brief.used = if up {
                 before.saturating_add(1)

@@ -61,7 +61,7 @@ use crate::regions::{Import, Regions};
 use imbl::{OrdMap, OrdSet, Vector};
 use index::Index;
 use lookup::Lookup;
-use paged::Rows;
+use paged::{Numbered, Rows};
 use rests::Rests;
 use rng::Rng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -114,9 +114,9 @@ struct Content {
     past: OrdMap<Id, u64>,
     /// Bindings that the platform let go first, per interface.
     let_go: OrdMap<Id, u64>,
-    calls: OrdMap<CallId, Arc<Call>>,
+    calls: Numbered<CallId, Call>,
     ended: Vector<CallId>,
-    bindings: OrdMap<BindingId, Arc<Binding>>,
+    bindings: Numbered<BindingId, Binding>,
     rests: Rests,
     devices: OrdMap<String, Arc<Device>>,
     tenures: OrdMap<Epoch, Arc<Tenure>>,
