@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use crate::bills::Verdict;
+use crate::event::EventKind;
+use crate::matching::By;
 use crate::money::Money;
-use crate::record::Serial;
+use crate::record::{Handle, Serial};
 use crate::time::Time;
 use crate::usage::{AxbMode, EndReason, EndedBy};
 
@@ -74,6 +77,8 @@ integers! {
     u8: u8::to_string, |&n| n.into(), |n| n.try_into().ok();
     u16: u16::to_string, |&n| n.into(), |n| n.try_into().ok();
     u32: u32::to_string, |&n| n.into(), |n| n.try_into().ok();
+    bool: bool::to_string, |&flag| flag.into(), |n| Some(n != 0);
+    i64: i64::to_string, |&n| n, Some;
     u64: u64::to_string, |&n| i64::try_from(n).unwrap_or(i64::MAX), |n| n.try_into().ok();
     Money: Money::to_string, |money| money.micros(), |n| Some(Money::from_micros(n));
     Time: Time::to_string,
@@ -140,6 +145,10 @@ trait StoreText {
 parsed! {
     IpAddr: |ip| Cow::Owned(ip.to_string());
     AxbMode: |mode| Cow::Borrowed(mode.key());
+    EventKind: |kind| Cow::Borrowed(kind.key());
+    Verdict: |verdict| Cow::Borrowed(verdict.key());
+    By: |by| Cow::Borrowed(by.key());
+    Handle: |handle| Cow::Owned(handle.to_string());
     EndReason: |reason| match reason.key() {
         Some(key) => Cow::Borrowed(key),
         None => Cow::Owned(reason.to_string()),

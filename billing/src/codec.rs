@@ -1,16 +1,24 @@
 //! Records as bytes: what the replicated outbox carries and peers send to each other.
 //!
-//! The only user of bincode in this room. The first byte is the version of what follows. bincode
-//! knows no field names: a change of [`Cdr`](crate::record::Cdr), [`Axb`](crate::record::Axb) or
-//! anything in them needs a new version, whose writing the cluster has to agree on first (nodes
+//! The only user of bincode in this room. The first byte is the version of what follows: those of
+//! calls count from 1, those of platforms' events from 128. bincode knows no field names: a change
+//! of [`Cdr`](crate::record::Cdr), [`Axb`](crate::record::Axb), [`PlatformEvent`] or anything in
+//! them needs a new version, whose writing the cluster has to agree on first (nodes
 //! that apply one log must produce equal bytes). Old versions stay readable.
 
 use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use crate::event::PlatformEvent;
 use crate::record::Record;
 
 /// The version that [`encode`] writes.
 pub const VERSION: u8 = 1;
+/// The version that [`encode_event`] writes.
+pub const EVENT_VERSION: u8 = 128;
+/// The version of an [`Entry::Repeat`].
+const REPEAT_VERSION: u8 = 192;
 /// No encoded record is longer, so no reader needs to take more.
 pub const BYTES_MAX: usize = 8 * 1024;
 
@@ -34,6 +42,44 @@ pub enum CodecError {
     Trailing(usize),
 }
 
+/// What lies under one number of the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// An ended call.
+    Call(Box<Record>),
+    /// What a platform told.
+    Event(Box<PlatformEvent>),
+    /// A platform's event that lies under the number `first` already. Only peers send these to each
+    /// other: in the outbox a repeat is an event like the first one, and the store tells it.
+    Repeat {
+        /// Where it lies.
+        first: u64,
+    },
+}
+
+impl Entry {
+    /// As bytes. Those made of [`close`](crate::usage::close) and by the bounds of
+    /// [`PlatformEvent`] always fit.
+    pub fn encode(&self) -> Result<Bytes, CodecError> {
+        match self {
+            Entry::Call(record) => encode(record),
+            Entry::Event(event) => encode_event(event),
+            Entry::Repeat { first } => written(REPEAT_VERSION, first),
+        }
+    }
+
+    /// What the bytes hold.
+    pub fn decode(bytes: &[u8]) -> Result<Entry, CodecError> {
+        Ok(match bytes.first() {
+            Some(&EVENT_VERSION) => Entry::Event(Box::new(read(bytes)?)),
+            Some(&REPEAT_VERSION) => Entry::Repeat {
+                first: read(bytes)?,
+            },
+            _ => Entry::Call(Box::new(decode(bytes)?)),
+        })
+    }
+}
+
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<BYTES_MAX>()
 }
@@ -41,9 +87,18 @@ fn config() -> impl bincode::config::Config {
 /// A record as bytes. Those of [`close`](crate::usage::close) always fit; one assembled by other
 /// means with texts beyond its bounds is refused.
 pub fn encode(record: &Record) -> Result<Bytes, CodecError> {
+    written(VERSION, record)
+}
+
+/// A platform's event as bytes.
+pub fn encode_event(event: &PlatformEvent) -> Result<Bytes, CodecError> {
+    written(EVENT_VERSION, event)
+}
+
+fn written<T: Serialize>(version: u8, value: &T) -> Result<Bytes, CodecError> {
     let mut bytes = Vec::with_capacity(384);
-    bytes.push(VERSION);
-    bincode::serde::encode_into_std_write(record, &mut bytes, config())
+    bytes.push(version);
+    bincode::serde::encode_into_std_write(value, &mut bytes, config())
         .expect("a record has no part that bincode refuses and memory takes every write");
     if bytes.len() > BYTES_MAX {
         return Err(CodecError::TooLong(bytes.len()));
@@ -51,19 +106,26 @@ pub fn encode(record: &Record) -> Result<Bytes, CodecError> {
     Ok(bytes.into())
 }
 
-/// The record that the bytes hold.
+/// The record of a call that the bytes hold.
 pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
+    match bytes.first() {
+        Some(&version) if version != VERSION && bytes.len() <= BYTES_MAX => {
+            Err(CodecError::Version(version))
+        }
+        _ => read(bytes),
+    }
+}
+
+/// What stands behind the version.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.len() > BYTES_MAX {
         return Err(CodecError::TooLong(bytes.len()));
     }
-    let (&version, body) = bytes.split_first().ok_or(CodecError::Empty)?;
-    if version != VERSION {
-        return Err(CodecError::Version(version));
-    }
-    let (record, read) =
+    let (_, body) = bytes.split_first().ok_or(CodecError::Empty)?;
+    let (value, read) =
         bincode::serde::decode_from_slice(body, config()).map_err(CodecError::Malformed)?;
     match body.len() - read {
-        0 => Ok(record),
+        0 => Ok(value),
         more => Err(CodecError::Trailing(more)),
     }
 }
@@ -73,8 +135,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::EventKind;
     use crate::money::Money;
     use crate::rating::Rate;
+    use crate::record::Handle;
+    use crate::time::Time;
     use crate::usage::{AxbMode, AxbUsage, EndReason, EndedBy, Rated, TEXT_MAX, Usage, close};
 
     /// A record with every field set to something of its own.
@@ -124,6 +189,8 @@ mod tests {
                 interface: "hz-1".into(),
                 a_group: "ga".into(),
                 mode: AxbMode::Ax,
+                binding_id: Some(300),
+                handle: Handle::new([("id", "fe12")]),
             }),
             customer: rated(1, 100_000),
             landing: rated(2, 30_000),
@@ -144,7 +211,7 @@ mod tests {
         fd887e6ea89a010000fdd06c6fa89a0100003d42fcc09121000231310b180131fffb5c02260101fb\
         41010450434d41056465762d31fdffffffffffffffff096163636f756e742031013242fc20120a00\
         fb5c02260361406201014101580142042b38364204687a2d31026761010133096163636f756e7420\
-        3342fca00302000d1b\
+        3342fca00302000d1b01fb2c010769643d66653132\
         ";
 
     fn hex(bytes: &[u8]) -> String {
@@ -167,6 +234,59 @@ mod tests {
     #[test]
     fn bytes_of_version_1_are_read() {
         assert_eq!(decode(&unhex(V1)).expect("a record"), full());
+    }
+
+    /// An event with every field set to something of its own.
+    fn full_event() -> PlatformEvent {
+        let at = |n: u64| Time::from_ms(1_763_762_400_000 + n);
+        PlatformEvent {
+            received_at: at(9),
+            interface_name: "hz-1".into(),
+            kind: EventKind::Bill,
+            a_number: "A".into(),
+            x_number: "X".into(),
+            b_number: "B".into(),
+            at: Some(at(0)),
+            started_at: Some(at(1)),
+            ringing_at: None,
+            answered_at: Some(at(2)),
+            ended_at: Some(at(3)),
+            duration_ms: Some(61_000),
+            cost: Some(Money::from_micros(-7)),
+            cause: "31".into(),
+            recording: "https://r/1".into(),
+            platform_call_id: "c1".into(),
+            own_id: "300".into(),
+            handle: Handle::new([("id", "fe12")]),
+            callback: "bills".into(),
+            key: "bill\nc1".into(),
+            node: "dev-1".into(),
+        }
+    }
+
+    /// What release 0.1 wrote for [`full_event`].
+    const EVENT_V1: &str = "\
+        80fd096b6ea89a01000004687a2d310501410158014201fd006b6ea89a01000001fd016b6ea89a01\
+        00000001fd026b6ea89a01000001fd036b6ea89a01000001fb48ee010d0233310b68747470733a2f\
+        2f722f31026331033330300769643d666531320562696c6c730762696c6c0a6331056465762d31\
+        ";
+
+    #[test]
+    fn events_are_written_and_read_as_ever() {
+        let entry = Entry::Event(Box::new(full_event()));
+        assert_eq!(hex(&entry.encode().expect("short enough")), EVENT_V1);
+        assert_eq!(Entry::decode(&unhex(EVENT_V1)).expect("an event"), entry);
+        let call = Entry::Call(Box::new(full()));
+        assert_eq!(Entry::decode(&unhex(V1)).expect("a call"), call);
+        let repeat = Entry::Repeat { first: 300 };
+        let bytes = repeat.encode().expect("short");
+        assert_eq!(hex(&bytes), "c0fb2c01");
+        assert_eq!(Entry::decode(&bytes).expect("a repeat"), repeat);
+        assert!(matches!(
+            decode(&unhex(EVENT_V1)),
+            Err(CodecError::Version(128))
+        ));
+        assert!(matches!(Entry::decode(&[]), Err(CodecError::Empty)));
     }
 
     #[test]
@@ -195,7 +315,13 @@ mod tests {
         use serde_json::Value::{Array, Object, String};
         match json {
             String(old) if old.is_empty() => *old = text.to_owned(),
-            Object(map) => map.values_mut().for_each(|value| fill(value, text)),
+            Object(map) => {
+                if let Some(handle) = map.get_mut("handle") {
+                    let id = "x".repeat(Handle::BYTES_MAX - 10);
+                    *handle = Handle::new([("id", &*id)]).to_string().into();
+                }
+                map.values_mut().for_each(|value| fill(value, text));
+            }
             Array(list) => list.iter_mut().for_each(|value| fill(value, text)),
             _ => {}
         }
@@ -232,6 +358,9 @@ mod tests {
             let at = flip.0 as usize % good.len();
             good[at] ^= flip.1;
             let _ = decode(&good);
+            for version in [EVENT_VERSION, REPEAT_VERSION] {
+                let _ = Entry::decode(&[&[version], bytes.as_slice()].concat());
+            }
         }
     }
 }

@@ -5,6 +5,9 @@
 //! ([`usage::close`]), its bytes for the replicated outbox ([`codec`]), and its row in SQL
 //! ([`store::Store`]), from which rows, pages, exports and settlement reports are read.
 //!
+//! What platforms push of calls and bills ([`event`]) lies in the same outbox and the same store,
+//! once, and [`matching`] tells which call it is about.
+//!
 //! Everything but [`store`] and [`pump`] is pure: equal facts give equal bytes on every node.
 //!
 //! This room never decides whether a call may be set up, never holds a balance, and knows neither
@@ -13,8 +16,11 @@
 //!
 //! Start reading at [`usage::close`]; the price itself is [`rating`].
 
+pub mod bills;
 mod cell;
 pub mod codec;
+pub mod event;
+pub mod matching;
 pub mod metrics;
 pub mod money;
 pub mod pump;
@@ -24,6 +30,7 @@ pub mod store;
 pub mod time;
 pub mod usage;
 
+pub use event::{EventKind, PlatformEvent};
 pub use money::Money;
 pub use rating::Rate;
 pub use record::{AxbCdr, Cdr, Record, Row};

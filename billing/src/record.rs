@@ -1,7 +1,9 @@
 //! The rows of `DOMAIN.md` §9: the CDR of every call and the AXB CDR of those that got an (A,X).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -53,7 +55,7 @@ macro_rules! row {
         pub struct $name:ident { $($(#[$doc:meta])+ $field:ident: $type:ty,)+ }
     ) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         pub struct $name { $($(#[$doc])+ pub $field: $type,)+ }
 
         impl Row for $name {
@@ -79,6 +81,8 @@ macro_rules! row {
         }
     };
 }
+
+pub(crate) use row;
 
 row! {
     /// The record of one call attempt, answered or not. Fields stand in export order; the ones
@@ -185,6 +189,11 @@ row! {
         axb_package_secs: u32,
         /// Part of the fee taken from a package.
         axb_package_fee: Money,
+        /// The binding made for the call, by which the platform may name it; none over a standing
+        /// one.
+        binding_id: Option<Serial>,
+        /// What the platform calls the binding.
+        handle: Handle,
     }
 }
 
@@ -279,6 +288,11 @@ row! {
         node: String,
         /// Our id of the call.
         call_id: Serial,
+        /// The binding made for the call, by which the platform may name it; none over a standing
+        /// one.
+        binding_id: Option<Serial>,
+        /// What the platform calls the binding.
+        handle: Handle,
     }
 }
 
@@ -319,6 +333,8 @@ impl AxbCdr {
             mode: axb.mode,
             node: cdr.node,
             call_id: cdr.call_id,
+            binding_id: axb.binding_id,
+            handle: axb.handle,
         }
     }
 }
@@ -352,5 +368,147 @@ impl<'de> Deserialize<'de> for Serial {
         } else {
             u64::deserialize(deserializer).map(Serial)
         }
+    }
+}
+
+/// What a platform calls a binding: named values, such as `subscriptionId=fe12`. People and SQL see
+/// one text, `name=value` joined by `&`, in which `%`, `&`, `=` and control characters of a value
+/// are written as in a URL.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Handle(BTreeMap<String, String>);
+
+impl Handle {
+    /// Most bytes of the text. Platforms' ids are far shorter.
+    pub const BYTES_MAX: usize = 1_024;
+
+    /// Of these values; those that do not fit in [`Handle::BYTES_MAX`] are left out, and so are
+    /// empty ones.
+    pub fn new<'v>(values: impl IntoIterator<Item = (&'v str, &'v str)>) -> Handle {
+        let mut handle = Handle::default();
+        let mut bytes = 0;
+        for (name, value) in values {
+            let more = escaped(name).len() + escaped(value).len() + 2;
+            if !name.is_empty() && !value.is_empty() && bytes + more <= Handle::BYTES_MAX {
+                bytes += more;
+                handle.0.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        handle
+    }
+
+    /// Whether there is no value at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The values in the order of their names.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The value of a name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '%' | '&' | '=' | '\0'..=' ' | '\x7f' => {
+                escaped.push_str(&format!("%{:02X}", u32::from(c)));
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+fn unescaped(text: &str) -> Option<String> {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        let (digits, after) = after.split_at_checked(2)?;
+        plain.push_str(before);
+        plain.push(u8::from_str_radix(digits, 16).ok()?.into());
+        rest = after;
+    }
+    plain.push_str(rest);
+    Some(plain)
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            let between = if index == 0 { "" } else { "&" };
+            write!(f, "{between}{}={}", escaped(name), escaped(value))?;
+        }
+        Ok(())
+    }
+}
+
+/// A text that is no [`Handle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not name=value joined by &")]
+pub struct NoHandle;
+
+impl FromStr for Handle {
+    type Err = NoHandle;
+
+    fn from_str(text: &str) -> Result<Handle, NoHandle> {
+        let mut values = BTreeMap::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').ok_or(NoHandle)?;
+            let name = unescaped(name).ok_or(NoHandle)?;
+            values.insert(name, unescaped(value).ok_or(NoHandle)?);
+        }
+        Ok(Handle(values))
+    }
+}
+
+impl Serialize for Handle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Handle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Handle, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_is_one_text_for_people_and_sql() {
+        for (values, text) in [
+            (&[][..], ""),
+            (
+                &[("subscriptionId", "fe12-ab")][..],
+                "subscriptionId=fe12-ab",
+            ),
+            (&[("z", "1"), ("a", "x&y=z%")][..], "a=x%26y%3Dz%25&z=1"),
+            (&[("a", "line\nbreak 你")][..], "a=line%0Abreak%20你"),
+            (&[("a", ""), ("", "b")][..], ""),
+        ] {
+            let handle = Handle::new(values.iter().copied());
+            assert_eq!(handle.to_string(), text);
+            assert_eq!(text.parse::<Handle>().expect("written so"), handle);
+        }
+        for text in ["a", "a=%", "a=%4", "a=%zz", "a=1&b"] {
+            assert_eq!(text.parse::<Handle>(), Err(NoHandle), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_handle_has_a_bound() {
+        let long = "&".repeat(Handle::BYTES_MAX / 3);
+        let handle = Handle::new([("long", &*long), ("short", "1")]);
+        assert_eq!(handle.to_string(), "short=1");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::{Connection, SqliteConnection};
 use tandem_billing::pump::{Batch, Pace, pump};
 use tandem_billing::rating::Rate;
-use tandem_billing::record::Serial;
+use tandem_billing::record::{Handle, Serial};
 use tandem_billing::store::{Counts, LIMIT_MAX, Period, ReportQuery};
 use tandem_billing::usage::{AxbMode, AxbUsage, EndReason, EndedBy, Rated};
 use tandem_billing::{
@@ -79,6 +79,8 @@ fn usage(n: u64) -> Usage {
             } else {
                 AxbMode::Ax
             },
+            binding_id: n.is_multiple_of(2).then_some(n),
+            handle: Handle::new([("subscriptionId", &*format!("s-{n}"))]),
         }),
         customer: rated(&format!("c{}", n % 3), 100_000, 60),
         landing: rated("landing", 30_000, 60),
@@ -132,6 +134,7 @@ async fn rows_come_back_as_they_were_given() {
     let counts = Counts {
         cdrs: 300,
         axb_cdrs: 200,
+        events: 0,
     };
     assert_eq!(store.count().await.expect("counts"), counts);
     assert_eq!(cdrs[0].1.flow_no, Serial(u64::MAX - 1));
@@ -626,7 +629,7 @@ async fn a_store_of_a_newer_release_is_refused_untouched() {
     assert_eq!(
         error.to_string(),
         format!(
-            "cdr store `{}` has schema 7, this release knows 1",
+            "cdr store `{}` has schema 7, this release knows 2",
             path.display()
         )
     );

@@ -149,7 +149,18 @@ pub enum Command {
     },
     /// An operator wants an interface tried: takes a pair for it without a call. Answers `Lent` or `Refused`.
     Borrow(Borrow),
+    /// What a platform pushed of calls and bills, on its way into every node's records. Answers `Done`, or `Refused`
+    /// when the outbox is too full for anything but the records of calls.
+    PlatformEvents {
+        /// Encoded by the proposer, opaque here: 1 to [`EVENTS_MAX`], of at most [`EVENT_BYTES_MAX`] each.
+        events: Vec<Vec<u8>>,
+    },
 }
+
+/// Events of one [`Command::PlatformEvents`], at most: with the bytes of each they stay below a command's 1 MiB.
+pub const EVENTS_MAX: usize = 100;
+/// Bytes of one event, at most.
+pub const EVENT_BYTES_MAX: usize = 8 * 1_024;
 
 /// Rows of one command of [`Command::PutMany`], at most.
 pub const PUT_MANY_MAX: usize = 2_000;

@@ -2,6 +2,7 @@
 
 use tandem_billing::money::Money;
 use tandem_billing::rating::{self, Rate};
+use tandem_billing::record::Handle;
 use tandem_billing::usage::{self, AxbMode, EndReason as BilledReason, EndedBy as BilledBy};
 use tandem_cluster::command::{Biller, Closing, EndedBy, Rated, Slice, Usage};
 use tandem_cluster::entity::{FeeRate, Micros};
@@ -88,7 +89,12 @@ fn usage_of(usage: &Usage) -> usage::Usage {
             b_submitted: axb.b_submitted.clone(),
             interface: axb.interface.clone(),
             a_group: axb.a_group.clone(),
-            mode: AxbMode::Axb,
+            mode: match axb.binding {
+                Some(_) => AxbMode::Axb,
+                None => AxbMode::Ax,
+            },
+            binding_id: axb.binding,
+            handle: Handle::new(axb.handle.iter().map(|(name, value)| (&**name, &**value))),
         }),
         customer: usage.customer.as_ref().map(rated_of),
         landing: usage.landing.as_ref().map(rated_of),

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tandem_billing::Store;
+use tandem_billing::codec::Entry;
 use tandem_billing::pump::{self, Batch, Pace};
-use tandem_billing::{Store, codec};
 use tandem_cluster::command::Command;
 use tokio::sync::watch;
 
@@ -49,7 +50,7 @@ fn count_charges(batch: &Batch, counted: &AtomicU64) {
             continue;
         }
         counted.store(*seq, Ordering::Relaxed);
-        if let Ok(record) = codec::decode(row) {
+        if let Ok(Entry::Call(record)) = Entry::decode(row) {
             let axb = record.axb.as_ref().map_or(0, |axb| axb.axb_fee.micros());
             let (fee, landing) = (record.cdr.fee.micros(), record.cdr.landing_fee.micros());
             metrics::charged(&[("customer", fee), ("landing", landing), ("axb", axb)]);

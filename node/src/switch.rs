@@ -271,7 +271,7 @@ impl Switch for Process {
     }
 
     fn platform_request(&self, request: PlatformRequest) -> BoxFuture<'_, PlatformReply> {
-        callbacks::answer(&self.core, request).boxed()
+        callbacks::answer(&self.core, &self.store, request).boxed()
     }
 
     fn ask(&self, node: &str, query: Query) -> BoxFuture<'_, Result<Answer, AskError>> {

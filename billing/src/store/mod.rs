@@ -9,6 +9,7 @@
 //! that covers them. Until then a lost tail is simply written again.
 
 mod error;
+mod events;
 mod read;
 mod report;
 mod write;
@@ -27,10 +28,11 @@ use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::{Mutex, watch};
 
 pub use error::StoreError;
+pub use events::{BillQuery, COMPARED_MAX, EventFilter};
 pub use read::{Export, Filter, LIMIT_MAX, Listed, Page};
 pub use report::{Period, ReportQuery};
 
-use crate::codec;
+use crate::codec::Entry;
 use crate::record::Record;
 
 /// Name of the file in its directory.
@@ -38,7 +40,10 @@ const FILE: &str = "cdr.db";
 /// Marks the file as ours (`PRAGMA application_id`): "TAND".
 const APPLICATION: i64 = 0x5441_4e44;
 /// Steps from an empty file to today's schema; the file's `user_version` counts those done.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_cdr.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_cdr.sql"),
+    include_str!("../../migrations/0002_platform.sql"),
+];
 /// Connections that read; each is a thread.
 const READERS_MAX: u32 = 3;
 /// How long a statement waits for a lock held by another process, and a reader for a connection.
@@ -61,6 +66,8 @@ pub struct Counts {
     pub cdrs: u64,
     /// Those that got an (A,X).
     pub axb_cdrs: u64,
+    /// What platforms told, repeats not counted.
+    pub events: u64,
 }
 
 impl Store {
@@ -122,6 +129,14 @@ impl Store {
     /// are left alone; of the others the first must be the next number and no number may be left
     /// out, else [`StoreError::Gap`]. All of them are stored, or none.
     pub async fn append(&self, rows: &[(u64, Record)]) -> Result<u64, StoreError> {
+        let entry = |(seq, record): &(u64, Record)| (*seq, Entry::Call(Box::new(record.clone())));
+        let rows: Vec<_> = rows.iter().map(entry).collect();
+        self.append_entries(&rows).await
+    }
+
+    /// As [`Store::append`], for whatever lies in the outbox. An event of a platform that is stored
+    /// already is left out, and its number counts as stored.
+    pub async fn append_entries(&self, rows: &[(u64, Entry)]) -> Result<u64, StoreError> {
         let mut writer = self.writer.lock().await;
         let last = writer.append(&self.path, rows).await?;
         self.last.send_if_modified(|stored| {
@@ -139,12 +154,12 @@ impl Store {
         let rows = rows
             .iter()
             .filter(|(seq, _)| *seq > last)
-            .map(|(seq, bytes)| match codec::decode(bytes) {
-                Ok(record) => Ok((*seq, record)),
+            .map(|(seq, bytes)| match Entry::decode(bytes) {
+                Ok(entry) => Ok((*seq, entry)),
                 Err(source) => Err(StoreError::Undecodable { seq: *seq, source }),
             })
             .collect::<Result<Vec<_>, _>>()?;
-        self.append(&rows).await
+        self.append_entries(&rows).await
     }
 
     /// Makes everything stored so far survive a loss of power; returns the last number covered.
@@ -172,14 +187,17 @@ impl Store {
 
     /// How many records there are. Counts the AXB rows one by one: for tests and rare checks.
     pub async fn count(&self) -> Result<Counts, StoreError> {
-        let (cdrs, axb_cdrs): (i64, i64) =
-            sqlx::query_as("SELECT (SELECT count(*) FROM cdr), (SELECT count(*) FROM axb_cdr)")
-                .fetch_one(&self.readers)
-                .await
-                .map_err(|error| self.failed(error))?;
+        let (cdrs, axb_cdrs, events): (i64, i64, i64) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM cdr), (SELECT count(*) FROM axb_cdr), \
+             (SELECT count(*) FROM platform_events)",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(|error| self.failed(error))?;
         Ok(Counts {
             cdrs: cdrs.unsigned_abs(),
             axb_cdrs: axb_cdrs.unsigned_abs(),
+            events: events.unsigned_abs(),
         })
     }
 

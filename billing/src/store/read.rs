@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::{Store, StoreError};
 use crate::cell::Value;
-use crate::codec;
+use crate::codec::{self, Entry};
 use crate::record::{Axb, AxbCdr, Cdr, Record, Row, Stored};
 use crate::time::Time;
 use crate::usage::EndReason;
@@ -94,7 +94,7 @@ impl Listed for Cdr {
     }
 
     fn read(row: &SqliteRow) -> Result<(u64, Cdr), StoreError> {
-        let mut columns = Columns { row, at: 0 };
+        let mut columns = Columns::new(row);
         let seq = columns.seq();
         Ok((seq, columns.cdr(seq)?))
     }
@@ -115,7 +115,7 @@ impl Listed for AxbCdr {
     }
 
     fn read(row: &SqliteRow) -> Result<(u64, AxbCdr), StoreError> {
-        let mut columns = Columns { row, at: 0 };
+        let mut columns = Columns::new(row);
         let seq = columns.seq();
         let cdr = columns.cdr(seq)?;
         Ok((seq, AxbCdr::join(cdr, columns.take(seq)?)))
@@ -191,8 +191,54 @@ impl Store {
     }
 
     /// The encoded rows `from ..= to` that there are, at most [`LIMIT_MAX`] of them, for a peer
-    /// that misses them.
+    /// that misses them: calls, events and the numbers of their repeats.
     pub async fn records(&self, from: u64, to: u64) -> Result<Vec<(u64, Bytes)>, StoreError> {
+        let mut rows = self.encoded_calls(from, to).await?;
+        rows.extend(self.encoded_events(from, to).await?);
+        rows.sort_unstable_by_key(|(seq, _)| *seq);
+        // Each kind has its first ones, so the first ones of all are whole.
+        rows.truncate(LIMIT_MAX as usize);
+        Ok(rows)
+    }
+
+    async fn encoded_events(&self, from: u64, to: u64) -> Result<Vec<(u64, Bytes)>, StoreError> {
+        let events =
+            super::events::select_events() + " WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?";
+        let events = sqlx::query(AssertSqlSafe(events))
+            .bind(signed(from))
+            .bind(signed(to))
+            .bind(LIMIT_MAX)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failed(error))?;
+        let repeats: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT seq, first FROM platform_repeats WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
+        )
+        .bind(signed(from))
+        .bind(signed(to))
+        .bind(LIMIT_MAX)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(|error| self.failed(error))?;
+        let events = events.iter().map(|row| {
+            let (seq, event) = super::events::read_event(row)?;
+            Ok((seq, Entry::Event(Box::new(event))))
+        });
+        let repeats = repeats.iter().map(|(seq, first)| {
+            let first = first.unsigned_abs();
+            Ok((seq.unsigned_abs(), Entry::Repeat { first }))
+        });
+        let encoded = |row: Result<(u64, Entry), StoreError>| {
+            let (seq, entry) = row?;
+            match entry.encode() {
+                Ok(bytes) => Ok((seq, bytes)),
+                Err(source) => Err(StoreError::Undecodable { seq, source }),
+            }
+        };
+        events.chain(repeats).map(encoded).collect()
+    }
+
+    async fn encoded_calls(&self, from: u64, to: u64) -> Result<Vec<(u64, Bytes)>, StoreError> {
         let sql = format!(
             "SELECT seq,{},axb_cdr.seq,{} FROM cdr LEFT JOIN axb_cdr USING (seq) \
              WHERE cdr.seq BETWEEN ? AND ? ORDER BY cdr.seq LIMIT ?",
@@ -358,7 +404,7 @@ fn window(filter: &Filter, size: u64, left: &mut Range<u64>) -> Option<Range<u64
 }
 
 /// The row's columns with their table, for both tables of a join share one name.
-fn list<R: Row>(table: &str) -> String {
+pub(super) fn list<R: Row>(table: &str) -> String {
     let columns: Vec<String> = R::columns()
         .iter()
         .map(|column| format!("{table}.{column}"))
@@ -367,7 +413,7 @@ fn list<R: Row>(table: &str) -> String {
 }
 
 fn encoded(row: &SqliteRow) -> Result<(u64, Bytes), StoreError> {
-    let mut columns = Columns { row, at: 0 };
+    let mut columns = Columns::new(row);
     let seq = columns.seq();
     let cdr = columns.cdr(seq)?;
     let axb = match columns.next() {
@@ -381,14 +427,18 @@ fn encoded(row: &SqliteRow) -> Result<(u64, Bytes), StoreError> {
 }
 
 /// A row read from left to right.
-struct Columns<'r> {
+pub(super) struct Columns<'r> {
     row: &'r SqliteRow,
     at: usize,
 }
 
 impl<'r> Columns<'r> {
+    pub(super) fn new(row: &'r SqliteRow) -> Columns<'r> {
+        Columns { row, at: 0 }
+    }
+
     /// The next column; null when it is of a kind that no release stored.
-    fn next(&mut self) -> Value<'r> {
+    pub(super) fn next(&mut self) -> Value<'r> {
         let at = self.at;
         self.at += 1;
         let Ok(value): Result<SqliteValueRef<'r>, _> = self.row.try_get_raw(at) else {
@@ -409,7 +459,7 @@ impl<'r> Columns<'r> {
         }
     }
 
-    fn seq(&mut self) -> u64 {
+    pub(super) fn seq(&mut self) -> u64 {
         match self.next() {
             Value::Int(seq) => seq.unsigned_abs(),
             // The primary key is an integer by the schema.
@@ -417,7 +467,7 @@ impl<'r> Columns<'r> {
         }
     }
 
-    fn take<S: Stored>(&mut self, seq: u64) -> Result<S, StoreError> {
+    pub(super) fn take<S: Stored>(&mut self, seq: u64) -> Result<S, StoreError> {
         S::restore(|| self.next()).map_err(|column| StoreError::Row { seq, column })
     }
 
@@ -432,7 +482,7 @@ impl<'r> Columns<'r> {
 }
 
 /// Numbers and times stay far below 2^63.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

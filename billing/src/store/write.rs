@@ -9,7 +9,11 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{Arguments, AssertSqlSafe, Connection};
 
 use super::StoreError;
+use super::events::event_columns;
+use crate::bills;
 use crate::cell::{Cell, Value};
+use crate::codec::Entry;
+use crate::event::PlatformEvent;
 use crate::metrics;
 use crate::record::{Axb, Cdr, Record, Row, Stored};
 use crate::time::Time;
@@ -24,6 +28,7 @@ pub(super) struct Writer {
     last: Option<u64>,
     cdr: Inserts,
     axb: Inserts,
+    events: Events,
 }
 
 impl Writer {
@@ -36,6 +41,7 @@ impl Writer {
             last: None,
             cdr: Inserts::new("cdr", cdr.collect()),
             axb: Inserts::new("axb_cdr", axb.collect()),
+            events: Events::new(),
         }
     }
 
@@ -55,7 +61,7 @@ impl Writer {
     pub(super) async fn append(
         &mut self,
         path: &Path,
-        rows: &[(u64, Record)],
+        rows: &[(u64, Entry)],
     ) -> Result<u64, StoreError> {
         let last = self.last(path).await?;
         let known = rows.partition_point(|(seq, _)| *seq <= last);
@@ -79,11 +85,18 @@ impl Writer {
         Ok(last)
     }
 
-    async fn write(&mut self, rows: &[(u64, Record)], last: u64) -> Result<(), sqlx::Error> {
+    async fn write(&mut self, entries: &[(u64, Entry)], last: u64) -> Result<(), sqlx::Error> {
         // Immediate: a deferred transaction could find at its first write that it is too late.
         let mut tx = self.conn.begin_with("BEGIN IMMEDIATE").await?;
+        let rows: Vec<(u64, &Record)> = entries
+            .iter()
+            .filter_map(|(seq, entry)| match entry {
+                Entry::Call(record) => Some((*seq, &**record)),
+                Entry::Event(_) | Entry::Repeat { .. } => None,
+            })
+            .collect();
         self.cdr
-            .run(&mut tx, rows, |args, (seq, record)| {
+            .run(&mut tx, &rows, |args, (seq, record)| {
                 put(args, seq.store());
                 record.cdr.store(|value| put(args, value));
             })
@@ -99,6 +112,13 @@ impl Writer {
                 axb.store(|value| put(args, value));
             })
             .await?;
+        for (seq, entry) in entries {
+            match entry {
+                Entry::Call(_) => {}
+                Entry::Event(event) => self.events.add(&mut tx, *seq, event).await?,
+                Entry::Repeat { first } => repeat(&mut tx, *seq, *first).await?,
+            }
+        }
         sqlx::query("UPDATE meta SET last = ?")
             .bind(last as i64)
             .execute(&mut *tx)
@@ -116,6 +136,63 @@ impl Writer {
             tracing::warn!(%error, "cdr store did not close cleanly");
         }
     }
+}
+
+/// The insert statement of platforms' events. They come one by one, since each may be a repeat.
+struct Events {
+    sql: Arc<str>,
+}
+
+impl Events {
+    fn new() -> Events {
+        let columns = event_columns();
+        let places = vec!["?"; columns.len()].join(",");
+        let columns = columns.join(",");
+        let sql = format!(
+            "INSERT INTO platform_events ({columns}) VALUES ({places}) \
+             ON CONFLICT (interface_name, callback, key) DO NOTHING"
+        );
+        Events { sql: sql.into() }
+    }
+
+    async fn add(
+        &self,
+        conn: &mut SqliteConnection,
+        seq: u64,
+        event: &PlatformEvent,
+    ) -> Result<(), sqlx::Error> {
+        let mut args = SqliteArguments::default();
+        put(&mut args, seq.store());
+        event.store(|value| put(&mut args, value));
+        put(&mut args, bills::began(event).store());
+        let added = sqlx::query_with(AssertSqlSafe(Arc::clone(&self.sql)), args)
+            .execute(&mut *conn)
+            .await?;
+        if added.rows_affected() > 0 {
+            return Ok(());
+        }
+        let first: i64 = sqlx::query_scalar(
+            "SELECT seq FROM platform_events \
+             WHERE interface_name = ? AND callback = ? AND key = ?",
+        )
+        .bind(&event.interface_name)
+        .bind(&event.callback)
+        .bind(&event.key)
+        .fetch_one(&mut *conn)
+        .await?;
+        repeat(conn, seq, first.unsigned_abs()).await
+    }
+}
+
+/// Notes that a number holds what lies under another one already.
+async fn repeat(conn: &mut SqliteConnection, seq: u64, first: u64) -> Result<(), sqlx::Error> {
+    let (seq, first) = (seq as i64, first as i64);
+    sqlx::query("INSERT INTO platform_repeats (seq, first) VALUES (?, ?)")
+        .bind(seq)
+        .bind(first)
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// The insert statements of one table.

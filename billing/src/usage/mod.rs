@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::money::Money;
 use crate::rating::{self, Charge, Rate};
-use crate::record::{Axb, Cdr, Record, Serial};
+use crate::record::{Axb, Cdr, Handle, Record, Serial};
 use crate::time::Time;
 
 /// Longest text that a record keeps, in bytes; what is longer is cut at a character.
@@ -101,6 +101,10 @@ pub struct AxbUsage {
     pub a_group: String,
     /// How the numbers were tied.
     pub mode: AxbMode,
+    /// The binding made for the call.
+    pub binding_id: Option<u64>,
+    /// What the platform calls the binding.
+    pub handle: Handle,
 }
 
 /// How A and X were tied for a call.
@@ -448,6 +452,8 @@ pub fn close(usage: &Usage) -> Closing {
         axb_fee: axb.charge.fee,
         axb_package_secs: 0,
         axb_package_fee: Money::ZERO,
+        binding_id: numbers.binding_id.map(Serial),
+        handle: numbers.handle.clone(),
     });
     Closing {
         charges,

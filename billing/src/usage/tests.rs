@@ -165,7 +165,7 @@ fn rows_are_printed_with_the_names_of_the_domain_in_its_order() {
         row.values().join(","),
         "02100000001,17000000001,13812341234,1970-01-01T00:16:40.000Z,1970-01-01T00:17:50.500Z,\
          61,66,0.066,120,0.06,120,0.2,normal,2,,,,s3,name of 3,s2,s1,0,0,9,0.074,\
-         1970-01-01T00:16:50.000Z,,,axb,,7"
+         1970-01-01T00:16:50.000Z,,,axb,,7,,"
     );
     let json = serde_json::to_value(&row).expect("a row");
     assert_eq!(json["axb_fee"], "0.066");

@@ -184,6 +184,8 @@ pub enum Refusal {
     },
     /// The answered X is not ours or is full.
     XNotOurs,
+    /// So many rows wait in the outbox that only records of calls are still taken.
+    OutboxFull,
 }
 
 /// What a node must do because of an applied entry. Every node sees every effect of entries applied after its start;

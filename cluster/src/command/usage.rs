@@ -1,8 +1,9 @@
 //! What a call is charged for: its facts, its rates, and who makes money of them.
 
-use super::{CallId, EndReason, EndedBy};
+use super::{BindingId, CallId, EndReason, EndedBy};
 use crate::entity::{FeeRate, Id, Micros, Millis};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A rate with the account it charges, as chosen when the call was admitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,10 @@ pub struct AxbUsage {
     pub interface: String,
     /// A 号码组
     pub a_group: String,
+    /// The binding made for the call; `None` over a static relation.
+    pub binding: Option<BindingId>,
+    /// The platform's named values of the binding or relation, as far as it told any before the call ended.
+    pub handle: BTreeMap<String, String>,
 }
 
 /// The facts of an ended call, for [`Biller`].

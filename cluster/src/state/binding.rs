@@ -5,7 +5,7 @@ use super::model::cut;
 use super::next::ERROR_MAX;
 use super::standing::{Role, Stand};
 use super::{Binding, Deed, Phase, RESTS_MAX, State};
-use crate::command::{BindingId, Bound, Effect, Refusal, Reply, UnbindFailed, Unbound};
+use crate::command::{AxbUsage, BindingId, Bound, Effect, Refusal, Reply, UnbindFailed, Unbound};
 use crate::entity::{Id, Millis};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,6 +63,7 @@ impl State {
             }
         });
         if booked {
+            self.name_binding(bound.binding);
             return Reply::Done;
         }
         if wanted {
@@ -71,6 +72,24 @@ impl State {
             self.pass_over(bound.binding);
         }
         Reply::Refused(Refusal::XNotOurs)
+    }
+
+    /// The call's record will name what the platform calls its binding, also when that is released before the call ends.
+    fn name_binding(&mut self, id: BindingId) {
+        let Some(binding) = self.content.bindings.get(&id) else {
+            return;
+        };
+        let (call, handle) = (binding.call, binding.handle.clone());
+        if let Some(call) = self.content.calls.get_mut(&call)
+            && let Some(axb) = &call.axb
+            && axb.binding == Some(id)
+        {
+            let axb = AxbUsage {
+                handle,
+                ..AxbUsage::clone(axb)
+            };
+            Arc::make_mut(call).axb = Some(Arc::new(axb));
+        }
     }
 
     /// Books the X that the platform answered instead of the one asked for.

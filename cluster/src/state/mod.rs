@@ -80,6 +80,8 @@ const PAYMENTS_MAX: usize = 10_000;
 const RESTS_MAX: usize = 200_000;
 /// Outbox rows above which nodes without a live claim hold none back.
 const OUTBOX_SOFT_MAX: usize = 200_000;
+/// Outbox rows above which no more events of platforms are taken.
+const OUTBOX_EVENTS_MAX: usize = OUTBOX_SOFT_MAX / 2;
 /// Attempts of one call.
 const ATTEMPTS_MAX: u16 = 32;
 
@@ -256,6 +258,7 @@ impl State {
             Command::Borrow(borrow) => {
                 self.borrow_pair(borrow, &mut Rng::new(seed, u64::from(borrow.interface)))
             }
+            Command::PlatformEvents { events } => self.platform_events(events, effects),
         }
     }
 

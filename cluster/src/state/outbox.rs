@@ -1,7 +1,7 @@
 //! Records on their way into every node's store.
 
-use super::{OUTBOX_SOFT_MAX, State};
-use crate::command::Reply;
+use super::{Blob, OUTBOX_EVENTS_MAX, OUTBOX_SOFT_MAX, State};
+use crate::command::{EVENT_BYTES_MAX, EVENTS_MAX, Effect, Refusal, Reply};
 use std::collections::BTreeSet;
 
 impl State {
@@ -11,6 +11,34 @@ impl State {
             self.content.stored.insert(node, upto);
             self.trim_outbox();
         }
+        Reply::Done
+    }
+
+    /// Appends what platforms pushed. Nothing is read of it here, so a repeat makes another row, which the records
+    /// recognise: asking them is not for `apply`.
+    pub(super) fn platform_events(
+        &mut self,
+        events: &[Vec<u8>],
+        effects: &mut Vec<Effect>,
+    ) -> Reply {
+        let fits = |event: &Vec<u8>| (1..=EVENT_BYTES_MAX).contains(&event.len());
+        if !(1..=EVENTS_MAX).contains(&events.len()) || !events.iter().all(fits) {
+            return Reply::Refused(Refusal::Invalid {
+                field: "events".to_owned(),
+                text: format!("must be 1 to {EVENTS_MAX} of 1 to {EVENT_BYTES_MAX} bytes each"),
+            });
+        }
+        if self.content.outbox.len() + events.len() > OUTBOX_EVENTS_MAX {
+            return Reply::Refused(Refusal::OutboxFull);
+        }
+        for event in events {
+            self.content.outbox_last += 1;
+            self.content.outbox.push_back(Blob::from(&**event));
+        }
+        self.trim_outbox();
+        effects.push(Effect::Outbox {
+            last: self.content.outbox_last,
+        });
         Reply::Done
     }
 
@@ -65,6 +93,43 @@ mod tests {
     use crate::state::testing::PerPeriod;
 
     #[test]
+    fn events_of_platforms_leave_room_for_the_records_of_calls() {
+        let mut state = State::new();
+        let mut push = |count, bytes| {
+            let events = vec![vec![7; bytes]; count];
+            let command = Command::PlatformEvents { events };
+            let (reply, effects) = state.apply(1_000, 1, &command, &PerPeriod);
+            let last = match effects[..] {
+                [Effect::Outbox { last }] => Some(last),
+                _ => None,
+            };
+            (reply, last)
+        };
+        assert_eq!(push(2, 1), (Reply::Done, Some(2)));
+        assert_eq!(push(EVENTS_MAX, EVENT_BYTES_MAX), (Reply::Done, Some(102)));
+        for (count, bytes) in [
+            (0, 1),
+            (1, 0),
+            (1, EVENT_BYTES_MAX + 1),
+            (EVENTS_MAX + 1, 1),
+        ] {
+            let (reply, last) = push(count, bytes);
+            let refused = matches!(reply, Reply::Refused(Refusal::Invalid { .. }));
+            assert!(refused && last.is_none(), "{count} of {bytes}: {reply:?}");
+        }
+        state.content.outbox = (0..OUTBOX_EVENTS_MAX - 1)
+            .map(|_| Blob::default())
+            .collect();
+        state.content.outbox_last = OUTBOX_EVENTS_MAX as u64;
+        let two = Command::PlatformEvents {
+            events: vec![vec![1], vec![2]],
+        };
+        let (reply, effects) = state.apply(1_000, 1, &two, &PerPeriod);
+        assert_eq!(reply, Reply::Refused(Refusal::OutboxFull));
+        assert_eq!(effects, []);
+    }
+
+    #[test]
     fn a_dead_voter_holds_back_no_more_than_the_soft_bound() {
         let mut state = State::new();
         for node in [1, 2] {
@@ -80,7 +145,7 @@ mod tests {
         }
         state.set_voters(BTreeSet::from([1, 2, 3]));
         let rows = OUTBOX_SOFT_MAX as u64;
-        state.content.outbox = (1..=rows).map(|_| crate::state::Blob::default()).collect();
+        state.content.outbox = (1..=rows).map(|_| Blob::default()).collect();
         state.content.outbox_last = rows;
         for node in [1, 2] {
             state.stored(node, rows - 10);
@@ -91,10 +156,7 @@ mod tests {
             "node 3 has none and is waited for"
         );
         state.content.outbox_last += 1;
-        state
-            .content
-            .outbox
-            .push_back(crate::state::Blob::default());
+        state.content.outbox.push_back(Blob::default());
         state.trim_outbox();
         assert_eq!(state.outbox_len(), 11, "the living have the others");
     }

@@ -262,6 +262,8 @@ impl State {
                     .a_group(axb.a_group)
                     .map(|row| row.entity.name.clone())
                     .unwrap_or_default(),
+                binding: None,
+                handle: BTreeMap::new(),
             }));
             call.a_id = Some(numbers.a.id);
             self.index.a_use_of(numbers.a.id, true);
@@ -269,6 +271,11 @@ impl State {
             match numbers.ax {
                 None => lease = Some(self.take_pair(call, axb, numbers)),
                 Some(relation) => ax = Some(self.take_ax(call, relation, axb.interface, numbers)),
+            }
+            if let Some(axb) = &mut call.axb {
+                let axb = Arc::make_mut(axb);
+                axb.binding = call.binding;
+                axb.handle = ax.iter().flat_map(|ax| ax.handle.clone()).collect();
             }
         }
         call.attempt = Some(Arc::new(Attempt {

@@ -104,7 +104,8 @@ pub fn answer_to(refusal: &Refusal) -> Answer {
         | Refusal::VersionConflict { .. }
         | Refusal::NotFound
         | Refusal::InUse { .. }
-        | Refusal::XNotOurs => ours(500, REJECTED, false),
+        | Refusal::XNotOurs
+        | Refusal::OutboxFull => ours(500, REJECTED, false),
     }
 }
 
