@@ -240,6 +240,36 @@ const PLAIN: &[Plain] = &[
             "cursor",
         ],
     ),
+    get(
+        "/reports/platform-bills",
+        "What platforms billed against what was rated, differences first: only_ours, only_theirs, differs, equal. \
+         `totals` beside the items are those of the whole range.",
+        &[
+            "since",
+            "until",
+            "interface",
+            "tolerance_secs",
+            "tolerance_cost",
+            "differences",
+            "limit",
+            "cursor",
+        ],
+    ),
+    get(
+        "/platform-events",
+        "What platforms told of calls, each with the call that it is about.",
+        &[
+            "limit",
+            "cursor",
+            "newest_first",
+            "since",
+            "until",
+            "interface",
+            "kind",
+            "flow_no",
+            "matched",
+        ],
+    ),
     get("/payments", "缴费记录.", PAGE),
     post(
         "/payments",
@@ -570,8 +600,9 @@ fn of(kind: Type) -> RefOr<Schema> {
 
 fn in_query(name: &str) -> ParameterBuilder {
     let kind = match name {
-        "limit" | "version" | "offset_min" => Type::Integer,
-        "newest_first" | "update" | "dry_run" | "replace" | "labels" => Type::Boolean,
+        "limit" | "version" | "offset_min" | "tolerance_secs" => Type::Integer,
+        "newest_first" | "update" | "dry_run" | "replace" | "labels" | "matched"
+        | "differences" => Type::Boolean,
         _ => Type::String,
     };
     ParameterBuilder::new()

@@ -14,6 +14,7 @@ mod interfaces;
 mod live;
 mod open;
 mod params;
+mod platforms;
 pub mod problem;
 mod records;
 mod relations;
@@ -254,6 +255,8 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(path("/axb-cdrs").route(web::get().to(records::axb_cdrs)))
         .service(path("/axb-cdrs/export").route(web::get().to(records::axb_cdr_export)))
         .service(path("/reports/axb-settlement").route(web::get().to(records::settlement)))
+        .service(path("/reports/platform-bills").route(web::get().to(platforms::bills)))
+        .service(path("/platform-events").route(web::get().to(platforms::events)))
         .service(
             path("/payments")
                 .route(web::get().to(live::payments))

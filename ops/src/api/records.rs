@@ -206,7 +206,7 @@ pub async fn settlement(request: HttpRequest, shared: web::Data<Shared>) -> Outc
     Ok(HttpResponse::Ok().json(page(items, next)))
 }
 
-fn failed(error: StoreError) -> Problem {
+pub(super) fn failed(error: StoreError) -> Problem {
     match error {
         StoreError::Question(why) => Problem::bad_request(why),
         error => {

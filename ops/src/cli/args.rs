@@ -2,6 +2,7 @@
 
 use super::files::{AVerb, RegionVerb, XVerb};
 use super::plan::PlanArgs;
+use super::platform::{BillArgs, EventVerb};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use tandem_cluster::entity::Table;
@@ -113,6 +114,9 @@ pub enum ClientCommand {
     /// AXB 历史话单.
     #[command(subcommand)]
     AxbCdr(RecordVerb),
+    /// What platforms told of calls: events, bills, recordings.
+    #[command(subcommand)]
+    PlatformEvent(EventVerb),
     /// Sums over records.
     #[command(subcommand)]
     Report(ReportVerb),
@@ -554,6 +558,8 @@ pub enum ReportVerb {
         #[arg(long, default_value_t = 480, allow_hyphen_values = true)]
         offset_min: i32,
     },
+    /// What platforms billed against what we rated, differences first.
+    PlatformBills(BillArgs),
 }
 
 /// `tandem audit …`
@@ -668,6 +674,7 @@ impl ClientCommand {
             | ClientCommand::Cdr(RecordVerb::Query { .. })
             | ClientCommand::AxbCdr(RecordVerb::Query { .. })
             | ClientCommand::Report(_)
+            | ClientCommand::PlatformEvent(EventVerb::List { .. })
             | ClientCommand::Region(RegionVerb::List(_) | RegionVerb::Lookup { .. })
             | ClientCommand::Route(_)
             | ClientCommand::Audit(_) => true,

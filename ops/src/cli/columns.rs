@@ -66,6 +66,38 @@ pub const REPORT: &[&str] = &[
     "package_secs",
     "count",
 ];
+pub const EVENT: &[&str] = &[
+    "received_at",
+    "interface_name",
+    "kind",
+    "a_number",
+    "x_number",
+    "b_number",
+    "duration_ms",
+    "cost",
+    "cause",
+    "flow_no",
+    "matched_by",
+    "recording",
+];
+pub const BILL: &[&str] = &[
+    "verdict",
+    "interface_name",
+    "started_at",
+    "a_number",
+    "x_number",
+    "b_number",
+    "hold_secs",
+    "axb_bill_secs",
+    "axb_fee",
+    "platform_secs",
+    "platform_cost",
+    "diff_secs",
+    "diff_cost",
+    "matched_by",
+    "ambiguous",
+    "flow_no",
+];
 pub const REGION: &[&str] = &["mobile_prefix", "area_code", "area_name"];
 pub const AUDIT: &[&str] = &["number", "at", "actor", "action", "target"];
 pub const DEVICE: &[&str] = &[

@@ -10,6 +10,7 @@ mod files;
 mod http;
 mod interfaces;
 mod plan;
+mod platform;
 mod print;
 mod relations;
 mod route;

@@ -694,3 +694,53 @@ async fn bindings_are_listed_in_order_and_watched() {
         .expect_err("it changes things");
     assert_eq!(refused.exit, Exit::Usage);
 }
+
+#[tokio::test]
+async fn what_platforms_told_is_listed_exported_and_compared() {
+    let world = World::new().await;
+    let event = |number: u64| {
+        let event = tandem_billing::PlatformEvent {
+            interface_name: "huawei-sim".into(),
+            kind: tandem_billing::EventKind::Bill,
+            started_at: Some(tandem_billing::Time::from_ms(crate::fake::NOW)),
+            duration_ms: Some(number * 1_000),
+            callback: "bills".into(),
+            key: number.to_string(),
+            ..Default::default()
+        };
+        let entry = tandem_billing::codec::Entry::Event(Box::new(event));
+        (number, entry)
+    };
+    let rows: Vec<_> = (1..=3).map(event).collect();
+    let store = world.fake.store();
+    store.append_entries(&rows).await.expect("stored");
+    let table = world.prints("platform-event list --matched false").await;
+    assert_eq!(table.lines().count(), 4, "{table}");
+    let export = world.prints("platform-event export --kind bill").await;
+    assert_eq!(export.lines().count(), 3, "{export}");
+    assert!(export.starts_with("{\""), "{export}");
+    let csv = world.prints("platform-event export -o csv").await;
+    assert!(csv.starts_with("received_at,interface_name,kind,"), "{csv}");
+    let (exit, _) = world.fails("platform-event export -o table").await;
+    assert_eq!(exit, Exit::Usage);
+    let range = "--since 2025-11-21 --until 2025-11-23";
+    let report = world
+        .prints(&format!("report platform-bills {range} -o csv"))
+        .await;
+    assert_eq!(report.lines().count(), 4, "{report}");
+    assert!(
+        report
+            .lines()
+            .skip(1)
+            .all(|line| line.starts_with("only_theirs,")),
+        "{report}"
+    );
+    let totals = world
+        .prints(&format!("report platform-bills {range} --totals -o jsonl"))
+        .await;
+    let totals: Value = serde_json::from_str(&totals).expect("JSON");
+    assert_eq!(
+        (&totals["bills"], &totals["platform_secs"]),
+        (&3.into(), &6.into())
+    );
+}

@@ -10,7 +10,8 @@ use super::files::{self, AVerb, XVerb};
 use super::http::{Client, Request};
 use super::print::Printer;
 use super::{
-    CliError, Exit, Output, alarm, complain, fields, interfaces, relations, route, types, warn,
+    CliError, Exit, Output, alarm, complain, fields, interfaces, platform, relations, route, types,
+    warn,
 };
 use crate::dto;
 use reqwest::Method;
@@ -146,6 +147,10 @@ pub async fn carry_out<W: Write>(
             )
             .await
         }
+        ClientCommand::Report(ReportVerb::PlatformBills(args)) => {
+            platform::bills(client, printer, args).await
+        }
+        ClientCommand::PlatformEvent(verb) => platform::events(client, printer, verb).await,
         ClientCommand::Audit(AuditVerb::List(args)) => {
             list(client, printer, &["audit"], AUDIT, args).await
         }

@@ -11,6 +11,7 @@ mod callbacks;
 mod columns;
 mod files;
 mod interfaces;
+mod platforms;
 mod types;
 mod world;
 
