@@ -276,6 +276,9 @@ impl State {
         if let Some(row) = T::rows_mut(&mut self.content).remove(&id) {
             T::link(&mut self.index, &row, false);
         }
+        if let (Table::XNumbers, Some(lookup)) = (T::TABLE, self.index.lookup.made_mut()) {
+            lookup.standing.forget(id);
+        }
     }
 
     fn refresh(&mut self, table: Table, id: Id) {

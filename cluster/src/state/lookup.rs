@@ -30,7 +30,11 @@ impl Lookup {
         }
         lookup.requests.extend(content.requests.iter().cloned());
         lookup.standing.set_now(content.at);
-        for rest in (content.rests.iter()).filter(|rest| rest.until > content.at) {
+        for rest in content.rests.iter() {
+            // As good as gone: a rest that is over, and one on an X that is no more.
+            if rest.until <= content.at || !content.x_numbers.contains_key(&rest.x) {
+                continue;
+            }
             let resting = Stand::Resting(rest.until);
             lookup.standing.put(rest.x, &rest.a, resting);
         }

@@ -166,6 +166,24 @@ impl Standing {
         }
     }
 
+    /// An X is gone with all that stands on it, rests included: its number never comes again.
+    pub(super) fn forget(&mut self, x: Id) {
+        if self.near(x).is_none() {
+            return;
+        }
+        let near = self.near_mut(x);
+        let far = std::mem::replace(near, EMPTY).far;
+        if far > 0 {
+            self.far.retain(|(on, ..), _| *on != x);
+        }
+        // What was made for the numbers of an import goes with the last of them.
+        let page = &mut self.near[page_of(x).0];
+        let unused = |near: &Near| near.far == 0 && near.places == [FREE; 5];
+        if page.as_ref().is_some_and(|rows| rows.iter().all(unused)) {
+            *page = None;
+        }
+    }
+
     /// Keeps the table at most half full, for in a full one what is taken out leaves marks behind that make it be
     /// written anew ever so often. Rests that are over go first.
     fn make_room(&mut self) {
@@ -220,6 +238,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn what_is_forgotten_takes_no_room() {
+        let mut standing = Standing::default();
+        for x in 0..100 {
+            for n in 0..9 {
+                standing.put(x, &number(n), Stand::Resting(1));
+            }
+        }
+        for x in 0..100 {
+            standing.forget(x);
+        }
+        assert_eq!(standing, Standing::default());
+        assert!(standing.far.is_empty() && standing.near.iter().all(Option::is_none));
+    }
 
     fn number(n: u8) -> Digits {
         // One is no packed number, one is empty.
