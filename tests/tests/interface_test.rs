@@ -50,7 +50,11 @@ fn pairs(steps: &[(&str, &str)]) -> Vec<(String, String)> {
 fn an_interface_is_tried_and_nothing_is_left_whatever_the_platform_does() {
     let switch = Switch::seeded(&seed());
     let platform = switch.platform();
-    let good = pairs(&[("bind", "bound"), ("query", "found"), ("unbind", "released")]);
+    let good = pairs(&[
+        ("bind", "bound"),
+        ("query", "found"),
+        ("unbind", "released"),
+    ]);
 
     // Healthy, from every node.
     for node in 1..=3 {
@@ -60,7 +64,14 @@ fn an_interface_is_tried_and_nothing_is_left_whatever_the_platform_does() {
         assert_eq!(held(&switch), BTreeSet::new());
     }
     // In words, with the numbers that were wanted, and no secret among them.
-    let named = ["--a", "02100000003", "--x", "17000000005", "--b", "13900000001"];
+    let named = [
+        "--a",
+        "02100000003",
+        "--x",
+        "17000000005",
+        "--b",
+        "13900000001",
+    ];
     let text = switch.cli(2, &[&["interface", "test", INTERFACE], &named[..]].concat());
     for said in [
         "A 02100000003, X 17000000005, B 13900000001",
@@ -97,7 +108,10 @@ fn an_interface_is_tried_and_nothing_is_left_whatever_the_platform_does() {
     assert_eq!((&told["left"], code), (&json!(true), 7), "{told:#}");
     let rows = switch.api(1).list("bindings");
     assert_eq!(rows.len(), 1, "{rows:?}");
-    assert_eq!((&rows[0]["trial"], &rows[0]["id"]), (&json!(true), &told["binding"]));
+    assert_eq!(
+        (&rows[0]["trial"], &rows[0]["id"]),
+        (&json!(true), &told["binding"])
+    );
     let second = switch.client(1, &["interface", "test", INTERFACE]);
     assert_eq!(second.status.code(), Some(4), "one trial at a time");
     platform.heal();
@@ -105,7 +119,10 @@ fn an_interface_is_tried_and_nothing_is_left_whatever_the_platform_does() {
     assert_eq!(held(&switch), BTreeSet::new());
 
     // A wrong secret: refused once, and then not even sent, for the platform would block our address.
-    switch.cli(1, &["interface", "set", INTERFACE, "params.app_secret=wrong-one"]);
+    switch.cli(
+        1,
+        &["interface", "set", INTERFACE, "params.app_secret=wrong-one"],
+    );
     let (told, code) = tried(&switch, 1, &[]);
     assert_eq!((&told["passed"], code), (&json!(false), 1), "{told:#}");
     assert_eq!(ops(&told), pairs(&[("bind", "config")]), "{told:#}");
@@ -123,7 +140,13 @@ fn an_interface_is_tried_and_nothing_is_left_whatever_the_platform_does() {
     let text = switch.cli(3, &["interface", "exchanges", INTERFACE, "-o", "jsonl"]);
     let failed = |line: &str| line.contains("\"outcome\":\"config\"");
     assert!(text.lines().any(failed), "{text}");
-    for hidden in ["sample-app-secret", "wrong-one", "02100000003", "17000000005", "13900000001"] {
+    for hidden in [
+        "sample-app-secret",
+        "wrong-one",
+        "02100000003",
+        "17000000005",
+        "13900000001",
+    ] {
         assert!(!text.contains(hidden), "{hidden}: {text}");
     }
     let full = switch.cli(1, &["interface", "exchanges", INTERFACE, "--full"]);
@@ -131,7 +154,16 @@ fn an_interface_is_tried_and_nothing_is_left_whatever_the_platform_does() {
 
     // A certificate that is none: the simulator speaks no TLS.
     let url = format!("urls.base=https://{}/huawei", platform.at);
-    switch.cli(1, &["interface", "set", INTERFACE, "params.app_secret=sample-app-secret", &url]);
+    switch.cli(
+        1,
+        &[
+            "interface",
+            "set",
+            INTERFACE,
+            "params.app_secret=sample-app-secret",
+            &url,
+        ],
+    );
     let (told, code) = tried(&switch, 2, &[]);
     assert_eq!((&told["passed"], code), (&json!(false), 1), "{told:#}");
     assert_eq!(ops(&told), pairs(&[("bind", "not_sent")]), "{told:#}");
