@@ -17,6 +17,7 @@ use crate::call::actor::CallActor;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::platforms::Platforms;
+use crate::questions::Barrier;
 use crate::reconcile::UnderWay;
 
 /// Texts of errors in the state are cut to this many bytes.
@@ -43,6 +44,8 @@ pub struct Core {
     pub relations: Registry<Id, AxActor>,
     /// Interfaces that are compared with their platforms now.
     pub comparing: UnderWay,
+    /// What questions of platforms wait for.
+    pub questions: Barrier,
     /// Figures for status and metrics.
     pub figures: Figures,
     epoch: AtomicU32,
@@ -82,6 +85,7 @@ impl Core {
             bindings: Registry::default(),
             relations: Registry::default(),
             comparing: UnderWay::default(),
+            questions: Barrier::default(),
             figures: Figures::default(),
             epoch: AtomicU32::new(0),
             count: AtomicU32::new(0),

@@ -1,9 +1,12 @@
 //! Platforms that store nothing ask for each call: A has called X, who is to be rung? Answered by any node from the
 //! replicated state.
 //!
-//! The call's row was replicated before its INVITE left, but the node that is asked may not have applied it yet. So when
-//! one of our own numbers calls and nothing is found, the state is read again for a moment before the answer is "nobody".
+//! The call's row was replicated before its INVITE left, but the node that is asked may not have applied it yet, and may
+//! still have the row of an earlier call with the same numbers: ringing its callee would be the worst answer of all. So
+//! before it looks, the node waits until it has applied all that was committed when the question came. A node that
+//! cannot know, cut off from the others, says that it cannot, and the platform asks its next address.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tandem_cluster::command::BindingId;
@@ -12,18 +15,48 @@ use tandem_cluster::state::{AxPhase, Binding, Call, Phase, State};
 use tandem_ops::log::mask_numbers;
 use tandem_ops::platform::{PlatformReply, PlatformRequest};
 use tandem_vendors::definition::{Asked, CallbackRequest, Callee};
-use tandem_vendors::numbers::{from_e164, to_e164};
+use tandem_vendors::numbers::from_e164;
 use tandem_vendors::{Client, Conflict, Vendor};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::ax::own_id;
 use crate::callbacks::written;
 use crate::core::Core;
 
-/// A follower applies an entry when the next one or a heartbeat tells it that the entry stands: some 20 ms behind the
-/// leader as a rule, 50 at most. One that was paused is a little more behind.
-const LATE: Duration = Duration::from_millis(300);
-/// How often the state is read again meanwhile.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// A node waits no longer for the others; a new leader is there within it. Half of what the platform allows if that is
+/// less, so that it has time to ask another address.
+const CATCH_UP: Duration = Duration::from_millis(1_000);
+
+/// The barrier that questions wait for. It asks the leader, so one is under way at a time and serves all who came
+/// before it began.
+#[derive(Debug, Default)]
+pub struct Barrier {
+    /// Questions so far.
+    came: AtomicU64,
+    /// How many of them, by their order, a barrier has served.
+    served: Mutex<u64>,
+}
+
+impl Barrier {
+    /// Waits until this node has applied what was committed when this was called; false when it cannot tell in time.
+    async fn pass(&self, core: &Core, within: Duration) -> bool {
+        let own = self.came.fetch_add(1, Ordering::AcqRel) + 1;
+        let passed = async {
+            let mut served = self.served.lock().await;
+            if *served >= own {
+                return true;
+            }
+            let all = self.came.load(Ordering::Acquire);
+            let caught_up = core.cluster.caught_up(within).await.is_ok();
+            if caught_up {
+                *served = all;
+            }
+            caught_up
+        };
+        timeout(within, passed).await.unwrap_or(false)
+    }
+}
 
 /// Who is to be rung.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +104,15 @@ async fn reply(
             return written(reply, error.word(), mask_numbers(&error.to_string()));
         }
     };
-    let found = search(core, interface, &asked).await;
+    let within = CATCH_UP.min(Duration::from_millis(asked.within_ms / 2));
+    if !core.questions.pass(core, within).await {
+        let note = "this node cannot tell what the others have committed".to_owned();
+        return match client.refusal(&request.name, 503) {
+            Some(reply) => written(reply, "unavailable", note),
+            None => PlatformReply::plain(503, "unavailable"),
+        };
+    }
+    let found = search(&core.cluster.state(), interface, &asked);
     let callee = found.as_ref().map(|found| Callee {
         b: &found.b,
         own_id: &found.own_id,
@@ -94,29 +135,12 @@ async fn reply(
     }
 }
 
-/// Looks until somebody is found, or until a binding that exists must be here.
-async fn search(core: &Core, interface: Id, asked: &Asked) -> Option<Found> {
-    let patience = LATE.min(Duration::from_millis(asked.within_ms / 2));
-    let until = Instant::now() + patience;
-    let mut seen = 0;
-    loop {
-        let state = core.cluster.state();
-        let scope = conflict(&state, interface);
-        let bindings = state.bindings().rev().take_while(|row| row.id > seen);
-        if let Some(row) = binding(bindings, interface, scope, asked) {
-            return Some(bound(&state, row, asked));
-        }
-        // An own number that calls is on its way by a binding, or by its own relation: anything else is too soon.
-        let ours = is_ours(&state, &asked.a);
-        if let Some(found) = related(&state, interface, asked, ours) {
-            return Some(found);
-        }
-        if !ours || Instant::now() >= until {
-            return None;
-        }
-        seen = state.bindings().next_back().map_or(seen, |row| row.id);
-        drop(state);
-        tokio::time::sleep(LOOK_EVERY).await;
+/// Who is to be rung, by this state.
+fn search(state: &State, interface: Id, asked: &Asked) -> Option<Found> {
+    let scope = conflict(state, interface);
+    match binding(state.bindings().rev(), interface, scope, asked) {
+        Some(row) => Some(bound(state, row, asked)),
+        None => related(state, interface, asked),
     }
 }
 
@@ -163,9 +187,8 @@ fn bound(state: &State, row: &Binding, asked: &Asked) -> Found {
     }
 }
 
-/// Whom X's static relation says: for its A the callee of the call whose turn it is, for everybody else A. One of our
-/// own numbers is nobody's caller, whatever it calls.
-fn related(state: &State, interface: Id, asked: &Asked, ours: bool) -> Option<Found> {
+/// Whom X's static relation says: for its A the callee of the call whose turn it is, for everybody else A.
+fn related(state: &State, interface: Id, asked: &Asked) -> Option<Found> {
     let (_, bound) = state.ax_count(interface);
     if bound == 0 {
         return None;
@@ -174,7 +197,7 @@ fn related(state: &State, interface: Id, asked: &Asked, ours: bool) -> Option<Fo
         let phase = state.ax_live(row.id).map(|live| live.phase);
         phase == Some(AxPhase::Bound)
     });
-    let (row, out) = relation(rows, interface, asked, ours)?;
+    let (row, out) = relation(rows, interface, asked)?;
     if !out {
         return Some(Found {
             b: row.entity.a_number.clone(),
@@ -200,18 +223,20 @@ fn relation<'s>(
     rows: impl Iterator<Item = &'s Row<AxBinding>>,
     interface: Id,
     asked: &Asked,
-    ours: bool,
 ) -> Option<(&'s Row<AxBinding>, bool)> {
-    let mut of_x = rows
-        .filter(|row| row.entity.interface == interface && same(&row.entity.x_number, &asked.x));
-    if ours {
-        let own = of_x.find(|row| same(&row.entity.a_number, &asked.a));
-        return own.map(|row| (row, true));
+    let mut others = None;
+    let mut several = false;
+    for row in rows {
+        let entity = &row.entity;
+        if entity.interface != interface || !same(&entity.x_number, &asked.x) {
+            continue;
+        }
+        if same(&entity.a_number, &asked.a) {
+            return Some((row, true));
+        }
+        several |= others.replace(row).is_some();
     }
-    let first = of_x.next()?;
-    // A's own phone reaches nobody by calling X past the switch.
-    let alone = of_x.next().is_none() && !same(&first.entity.a_number, &asked.a);
-    alone.then_some((first, false))
+    others.filter(|_| !several).map(|row| (row, false))
 }
 
 /// How long a call may last from its answer, as far as that is known before it.
@@ -223,16 +248,6 @@ fn limit_s(call: &Call) -> Option<u32> {
         .into_iter()
         .flatten()
         .min()
-}
-
-/// Whether a number is one of our A numbers, in whatever notation it is stored.
-fn is_ours(state: &State, number: &str) -> bool {
-    let e164 = to_e164(number);
-    let digits = e164.trim_start_matches('+');
-    let written = [number, &e164, digits, &format!("00{digits}")];
-    written
-        .iter()
-        .any(|number| state.find(Table::ANumbers, number).is_some())
 }
 
 /// Whether a stored number and one in our notation are the same.
@@ -336,18 +351,15 @@ mod tests {
             relation_of(3, 7, "02100000003", "17000000003"),
             relation_of(4, 7, "02100000004", "17000000003"),
         ];
-        for (a, x, ours, found) in [
-            (A, X, true, Some((1, true))),
-            ("13900000009", X, false, Some((1, false))),
-            ("anonymous", X, false, Some((1, false))),
-            // Another of our numbers is on its way by a binding that is not here yet.
-            ("02100000009", X, true, None),
-            (A, "17000000002", true, None),
-            (A, X, false, None),
-            ("02100000004", "17000000003", true, Some((4, true))),
-            ("13900000009", "17000000003", false, None),
+        for (a, x, found) in [
+            (A, X, Some((1, true))),
+            ("13900000009", X, Some((1, false))),
+            ("anonymous", X, Some((1, false))),
+            (A, "17000000002", None),
+            ("02100000004", "17000000003", Some((4, true))),
+            ("13900000009", "17000000003", None),
         ] {
-            let got = relation(rows.iter(), 7, &asked(a, x), ours);
+            let got = relation(rows.iter(), 7, &asked(a, x));
             let got = got.map(|(row, out)| (row.id, out));
             assert_eq!(got, found, "{a} {x}");
         }

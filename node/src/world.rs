@@ -454,13 +454,8 @@ interface = "asks"
 axb_account = "axb"
 "#;
 
-/// What the platform is told when `from` calls `to`, in how many milliseconds, and the word for it.
-async fn question(
-    switch: &Process,
-    from: &str,
-    to: &str,
-) -> (serde_json::Value, u128, &'static str) {
-    let started = std::time::Instant::now();
+/// What the platform is told when `from` calls `to`, and the word for it.
+async fn question(switch: &Process, from: &str, to: &str) -> (serde_json::Value, &'static str) {
     let request = PlatformRequest {
         interface: "asks".into(),
         name: "callback".into(),
@@ -474,11 +469,11 @@ async fn question(
     };
     let reply = switch.platform_request(request).await;
     let body = serde_json::from_slice(&reply.body).unwrap_or_default();
-    (body, started.elapsed().as_millis(), reply.result)
+    (body, reply.result)
 }
 
 #[test]
-fn a_question_that_is_ahead_of_its_calls_news_waits_for_it() {
+fn a_question_is_answered_by_what_is_bound_when_it_comes() {
     run(async {
         let world = World::new(false).await;
         let seed = tandem_ops::seed::parse(ASKS).expect("sound");
@@ -486,27 +481,20 @@ fn a_question_that_is_ahead_of_its_calls_news_waits_for_it() {
         assert_eq!(report.failed, [""; 0]);
         let (a, x) = ("862200000000", "8616700000000");
 
-        let (body, took_ms, word) = question(&world.switch, a, x).await;
+        let (body, word) = question(&world.switch, a, x).await;
         assert_eq!((&body["command"], word), (&json!("audio"), "nobody"));
-        assert!((300..1_000).contains(&took_ms), "{took_ms} ms");
-        // Nobody waits for a call that is none of ours.
-        let (_, took_ms, word) = question(&world.switch, "8613700000000", x).await;
-        assert!(word == "nobody" && took_ms < 200, "{word} {took_ms} ms");
-
-        let late = async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            world.reserve(1).await
-        };
-        let ((body, took_ms, word), (binding, ..)) =
-            tokio::join!(question(&world.switch, a, x), late);
+        let (binding, ..) = world.reserve(1).await;
         let dial = json!({
             "command": "dial", "phoneNumber": "8613900000001", "callerId": x,
             "clientReferenceId": binding.to_string(),
         });
-        assert_eq!((body, word), (dial, "connected"));
-        assert!((100..300).contains(&took_ms), "{took_ms} ms");
+        // Many at once wait for one look at the leader.
+        let asks = (0..50).map(|_| question(&world.switch, a, x));
+        for (body, word) in futures::future::join_all(asks).await {
+            assert_eq!((body, word), (dial.clone(), "connected"));
+        }
         // B calls X back, and reaches A.
-        let (body, _, word) = question(&world.switch, "8613900000001", x).await;
+        let (body, word) = question(&world.switch, "8613900000001", x).await;
         assert_eq!((&body["phoneNumber"], word), (&json!(a), "called_back"));
 
         let unbound = Command::Unbound(Unbound {
@@ -516,7 +504,7 @@ fn a_question_that_is_ahead_of_its_calls_news_waits_for_it() {
         });
         assert_eq!(world.propose(unbound).await, Reply::Done);
         for from in [a, "8613900000001"] {
-            let (_, _, word) = question(&world.switch, from, x).await;
+            let (_, word) = question(&world.switch, from, x).await;
             assert_eq!(word, "nobody", "{from}");
         }
     });

@@ -94,8 +94,12 @@ impl Switch {
         };
         switch.token = eventually("the administrator's token", Duration::from_secs(30), || {
             switch.dev_runs()?;
-            std::fs::read_to_string(data.join("admin.token"))
-                .map_err(|e| format!("admin.token: {e}"))
+            let token = std::fs::read_to_string(data.join("admin.token"))
+                .map_err(|e| format!("admin.token: {e}"))?;
+            match token.trim() {
+                "" => Err("admin.token: still empty".to_owned()),
+                _ => Ok(token),
+            }
         })
         .trim()
         .to_owned();

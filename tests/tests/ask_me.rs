@@ -195,6 +195,41 @@ fn a_platform_asks_its_second_address_when_the_first_nodes_is_dead() {
 }
 
 #[test]
+fn one_pair_after_the_other_rings_its_own_callee_whichever_node_lags() {
+    let (kind, params, callees, _) = PLATFORMS[0];
+    let interface = format!(
+        "name = \"{kind}\"\ntype = \"{kind}\"\nparams = {{ {params} }}\nunbind_delay_secs = 0\npair_rest_ms = 0"
+    );
+    let seed = Seed::new()
+        .a("ga", "02100000000", "line_limit = 5")
+        .customer("customer", "127.0.0.1", "")
+        .table("interfaces", &interface)
+        .x(kind, "16600000000", "line_limit = 1")
+        .axb_gateway("platform", callees, "ga", kind, "");
+    let switch = Switch::seeded(&seed);
+    let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
+    let first = 13_100_000_000_u64;
+    for n in 0..12 {
+        let customer = Sipp::customer(
+            "customer_any",
+            switch.own_port(),
+            switch.sip(1 + u8::try_from(n % 3).expect("small")),
+            numbers(15_900_000_000, first + n, 1),
+        );
+        let done = customer.start(switch.dir()).finish(Duration::from_secs(20));
+        assert_eq!(done.logged("ANSWERED"), 1, "call {n}: {}", done.errors());
+    }
+    let rung: Vec<_> = phone
+        .lines("INVITE")
+        .iter()
+        .map(|line| line.callee().to_owned())
+        .collect();
+    let wanted: Vec<_> = (0..12).map(|n| (first + n).to_string()).collect();
+    assert_eq!(rung, wanted);
+    nothing_left(&switch, RELEASED);
+}
+
+#[test]
 fn a_static_relation_of_such_a_platform_carries_calls_both_ways() {
     let switch = Switch::seeded(&seed());
     let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
