@@ -112,12 +112,10 @@ impl Ids {
     pub(super) fn contains(&self, id: u32) -> bool {
         match self {
             Ids::List(list) => list.binary_search(&id).is_ok(),
-            Ids::Blocks { blocks, .. } => {
-                match blocks.binary_search_by_key(&(id >> BLOCK_BITS), |b| b.base) {
-                    Ok(at) => blocks[at].contains(id),
-                    Err(_) => false,
-                }
-            }
+            Ids::Blocks { blocks, .. } => match find(blocks, id >> BLOCK_BITS) {
+                Ok(at) => blocks[at].contains(id),
+                Err(_) => false,
+            },
         }
     }
 
@@ -139,7 +137,7 @@ impl Ids {
                 }
             },
             Ids::Blocks { len, blocks } => {
-                let at = match blocks.binary_search_by_key(&(id >> BLOCK_BITS), |b| b.base) {
+                let at = match find(blocks, id >> BLOCK_BITS) {
                     Ok(at) => at,
                     Err(at) => {
                         blocks.insert(at, Block::new(id >> BLOCK_BITS));
@@ -221,6 +219,14 @@ impl Ids {
             block.flip(id);
             *len += 1;
         }
+    }
+}
+
+/// The block of this base. While ids are dense it stands at its own number.
+fn find(blocks: &[Block], base: u32) -> Result<usize, usize> {
+    match blocks.get(base as usize) {
+        Some(block) if block.base == base => Ok(base as usize),
+        _ => blocks.binary_search_by_key(&base, |block| block.base),
     }
 }
 
