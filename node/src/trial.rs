@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tandem_cluster::command::{Borrow, Command, Lease, Refusal, Reply};
+use tandem_cluster::command::{BindingId, Borrow, Command, Lease, Refusal, Reply};
 use tandem_cluster::entity::{Id, Interface};
 use tandem_ops::exchange::{Exchange, Health, OnNode, Side, Trial, Tried, Untried};
 use tandem_ops::switch::Unavailable;
@@ -24,6 +24,8 @@ use crate::core::Core;
 
 /// The state must have taken the pair within this.
 const BORROW_WITHIN: Duration = Duration::from_secs(5);
+/// How often the state is read while a row is on its way out of it.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Exchanges shown of one trial. A platform that is tried again and again makes more, of which the first ones tell.
 const STEPS_MAX: usize = 64;
 /// A clock that is off by so much is worth a word, in milliseconds.
@@ -71,7 +73,7 @@ pub async fn run(core: Arc<Core>, trial: Trial) -> Result<Tried, Untried> {
     };
     // A bind whose answer has not come is released once it has.
     binding.do_send(Order::Release);
-    let gone = gone(&mut news, until).await;
+    let gone = gone(&mut news, until).await && forgotten(&core, lease.binding, until).await;
     let steps = std::mem::take(&mut *steps.lock().unwrap_or_else(PoisonError::into_inner));
     let mut tried = Tried {
         interface: interface.name.clone(),
@@ -136,6 +138,17 @@ async fn gone(news: &mut UnboundedReceiver<News>, until: Instant) -> bool {
         }
     }
     false
+}
+
+/// Whether the row has left the state as well: whoever tries the interface next, on whichever node, must not meet it.
+async fn forgotten(core: &Core, binding: BindingId, until: Instant) -> bool {
+    while core.cluster.state().binding(binding).is_some() {
+        if Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    true
 }
 
 /// Whether the platform tells what it holds, which is how a lost bind would be found.
