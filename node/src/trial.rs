@@ -142,7 +142,7 @@ async fn gone(news: &mut UnboundedReceiver<News>, until: Instant) -> bool {
 
 /// Whether the row has left the state as well: whoever tries the interface next, on whichever node, must not meet it.
 async fn forgotten(core: &Core, binding: BindingId, until: Instant) -> bool {
-    while core.cluster.state().binding(binding).is_some() {
+    while core.cluster.state_now().0.binding(binding).is_some() {
         if Instant::now() >= until {
             return false;
         }

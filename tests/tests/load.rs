@@ -76,6 +76,8 @@ fn two_thousand_calls(delay: Option<u32>) {
     switch.make_room(A_LIMIT, X_LIMIT);
     api.unbind_delay(delay);
     varied_prices(&switch);
+    // They were entered at another node than they are read from.
+    switch.states_agree(Duration::from_secs(5));
     let tariff = Tariff::read(&api);
     switch.comes_to_rest(&[1, 2, 3], Duration::from_secs(5));
 
