@@ -142,6 +142,12 @@ async fn gone(news: &mut UnboundedReceiver<News>, until: Instant) -> bool {
 
 /// Whether the row has left the state as well: whoever tries the interface next, on whichever node, must not meet it.
 async fn forgotten(core: &Core, binding: BindingId, until: Instant) -> bool {
+    // A trial is quicker than news of its own row: until everything that is committed is applied here, the state may be
+    // one that has not seen the row come.
+    let within = until.saturating_duration_since(Instant::now());
+    if core.cluster.caught_up(within).await.is_err() {
+        return false;
+    }
     while core.cluster.state_now().0.binding(binding).is_some() {
         if Instant::now() >= until {
             return false;
