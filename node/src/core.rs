@@ -12,12 +12,12 @@ use tandem_cluster::handle::Cluster;
 use tandem_cluster::state::State;
 
 use crate::ax::actor::AxActor;
+use crate::barrier::Barrier;
 use crate::binding::actor::BindingActor;
 use crate::call::actor::CallActor;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::platforms::Platforms;
-use crate::questions::Barrier;
 use crate::reconcile::UnderWay;
 
 /// Texts of errors in the state are cut to this many bytes.
@@ -44,8 +44,8 @@ pub struct Core {
     pub relations: Registry<Id, AxActor>,
     /// Interfaces that are compared with their platforms now.
     pub comparing: UnderWay,
-    /// What questions of platforms wait for.
-    pub questions: Barrier,
+    /// What readers wait for who must not miss what another node has acknowledged.
+    pub barrier: Barrier,
     /// Figures for status and metrics.
     pub figures: Figures,
     epoch: AtomicU32,
@@ -85,7 +85,7 @@ impl Core {
             bindings: Registry::default(),
             relations: Registry::default(),
             comparing: UnderWay::default(),
-            questions: Barrier::default(),
+            barrier: Barrier::default(),
             figures: Figures::default(),
             epoch: AtomicU32::new(0),
             count: AtomicU32::new(0),

@@ -6,7 +6,6 @@
 //! before it looks, the node waits until it has applied all that was committed when the question came. A node that
 //! cannot know, cut off from the others, says that it cannot, and the platform asks its next address.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tandem_cluster::command::BindingId;
@@ -17,8 +16,6 @@ use tandem_ops::platform::{PlatformReply, PlatformRequest};
 use tandem_vendors::definition::{Asked, CallbackRequest, Callee};
 use tandem_vendors::numbers::from_e164;
 use tandem_vendors::{Client, Conflict, Vendor};
-use tokio::sync::Mutex;
-use tokio::time::timeout;
 
 use crate::ax::own_id;
 use crate::callbacks::written;
@@ -27,36 +24,6 @@ use crate::core::Core;
 /// A node waits no longer for the others; a new leader is there within it. Half of what the platform allows if that is
 /// less, so that it has time to ask another address.
 const CATCH_UP: Duration = Duration::from_millis(1_000);
-
-/// The barrier that questions wait for. It asks the leader, so one is under way at a time and serves all who came
-/// before it began.
-#[derive(Debug, Default)]
-pub struct Barrier {
-    /// Questions so far.
-    came: AtomicU64,
-    /// How many of them, by their order, a barrier has served.
-    served: Mutex<u64>,
-}
-
-impl Barrier {
-    /// Waits until this node has applied what was committed when this was called; false when it cannot tell in time.
-    async fn pass(&self, core: &Core, within: Duration) -> bool {
-        let own = self.came.fetch_add(1, Ordering::AcqRel) + 1;
-        let passed = async {
-            let mut served = self.served.lock().await;
-            if *served >= own {
-                return true;
-            }
-            let all = self.came.load(Ordering::Acquire);
-            let caught_up = core.cluster.caught_up(within).await.is_ok();
-            if caught_up {
-                *served = all;
-            }
-            caught_up
-        };
-        timeout(within, passed).await.unwrap_or(false)
-    }
-}
 
 /// Who is to be rung.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +72,7 @@ async fn reply(
         }
     };
     let within = CATCH_UP.min(Duration::from_millis(asked.within_ms / 2));
-    if !core.questions.pass(core, within).await {
+    if !core.barrier.pass(&core.cluster, within).await {
         let note = "this node cannot tell what the others have committed".to_owned();
         return match client.refusal(&request.name, 503) {
             Some(reply) => written(reply, "unavailable", note),

@@ -37,6 +37,9 @@ use crate::types::Vendors;
 /// A person waits this long for an edit.
 const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
 
+/// A new leader is there within this.
+const CURRENT_WITHIN: Duration = Duration::from_secs(1);
+
 /// How often, and how many times, a snapshot under way is looked for.
 const SNAPSHOT_LOOK_EVERY: Duration = Duration::from_millis(50);
 const SNAPSHOT_LOOKS: u32 = 500;
@@ -90,6 +93,15 @@ impl Switch for Process {
                 Ok(outcome) => outcome.map_err(|error| Unavailable(error.to_string())),
                 Err(_) => Err(Unavailable("no answer in time".to_owned())),
             }
+        }
+        .boxed()
+    }
+
+    fn current(&self) -> BoxFuture<'_, bool> {
+        async {
+            // Without a quorum nobody can tell, and whoever looks then should not be kept waiting as well.
+            let cluster = &self.core.cluster;
+            cluster.status().quorum && self.core.barrier.pass(cluster, CURRENT_WITHIN).await
         }
         .boxed()
     }

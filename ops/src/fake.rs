@@ -176,6 +176,10 @@ impl Switch for Fake {
         .boxed()
     }
 
+    fn current(&self) -> BoxFuture<'_, bool> {
+        std::future::ready(!self.no_quorum.load(Ordering::Relaxed)).boxed()
+    }
+
     fn raft(&self) -> RaftStatus {
         RaftStatus {
             node: 1,

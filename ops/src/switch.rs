@@ -41,6 +41,10 @@ pub trait Switch: Send + Sync + 'static {
     /// Ends within 5 s.
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Reply, Unavailable>>;
 
+    /// Waits until this node has applied everything that any node had acknowledged when this was called. False when
+    /// it cannot tell, which it knows at once without a quorum, else within 1 s: what it shows then may be old.
+    fn current(&self) -> BoxFuture<'_, bool>;
+
     /// Where this node stands in the consensus.
     fn raft(&self) -> RaftStatus;
 

@@ -2,12 +2,14 @@
 //!
 //! [`start`] opens the port and runs the server on threads of its own, so that neither a long list nor a slow reader
 //! takes time from calls. Everything below `/api/v1` needs a bearer token; `/livez`, `/readyz`, `/metrics`, `/version`
-//! and the page at `/` need none, and what platforms call below `/callbacks` carries a proof of its own. Errors are problem+json ([`problem::Problem`]).
+//! and the page at `/` need none, and what platforms call below `/callbacks` carries a proof of its own. Errors are
+//! problem+json ([`problem::Problem`]).
 //!
 //! A route stands in [`routes`]; its document for OpenAPI in `document`; a test holds the two together.
 
 mod auth;
 mod callbacks;
+mod current;
 mod document;
 mod files;
 mod interfaces;
@@ -38,6 +40,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// The header of an answer from a node that cannot know whether another has acknowledged something newer.
+pub(crate) const STALE: &str = "tandem-stale";
 /// Largest body of a request, bytes.
 const BODY_MAX: usize = 1 << 20;
 /// Largest seed file, bytes.
@@ -216,6 +220,7 @@ where
 fn routes(app: &mut web::ServiceConfig) {
     let path = |path: &str| web::resource(path.to_owned()).default_service(web::to(wrong_method));
     let api = web::scope("/api/v1")
+        .wrap(from_fn(current::wait))
         .wrap(from_fn(auth::check))
         .service(path("/openapi.json").route(web::get().to(document::show)))
         .service(path("/status").route(web::get().to(live::status)))

@@ -1,6 +1,7 @@
 //! The admin API, seen from a client.
 
-use super::{CliError, Exit, Globals};
+use super::{CliError, Exit, Globals, say};
+use crate::api::STALE;
 use crate::api::problem::Problem;
 use bytes::Bytes;
 use reqwest::{Method, Response, Url};
@@ -153,7 +154,13 @@ impl Client {
                 attempt = attempt.header("Content-Type", *kind).body(body.clone());
             }
             match attempt.send().await {
-                Ok(response) => return Ok(response),
+                Ok(response) => {
+                    if response.headers().contains_key(STALE) {
+                        let text = "does not reach the other nodes; what it shows may be old";
+                        say("warning:", "33", &format!("{server} {text}"));
+                    }
+                    return Ok(response);
+                }
                 // Nothing was sent, so the next server may be asked without doing anything twice.
                 Err(error) if error.is_connect() => {
                     silent.push(format!("{server}: {}", chain(&error)))

@@ -612,6 +612,22 @@ async fn without_a_quorum_edits_are_refused_and_reads_go_on() {
 }
 
 #[tokio::test]
+async fn a_node_that_cannot_know_the_latest_says_so() {
+    let world = World::sample().await;
+    let stale = async |path: &str| {
+        let answer = world.answer(Method::GET, path, "secret-1", None).await;
+        answer.headers().contains_key("tandem-stale")
+    };
+    for cut_off in [false, true] {
+        world.fake.no_quorum.store(cut_off, Ordering::Relaxed);
+        for path in ["/a-groups/ga", "/bindings", "/accounts/nobody"] {
+            assert_eq!(stale(&format!("/api/v1{path}")).await, cut_off, "{path}");
+        }
+        assert!(!stale("/api/v1/status").await, "its own counters");
+    }
+}
+
+#[tokio::test]
 async fn exports_hold_every_record_once_and_in_order() {
     let world = World::empty().await;
     world.fake.records(2_345).await;

@@ -54,6 +54,21 @@ impl World {
         token: &str,
         body: Option<Value>,
     ) -> (u16, String) {
+        let response = self.answer(method, path, token, body).await;
+        (
+            response.status().as_u16(),
+            response.text().await.expect("a body"),
+        )
+    }
+
+    /// The same, with its headers.
+    pub async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<Value>,
+    ) -> reqwest::Response {
         let mut request = self.http.request(method, format!("{}{path}", self.url()));
         if !token.is_empty() {
             request = request.header("Authorization", format!("Bearer {token}"));
@@ -61,11 +76,7 @@ impl World {
         if let Some(body) = body {
             request = request.body(body.to_string());
         }
-        let response = request.send().await.expect("an answer");
-        (
-            response.status().as_u16(),
-            response.text().await.expect("a body"),
-        )
+        request.send().await.expect("an answer")
     }
 
     /// A file, as an administrator, below `/api/v1`.
