@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+/// Shared addresses, at most.
+const SHARED_MAX: usize = 16;
+
 /// A node file, read and checked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,7 +40,7 @@ pub struct Config {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
-    /// Number in the cluster, 1 or more; one of `cluster.peers`.
+    /// Number in the cluster, 1 to 4294967295; one of `cluster.peers`.
     pub id: u64,
     /// 接入名称, unique in the cluster.
     pub access_name: String,
@@ -62,6 +65,49 @@ pub struct Sip {
     pub shards: Option<usize>,
     /// Address put into Contact and Via when the one listened on is not the one that others reach.
     pub advertised: Option<SocketAddr>,
+    /// Addresses that all nodes listen on.
+    #[serde(default)]
+    pub shared: Shared,
+}
+
+/// SIP listeners on addresses that are alike on all nodes. A node need not have them when it starts: one at a time may
+/// have them (VRRP), or all at once (anycast). They stand for themselves in Contact and Via, whatever is advertised.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shared {
+    /// UDP addresses, at most 16 with those of TCP.
+    pub udp: Vec<SocketAddr>,
+    /// TCP addresses.
+    pub tcp: Vec<SocketAddr>,
+}
+
+impl Sip {
+    fn shared_fault(&self) -> Option<String> {
+        let Shared { udp, tcp } = &self.shared;
+        if udp.len() + tcp.len() > SHARED_MAX {
+            return Some(format!("names more than {SHARED_MAX} addresses"));
+        }
+        for (shared, own) in [(udp, &self.udp), (tcp, &self.tcp)] {
+            for (at, address) in shared.iter().enumerate() {
+                let text = |text: &str| Some(format!("names `{address}`, {text}"));
+                if address.ip().is_unspecified() || address.port() == 0 {
+                    return text("which is no certain address and port");
+                }
+                if shared[..at].contains(address) {
+                    return text("twice");
+                }
+                let covers = |own: &&SocketAddr| {
+                    own.port() == address.port()
+                        && own.is_ipv4() == address.is_ipv4()
+                        && (own.ip() == address.ip() || own.ip().is_unspecified())
+                };
+                if let Some(own) = own.iter().find(covers) {
+                    return text(&format!("which `{own}` of this node covers"));
+                }
+            }
+        }
+        None
+    }
 }
 
 /// Consensus.
@@ -273,6 +319,9 @@ impl Config {
         if self.node.id == 0 {
             return fault("node.id", "must be 1 or more");
         }
+        if u32::try_from(self.node.id).is_err() {
+            return fault("node.id", "must be at most 4294967295");
+        }
         if self.node.access_name.is_empty() || self.node.access_name.len() > 64 {
             return fault("node.access_name", "must have 1 to 64 bytes");
         }
@@ -281,6 +330,9 @@ impl Config {
         }
         if self.sip.udp.is_empty() && self.sip.tcp.is_empty() {
             return fault("sip", "names no listener");
+        }
+        if let Some(text) = self.sip.shared_fault() {
+            return Some(("sip.shared", text));
         }
         if self.sip.shards.is_some_and(|n| !(1..=64).contains(&n)) {
             return fault("sip.shards", "must lie between 1 and 64");
@@ -394,6 +446,30 @@ token_file = "token"
                 "[admin]",
                 &format!("[callbacks]\npublic_url = \"{url}\"\n[admin]"),
                 &format!(": `callbacks.public_url` {fault}"),
+            );
+        }
+        for (shared, fault) in [
+            (
+                "udp = [\"0.0.0.0:5062\"]",
+                "names `0.0.0.0:5062`, which is no certain address and port",
+            ),
+            (
+                "tcp = [\"192.0.2.1:0\"]",
+                "names `192.0.2.1:0`, which is no certain address and port",
+            ),
+            (
+                "udp = [\"127.0.0.1:5060\"]",
+                "names `127.0.0.1:5060`, which `127.0.0.1:5060` of this node covers",
+            ),
+            (
+                "udp = [\"192.0.2.1:5060\", \"192.0.2.1:5060\"]",
+                "names `192.0.2.1:5060`, twice",
+            ),
+        ] {
+            check(
+                "[cluster]",
+                &format!("[sip.shared]\n{shared}\n[cluster]"),
+                &format!(": `sip.shared` {fault}"),
             );
         }
         let text = GOOD.replacen("data_dir", "data_dri", 1);

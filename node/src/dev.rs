@@ -294,6 +294,7 @@ impl Cluster {
                 tcp: vec![sip],
                 shards: Some(1),
                 advertised: None,
+                shared: config::Shared::default(),
             },
             cluster: config::Cluster {
                 id: "dev".to_owned(),

@@ -32,6 +32,7 @@ pub mod questions;
 pub mod reconcile;
 pub mod shard;
 pub mod start;
+pub mod strays;
 pub mod switch;
 pub mod trial;
 pub mod types;

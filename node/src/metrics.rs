@@ -1,6 +1,6 @@
 //! The process's own metrics, each with its line of help.
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 /// Registers the help lines.
 pub fn describe() {
@@ -88,6 +88,21 @@ pub fn describe() {
         Unit::Seconds,
         "time from a platform's question to its answer"
     );
+    describe_counter!(
+        "tandem_node_strays_total",
+        Unit::Count,
+        "messages of calls that are not on the node where they arrived, by outcome"
+    );
+    describe_counter!(
+        "tandem_node_errands_total",
+        Unit::Count,
+        "SIP messages handed to other nodes, by result"
+    );
+    describe_gauge!(
+        "tandem_node_shared_addresses",
+        Unit::Count,
+        "addresses of sip.shared that this machine has now"
+    );
     describe_gauge!("tandem_node_legs", Unit::Count, "SIP legs of this node");
     describe_gauge!(
         "tandem_node_active_calls",
@@ -115,7 +130,82 @@ pub fn describe() {
     ] {
         counter!("tandem_node_invites_refused_total", "reason" => reason).increment(0);
     }
+    for outcome in Strays::ALL {
+        strays(outcome, 0);
+    }
+    for result in Errands::ALL {
+        errands(result, 0);
+    }
     charged(&[("customer", 0), ("landing", 0), ("axb", 0)]);
+}
+
+/// What became of a message of a call that is not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strays {
+    /// Given to the node that has the call.
+    PassedOn,
+    /// Kept until the call has its next owner.
+    Held,
+    /// Answered that there is no such call, or to come again.
+    Refused,
+    /// Lost, or of no use to anybody.
+    Dropped,
+}
+
+impl Strays {
+    const ALL: [Strays; 4] = [
+        Strays::PassedOn,
+        Strays::Held,
+        Strays::Refused,
+        Strays::Dropped,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Strays::PassedOn => "passed_on",
+            Strays::Held => "held",
+            Strays::Refused => "refused",
+            Strays::Dropped => "dropped",
+        }
+    }
+}
+
+/// Counts strays.
+pub fn strays(outcome: Strays, count: usize) {
+    counter!("tandem_node_strays_total", "outcome" => outcome.label()).increment(count as u64);
+}
+
+/// What became of messages handed to other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errands {
+    /// The other node has carried them out.
+    Done,
+    /// It does not answer.
+    Lost,
+    /// Too many wait for it already.
+    Full,
+}
+
+impl Errands {
+    const ALL: [Errands; 3] = [Errands::Done, Errands::Lost, Errands::Full];
+
+    fn label(self) -> &'static str {
+        match self {
+            Errands::Done => "done",
+            Errands::Lost => "lost",
+            Errands::Full => "full",
+        }
+    }
+}
+
+/// Counts messages handed to other nodes.
+pub fn errands(result: Errands, count: usize) {
+    counter!("tandem_node_errands_total", "result" => result.label()).increment(count as u64);
+}
+
+/// Notes how many shared addresses are on this machine.
+pub fn shared_here(count: usize) {
+    gauge!("tandem_node_shared_addresses").set(count as f64);
 }
 
 /// Counts charges of a stored record, in millionths.

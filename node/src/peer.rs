@@ -10,6 +10,8 @@ use tandem_ops::switch::{self, Query, Switch};
 
 use crate::codec;
 use crate::core::Core;
+use crate::strays::Errand;
+use crate::strays::post::Post;
 
 /// Wait for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -28,6 +30,8 @@ pub enum Ask {
         /// Last.
         to: u64,
     },
+    /// Messages of calls, to be carried out in order.
+    Errands(Vec<Errand>),
 }
 
 /// The answer. Variants are append-only.
@@ -37,11 +41,15 @@ pub enum Answer {
     Ops(switch::Answer),
     /// To `Records`, in order.
     Records(Vec<(u64, Vec<u8>)>),
+    /// To `Errands`.
+    Done,
 }
 
 /// Answers a question that came over a link.
 pub async fn answer(
+    from: u64,
     question: Bytes,
+    post: Arc<Post>,
     switch: Arc<dyn Switch>,
     store: Arc<Store>,
 ) -> Result<Bytes, String> {
@@ -56,6 +64,10 @@ pub async fn answer(
             ),
             Err(error) => return Err(error.to_string()),
         },
+        Some(Ask::Errands(errands)) => {
+            post.deliver(from, errands);
+            Answer::Done
+        }
     };
     Ok(codec::encode(&answer).into())
 }
@@ -68,7 +80,20 @@ pub async fn query(core: &Core, node: u64, query: Query) -> Option<switch::Answe
     };
     match ask(core, node, &Ask::Ops(query), limit).await? {
         Answer::Ops(answer) => Some(answer),
-        Answer::Records(_) => None,
+        _ => None,
+    }
+}
+
+/// Gives one node messages to carry out, and has them back when it does not answer that it did.
+pub async fn errands(
+    core: &Core,
+    node: u64,
+    errands: Vec<Errand>,
+    limit: Duration,
+) -> Result<(), Vec<Errand>> {
+    match ask(core, node, &Ask::Errands(errands.clone()), limit).await {
+        Some(Answer::Done) => Ok(()),
+        _ => Err(errands),
     }
 }
 
@@ -80,7 +105,7 @@ pub async fn records(core: &Core, node: u64, from: u64, to: u64) -> Option<Vec<(
                 .map(|(seq, row)| (seq, Bytes::from(row)))
                 .collect(),
         ),
-        Answer::Ops(_) => None,
+        _ => None,
     }
 }
 

@@ -20,6 +20,11 @@ use crate::call::actor::{CallActor, FromLeg};
 use crate::call::reason;
 use crate::core::Core;
 use crate::pool::NumberPool;
+use crate::strays::held::Held;
+use crate::strays::post::Post;
+use crate::strays::token;
+
+mod strays;
 
 /// Longest number taken from a request, in bytes.
 const NUMBER_MAX: usize = 64;
@@ -90,6 +95,9 @@ pub struct Shard {
     pool: Addr<NumberPool>,
     endpoint: Endpoint,
     transport: Transport,
+    post: Arc<Post>,
+    /// Requests for calls that are between two owners.
+    held: Held,
     arrivals: Option<mpsc::Receiver<Vec<Inbound>>>,
     calls: HashMap<CallId, Legs>,
     legs: HashMap<LegId, (CallId, Side)>,
@@ -104,6 +112,7 @@ impl Shard {
         pool: Addr<NumberPool>,
         endpoint: Endpoint,
         transport: Transport,
+        post: Arc<Post>,
         arrivals: mpsc::Receiver<Vec<Inbound>>,
     ) -> Self {
         Shard {
@@ -111,6 +120,8 @@ impl Shard {
             pool,
             endpoint,
             transport,
+            post,
+            held: Held::default(),
             arrivals: Some(arrivals),
             calls: HashMap::new(),
             legs: HashMap::new(),
@@ -129,7 +140,7 @@ impl Shard {
             match output {
                 Output::Send { flow, bytes, kind } => {
                     count_retransmission(&kind);
-                    self.transport.send(&flow, bytes);
+                    self.send(&flow, bytes);
                 }
                 Output::Event { leg, event } => self.leg_event(leg, event, ctx),
             }
@@ -179,6 +190,8 @@ impl Shard {
         match self.admit(&invited) {
             Ok((admission, gateway)) => {
                 let call = admission.call;
+                // Nothing but a 100 has gone out, so the tag is still ours to write.
+                self.command(leg, Command::Name { token: token(call) });
                 let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
                 let actor =
                     CallActor::launch(core, ctx.address(), pool, admission, gateway, invited.body);
@@ -284,6 +297,7 @@ impl Shard {
             ringing_limit_ms: self.core.config.limits.ringing_ms,
             // The call machine counts the silence, since it may try another gateway.
             no_response_ms: 0,
+            token: Some(token(call)),
         };
         let now = self.now();
         let leg = self.endpoint.dial(dial, now);
@@ -397,9 +411,8 @@ impl StreamHandler<Vec<Inbound>> for Shard {
         let now = self.now();
         for arrival in arrivals {
             match arrival {
-                Inbound::Received(received) => {
-                    self.endpoint.receive(received.message, received.flow, now)
-                }
+                Inbound::Received(received) => self.receive(received, false, ctx),
+                Inbound::PassedOn(received) => self.receive(received, true, ctx),
                 Inbound::Failed { flow, .. } => self.endpoint.transport_failed(&flow, now),
             }
         }
@@ -546,7 +559,7 @@ fn by_rules(rules: Option<&Rules>, number: &str) -> String {
     }
 }
 
-fn text(bytes: &Bytes) -> String {
+fn text(bytes: &[u8]) -> String {
     let mut text = String::from_utf8_lossy(bytes).into_owned();
     text.truncate(text.floor_char_boundary(256));
     text

@@ -26,6 +26,7 @@ use crate::core::Core;
 use crate::device::{Applied, DeviceActor, Resign, Stopping};
 use crate::pool::NumberPool;
 use crate::shard::Shard;
+use crate::strays::post::Post;
 use crate::switch::Process;
 use crate::{outbox, peer};
 
@@ -154,7 +155,7 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
         .map(|_| mpsc::channel(ARRIVALS_MAX))
         .unzip();
     let arbiters: Vec<Arbiter> = feeds.iter().map(|_| Arbiter::new()).collect();
-    let transport = listen(&config, feeds, &arbiters).await?;
+    let transport = listen(&config, feeds.clone(), &arbiters).await?;
     tracing::info!(udp = ?config.sip.udp, tcp = ?config.sip.tcp, shards = config.shards(), "sip listens");
 
     let clock = Clock::start();
@@ -171,9 +172,10 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
     let (head, newest) = watch::channel(0);
     let writer = actix::spawn(outbox::run(Arc::clone(&core), Arc::clone(&store), newest));
 
-    start_shards(&core, &transport, &arbiters, arrivals);
+    let post = Post::new(Arc::clone(&core), transport.clone(), feeds);
+    start_shards(&core, &transport, &post, &arbiters, arrivals);
     let switch: Arc<dyn Switch> = Arc::new(Process::new(Arc::clone(&core), Arc::clone(&store)));
-    answer_peers(&cluster, &switch, &store);
+    answer_peers(&cluster, &switch, &store, &post);
     let admin = tandem_ops::api::Config {
         listen: core.config.admin.listen,
         tokens: vec![Token::new("admin", Access::Admin, token.trim())],
@@ -249,6 +251,8 @@ async fn listen(
     let listen = Listen {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
+        udp_shared: config.sip.shared.udp.clone(),
+        tcp_shared: config.sip.shared.tcp.clone(),
         ..Listen::default()
     };
     let [arbiter] = arbiters else {
@@ -268,17 +272,18 @@ async fn listen(
 fn start_shards(
     core: &Arc<Core>,
     transport: &Transport,
+    post: &Arc<Post>,
     arbiters: &[Arbiter],
     arrivals: Vec<mpsc::Receiver<Vec<Inbound>>>,
 ) {
     let shards = u32::try_from(arrivals.len()).expect("at most 64");
     for ((index, arbiter), arrivals) in (0..shards).zip(arbiters).zip(arrivals) {
-        let (core, transport) = (Arc::clone(core), transport.clone());
+        let (core, transport, post) = (Arc::clone(core), transport.clone(), Arc::clone(post));
         let endpoint = Endpoint::new(endpoint_config(&core.config, index, shards), rand::random());
         // A thread that has ended by now is missed by readiness: its shard never opens.
         arbiter.spawn_fn(move || {
             let pool = NumberPool::new(Arc::clone(&core)).start();
-            Shard::new(core, pool, endpoint, transport, arrivals).start();
+            Shard::new(core, pool, endpoint, transport, post, arrivals).start();
         });
     }
 }
@@ -297,6 +302,14 @@ fn endpoint_config(config: &Config, shard: u32, shards: u32) -> tandem_sip::endp
     };
     let mut advertised = names(Protocol::Udp, &config.sip.udp);
     advertised.extend(names(Protocol::Tcp, &config.sip.tcp));
+    let shared = &config.sip.shared;
+    for (transport, shared) in [(Protocol::Udp, &shared.udp), (Protocol::Tcp, &shared.tcp)] {
+        advertised.extend(shared.iter().map(|at| Advertised {
+            transport,
+            local: *at,
+            public: *at,
+        }));
+    }
     tandem_sip::endpoint::Config {
         server_name: format!("Tandem/{}", env!("CARGO_PKG_VERSION")),
         advertised,
@@ -308,11 +321,11 @@ fn endpoint_config(config: &Config, shard: u32, shards: u32) -> tandem_sip::endp
     }
 }
 
-fn answer_peers(cluster: &Cluster, switch: &Arc<dyn Switch>, store: &Arc<Store>) {
-    let (switch, store) = (Arc::clone(switch), Arc::clone(store));
-    cluster.on_peer_request(Arc::new(move |_, question| {
-        let (switch, store) = (Arc::clone(&switch), Arc::clone(&store));
-        Box::pin(peer::answer(question, switch, store))
+fn answer_peers(cluster: &Cluster, switch: &Arc<dyn Switch>, store: &Arc<Store>, post: &Arc<Post>) {
+    let (switch, store, post) = (Arc::clone(switch), Arc::clone(store), Arc::clone(post));
+    cluster.on_peer_request(Arc::new(move |from, question| {
+        let (switch, store, post) = (Arc::clone(&switch), Arc::clone(&store), Arc::clone(&post));
+        Box::pin(peer::answer(from, question, post, switch, store))
     }));
 }
 

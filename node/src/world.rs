@@ -72,6 +72,7 @@ impl World {
                 tcp: vec![],
                 shards: Some(1),
                 advertised: None,
+                shared: config::Shared::default(),
             },
             cluster: config::Cluster {
                 id: "t".into(),

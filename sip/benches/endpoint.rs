@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tandem_sip::endpoint::{Config, Endpoint, Output};
-use tandem_sip::leg::{Command, Dial, LegEvent, LegId};
+use tandem_sip::leg::{Command, Dial, LegEvent, LegId, Token};
 use tandem_sip::message::{Framing, Message, Name, Writer};
 use tandem_sip::transport::Flow;
 
@@ -83,7 +83,7 @@ impl Bench {
         let start = Instant::now();
         let message =
             Message::parse(black_box(bytes), Framing::Datagram).expect("far ends speak SIP");
-        self.endpoint.receive(message, flow, self.now);
+        assert!(self.endpoint.receive(message, flow, self.now).is_none());
         self.drain();
         self.spent += start.elapsed();
     }
@@ -150,6 +150,8 @@ impl Bench {
         let (inbound, LegEvent::Invited(invited)) = self.event() else {
             panic!("not invited")
         };
+        let token = Token::new(b"c5-12").expect("a token");
+        self.command(inbound, Command::Name { token });
         let dial = Dial {
             flow: carrier(),
             request_uri: Bytes::from_static(b"sip:17000000001@10.0.0.3"),
@@ -164,6 +166,7 @@ impl Bench {
             max_forwards: invited.max_forwards - 1,
             ringing_limit_ms: 0,
             no_response_ms: 0,
+            token: Some(token),
         };
         let start = Instant::now();
         let outbound = self.endpoint.dial(dial, self.now);

@@ -120,7 +120,17 @@ impl Dialog {
     /// Jumps ahead of anything another node may have sent in this dialog, and forgets that node's connection.
     pub(crate) fn adopt(&mut self) {
         self.flow.connection = None;
+        self.flow.relay = None;
         self.local_cseq = self.local_cseq.saturating_add(ADOPTION_GAP);
+    }
+
+    /// Notes the way of a fresh message of the far end: it may have a new connection, or another port of its NAT. A way
+    /// through another process counts only where our own address is shared with it; elsewhere the way that we had is
+    /// as good, and does not end with that process.
+    pub(crate) fn came_by(&mut self, flow: Flow) {
+        if flow.relay.is_none() || flow.local == self.flow.local {
+            self.flow = flow;
+        }
     }
 
     /// The sequence number of the next request.

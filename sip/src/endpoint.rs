@@ -18,6 +18,7 @@ mod read;
 mod response;
 mod slab;
 mod state;
+mod stray;
 mod write;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 pub use config::{Admission, Advertised, Config, Counts, Output};
+pub use stray::{Refusal, Stray};
 
 use crate::dialog::Dialog;
 use crate::leg::{Cause, Ended, EndedBy, LegEvent, LegId, Sent};
@@ -84,14 +86,22 @@ impl Endpoint {
         }
     }
 
-    /// A message has arrived by `flow`.
-    pub fn receive(&mut self, mut message: Message, flow: Flow, now: Millis) {
+    /// A message has arrived by `flow`. It comes back when it belongs to a dialog that is not here but bears our tag
+    /// with a token: the node finds out whose it is, or has it [refused](Endpoint::refuse).
+    #[must_use = "nobody has answered a stray"]
+    pub fn receive(&mut self, mut message: Message, flow: Flow, now: Millis) -> Option<Box<Stray>> {
         message.set_source(flow.remote);
         if message.is_request() {
-            self.on_request(message, flow, now);
-        } else {
-            self.on_response(&message, flow, now);
+            return self.on_request(message, flow, now);
         }
+        if self.on_response(&message, flow, now) {
+            return None;
+        }
+        // What answers a dialog that is here comes too late, and is dropped like all that matches nothing (RFC 6026).
+        let tag = message.from().tag()?;
+        let dialog = self.secret.dialog_key(message.call_id(), tag);
+        let astray = stray::token_in(&message).is_some() && !self.dialogs.contains_key(&dialog);
+        astray.then(|| Stray::new(message, flow))
     }
 
     /// Fires what is due.

@@ -16,6 +16,44 @@ use crate::transport::Flow;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegId(pub u64);
 
+/// Names a leg's call in the node's own words. It stands behind the random part of our tag, which every message of the
+/// dialog brings back whatever way it comes, so that who gets one can tell whose it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Token {
+    bytes: [u8; Token::BYTES_MAX],
+    length: u8,
+}
+
+impl Token {
+    /// The longest.
+    pub const BYTES_MAX: usize = 32;
+
+    /// 1 to 32 letters, digits and hyphens; `None` for anything else.
+    pub fn new(text: &[u8]) -> Option<Self> {
+        let fits = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+        if !(1..=Self::BYTES_MAX).contains(&text.len()) || !text.iter().all(fits) {
+            return None;
+        }
+        let mut bytes = [0; Self::BYTES_MAX];
+        bytes[..text.len()].copy_from_slice(text);
+        Some(Self {
+            bytes,
+            length: text.len() as u8,
+        })
+    }
+
+    /// Its text.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Token({})", self.as_bytes().escape_ascii())
+    }
+}
+
 /// SDP or anything else, passed through untouched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
@@ -88,6 +126,8 @@ pub struct Dial {
     pub ringing_limit_ms: u64,
     /// No response at all for this long gives up before timer B does; 0 waits for timer B (32 s).
     pub no_response_ms: u64,
+    /// Names the call in our tag.
+    pub token: Option<Token>,
 }
 
 /// An INVITE outside any dialog. All values are copies, but the body shares the received bytes.
@@ -250,6 +290,11 @@ pub enum Timeout {
 /// What the node wants of a leg.
 #[derive(Debug, Clone)]
 pub enum Command {
+    /// Inbound leg, before any response but 100: names its call in our tag.
+    Name {
+        /// The call.
+        token: Token,
+    },
     /// Inbound leg: a provisional response.
     Progress {
         /// 101 to 199.
@@ -321,6 +366,7 @@ impl Command {
     /// The command's name, for errors and logs.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Name { .. } => "name",
             Self::Progress { .. } => "progress",
             Self::Answer { .. } => "answer",
             Self::Refuse { .. } => "refuse",

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tandem_sip::message::{Method, Name, Writer};
-use tandem_sip::transport::{Bounds, Flow, Inbound, Listen, Protocol, Received, Transport};
+use tandem_sip::transport::{
+    Bounds, Flow, Inbound, Listen, Protocol, Received, Transport, is_local,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
@@ -29,6 +31,7 @@ impl Switch {
             udp: vec![address],
             tcp: vec![address],
             bounds,
+            ..Listen::default()
         };
         let transport = Transport::bind(&listen, vec![queue]).expect("free ports");
         Self {
@@ -390,6 +393,7 @@ async fn peer_that_never_reads_harms_only_itself() {
                 assert!(read_some(&mut good).await.contains("Call-ID: good"));
             }
             Inbound::Failed { flow, message } => break (flow, message),
+            passed => panic!("{passed:?}"),
         }
         assert!(start.elapsed() < Duration::from_secs(20));
     };
@@ -534,6 +538,7 @@ async fn occupied_address_is_named() {
             udp,
             tcp,
             bounds: Bounds::default(),
+            ..Listen::default()
         };
         let error = Transport::bind(&listen, vec![queue])
             .err()
@@ -576,7 +581,7 @@ async fn requests_leave_from_the_address_asked_for() {
     let listen = Listen {
         udp: vec![address("127.0.0.1:0"), address("127.0.0.2:0")],
         tcp: vec![address("127.0.0.1:0"), address("127.0.0.2:0")],
-        bounds: Bounds::default(),
+        ..Listen::default()
     };
     let transport = Transport::bind(&listen, vec![queue]).expect("free ports");
     let second = "127.0.0.2".parse().expect("an address");
@@ -634,7 +639,7 @@ async fn close_writes_what_is_queued_and_frees_the_ports() {
     let listen = Listen {
         udp: vec![udp],
         tcp: vec![tcp],
-        bounds: Bounds::default(),
+        ..Listen::default()
     };
     let bound = async {
         let queue = vec![queue];
@@ -729,4 +734,45 @@ async fn ten_thousand_garbage_inputs_leave_it_serving_and_small() {
         .await
         .expect("written");
     assert_eq!(switch.receives().await.message.call_id(), b"alive-too");
+}
+
+#[tokio::test]
+async fn a_shared_address_is_listened_on_before_it_is_here_and_sends_only_then() {
+    let (queue, inbound) = mpsc::channel(16);
+    let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let (absent, own) = (address("192.0.2.77:0"), address("127.0.0.1:0"));
+    let plain = Listen {
+        udp: vec![absent],
+        ..Listen::default()
+    };
+    let error = Transport::bind(&plain, vec![queue.clone()]).err();
+    let error = error.expect("it is nobody's").to_string();
+    assert_eq!(error, "cannot listen on udp 192.0.2.77:0");
+
+    let listen = Listen {
+        udp: vec![own],
+        tcp: vec![own],
+        udp_shared: vec![absent],
+        tcp_shared: vec![absent, address("127.0.0.3:0")],
+        ..Listen::default()
+    };
+    let mut switch = Switch {
+        transport: Transport::bind(&listen, vec![queue]).expect("free ports"),
+        inbound,
+        waiting: std::collections::VecDeque::new(),
+    };
+    let shared = switch.transport.listening(Protocol::Udp)[1];
+    let peer = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let to = peer.local_addr().expect("bound");
+    switch
+        .transport
+        .send(&Flow::udp(shared, to), request("away", ""));
+    assert_eq!(switch.fails().await.1, "away");
+    // What asks for no certain address leaves from our own.
+    let route = switch.transport.route(Protocol::Udp, None, to);
+    assert_eq!(route.expect("a way").local, switch.udp());
+
+    let here = |ip: &str| is_local(ip.parse().expect("an address"));
+    assert!(here("127.0.0.1") && here("127.0.0.3"));
+    assert!(!here("192.0.2.77") && !here("2001:db8::77"));
 }

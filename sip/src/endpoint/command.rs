@@ -3,13 +3,13 @@
 use bytes::Bytes;
 
 use super::Endpoint;
-use super::keys::{Secret, hex};
+use super::keys::{Secret, TAG_LENGTH, hex, with_token};
 use super::slab::Slot;
 use super::state::{Cancel, InvitingState, Leg, Ours, Role, State};
 use super::write::{self, ALLOW, Answer};
 use crate::dialog::{Dialog, tagged};
 use crate::leg::{
-    Body, Cause, Command, CommandError, Dial, Ended, EndedBy, LegEvent, LegId, Offer,
+    Body, Cause, Command, CommandError, Dial, Ended, EndedBy, LegEvent, LegId, Offer, Token,
 };
 use crate::message::{Framing, Message, Method, Name};
 use crate::timer::Millis;
@@ -24,7 +24,7 @@ impl Endpoint {
     /// Sends an INVITE. The leg's events follow; when the shard is full by twice
     /// [`legs_max`](super::Config::legs_max) the first of them is its end, refused with 503.
     pub fn dial(&mut self, dial: Dial, now: Millis) -> LegId {
-        let tag = Bytes::copy_from_slice(&hex(self.secret.draw()));
+        let tag = self.secret.tag(dial.token.as_ref());
         let call_id = match dial.call_id {
             Some(call_id) => Bytes::copy_from_slice(&call_id),
             None => self.own_call_id(&dial.flow),
@@ -160,6 +160,15 @@ impl Endpoint {
         };
         match (&mut leg.state, command) {
             (_, Command::HangUp { cause }) => self.hang_up(leg, cause, now),
+            (State::Invited(invited), Command::Name { token }) => {
+                let invite = self.transactions.get(invited.invite);
+                let told = invite.is_none_or(|invite| invite.status > 100);
+                // A tag that the far end knows stays what it is.
+                if told || leg.dialog.local_tag.len() != TAG_LENGTH {
+                    return Err(not_now);
+                }
+                self.name(leg, &token);
+            }
             (State::Invited(invited), Command::Progress { status, body }) => {
                 if !(101..200).contains(&status) {
                     return Err(bad(status));
@@ -292,6 +301,18 @@ impl Endpoint {
             _ => return Err(not_now),
         }
         Ok(())
+    }
+
+    /// Puts the token behind our tag, which is part of what the dialog is found by.
+    fn name(&mut self, leg: &mut Leg, token: &Token) {
+        let dialog = &mut leg.dialog;
+        dialog.local_tag = with_token(&dialog.local_tag, token);
+        // The tag is the last of it.
+        dialog.local = with_token(&dialog.local, token);
+        let key = self.secret.dialog_key(&dialog.call_id, &dialog.local_tag);
+        self.dialogs.remove(&leg.key);
+        self.dialogs.insert(key, leg.slot);
+        leg.key = key;
     }
 
     /// A request inside the dialog.

@@ -109,5 +109,8 @@ fn same_way(used: &Flow, broken: &Flow) -> bool {
         (Some(used), Some(broken)) => used == broken,
         _ => true,
     };
-    used.transport == broken.transport && used.remote == broken.remote && connection
+    used.transport == broken.transport
+        && used.remote == broken.remote
+        && used.relay == broken.relay
+        && connection
 }

@@ -65,8 +65,7 @@ impl Endpoint {
             return self.respond_stateless(&request, &flow, key, &Answer::of(481));
         };
         if fresh {
-            // The far end may have come by a new connection, or from behind another port of its NAT.
-            leg.dialog.flow = flow;
+            leg.dialog.came_by(flow);
         }
         let role = match method {
             Method::Invite => Role::Reinvite,
@@ -276,7 +275,7 @@ impl Endpoint {
         let Some(unacked) = leg.unacked.take() else {
             return;
         };
-        leg.dialog.flow = flow;
+        leg.dialog.came_by(flow);
         match unacked.bye {
             Some(cause) => self.bye(leg, cause, now),
             None => self.confirmed(leg, &unacked, Some(ack)),

@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
 
+use bytes::Bytes;
+
+use crate::leg::Token;
 use crate::message::{MAGIC_COOKIE, Message, Method, Name};
 
 /// A table by keys that are already hashes.
@@ -47,6 +50,9 @@ pub(super) struct Secret {
     drawn: u64,
 }
 
+/// Octets of a tag without a token.
+pub(super) const TAG_LENGTH: usize = 16;
+
 /// The CANCEL of an INVITE has its branch, and is a transaction of its own.
 const CANCEL_BIT: u64 = 1 << 63;
 
@@ -73,6 +79,15 @@ impl Secret {
     /// A number from `low` up to and without `high`.
     pub(super) fn draw_between(&mut self, low: u64, high: u64) -> u64 {
         low + self.draw() % (high - low).max(1)
+    }
+
+    /// A tag for a new dialog.
+    pub(super) fn tag(&mut self, token: Option<&Token>) -> Bytes {
+        let random = hex(self.draw());
+        match token {
+            Some(token) => with_token(&random, token),
+            None => Bytes::copy_from_slice(&random),
+        }
     }
 
     /// Names the transaction a received request belongs to, RFC 3261 §17.2.3. ACK is named as its INVITE, and CANCEL
@@ -164,6 +179,23 @@ impl Secret {
     pub(super) fn cancel_key(invite: u64) -> u64 {
         invite | CANCEL_BIT
     }
+}
+
+/// A tag, or a value that ends in one, with a token behind it.
+pub(super) fn with_token(tag: &[u8], token: &Token) -> Bytes {
+    let mut whole = Vec::with_capacity(tag.len() + 1 + token.as_bytes().len());
+    whole.extend_from_slice(tag);
+    whole.push(b'.');
+    whole.extend_from_slice(token.as_bytes());
+    Bytes::from(whole)
+}
+
+/// The token of a tag that looks like one of ours.
+pub(super) fn token_of(tag: &[u8]) -> Option<&[u8]> {
+    let (random, rest) = tag.split_at_checked(TAG_LENGTH)?;
+    let ours = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    let token = rest.strip_prefix(b".")?;
+    (random.iter().all(ours) && Token::new(token).is_some()).then_some(token)
 }
 
 fn part(hasher: &mut DefaultHasher, bytes: &[u8]) {

@@ -3,6 +3,7 @@
 use super::keys::hex;
 use super::slab::Slot;
 use super::state::{InvitedState, Leg, Role, State};
+use super::stray::{Stray, token_in};
 use super::write::Answer;
 use super::{Admission, Endpoint, read};
 use crate::dialog::{Dialog, ROUTES_MAX};
@@ -15,13 +16,19 @@ use crate::transport::Flow;
 use bytes::Bytes;
 
 impl Endpoint {
-    pub(super) fn on_request(&mut self, request: Message, flow: Flow, now: Millis) {
+    pub(super) fn on_request(
+        &mut self,
+        request: Message,
+        flow: Flow,
+        now: Millis,
+    ) -> Option<Box<Stray>> {
         if *request.method() == Method::Ack {
             return self.on_ack(request, flow, now);
         }
         let key = self.secret.server_key(&request, false);
         if let Some(&slot) = self.servers.get(&key) {
-            return self.on_copy(slot);
+            self.on_copy(slot);
+            return None;
         }
         // A slip elsewhere in the message is no reason to leave a call open.
         let ends = matches!(request.method(), Method::Bye | Method::Cancel);
@@ -29,10 +36,12 @@ impl Endpoint {
             .finding()
             .filter(|finding| !(ends && finding.status == 400))
         {
-            return self.respond_stateless(&request, &flow, key, &Answer::of(finding.status));
+            self.respond_stateless(&request, &flow, key, &Answer::of(finding.status));
+            return None;
         }
         if *request.method() == Method::Cancel {
-            return self.on_cancel(request, key, flow, now);
+            self.on_cancel(request, key, flow, now);
+            return None;
         }
         let local_tag = request
             .to()
@@ -49,10 +58,12 @@ impl Endpoint {
                     self.respond_stateless(&request, &flow, key, &full);
                 }
                 Some(leg) => self.on_inside(leg, request, key, flow, now),
+                None if token_in(&request).is_some() => return Some(Stray::new(request, flow)),
                 None => self.respond_stateless(&request, &flow, key, &Answer::of(481)),
             },
             None => self.on_outside(request, key, flow, now),
         }
+        None
     }
 
     /// Twice what refuses new calls.
@@ -77,7 +88,7 @@ impl Endpoint {
 
     /// An ACK belongs to the INVITE it shares a branch with, or by its tags to a dialog. One that belongs to nothing
     /// is absorbed: there is no answer to an ACK.
-    fn on_ack(&mut self, ack: Message, flow: Flow, now: Millis) {
+    fn on_ack(&mut self, ack: Message, flow: Flow, now: Millis) -> Option<Box<Stray>> {
         let key = self.secret.server_key(&ack, true);
         let slot = self.servers.get(&key).copied().or_else(|| {
             // Some callers give the ACK of a refusal a branch of its own; left alone they would hear it for 32 s.
@@ -100,14 +111,15 @@ impl Endpoint {
             };
             self.rearm(slot, now);
             if act != Act::Pass {
-                return;
+                return None;
             }
         }
-        let Some(tag) = ack.to().tag() else { return };
-        let dialog = self.secret.dialog_key(ack.call_id(), tag);
-        if let Some(&leg) = self.dialogs.get(&dialog) {
-            self.with_leg(leg, now, |this, leg| this.on_leg_ack(leg, &ack, flow, now));
-        }
+        let dialog = self.secret.dialog_key(ack.call_id(), ack.to().tag()?);
+        let Some(&leg) = self.dialogs.get(&dialog) else {
+            return token_in(&ack).is_some().then(|| Stray::new(ack, flow));
+        };
+        self.with_leg(leg, now, |this, leg| this.on_leg_ack(leg, &ack, flow, now));
+        None
     }
 
     /// RFC 3261 §9.2. The CANCEL is answered whatever became of the INVITE; only one still open is ended.
@@ -196,7 +208,7 @@ impl Endpoint {
         }
         let event = read::invited(&invite, flow);
         let offered = event.body.is_some();
-        let tag = Bytes::copy_from_slice(&hex(self.secret.draw()));
+        let tag = self.secret.tag(None);
         let cseq = self.secret.draw_between(1, 1 << 16) as u32;
         let dialog = Dialog::inbound(&invite, flow, tag, cseq);
         let dialog_key = self.secret.dialog_key(&dialog.call_id, &dialog.local_tag);

@@ -18,12 +18,17 @@ use crate::transport::Flow;
 const FORKS_MAX: usize = 16;
 
 impl Endpoint {
-    pub(super) fn on_response(&mut self, response: &Message, flow: Flow, now: Millis) {
+    /// False when it answers nothing that was asked here.
+    pub(super) fn on_response(&mut self, response: &Message, flow: Flow, now: Millis) -> bool {
         let Some(&slot) = Secret::client_key(response).and_then(|key| self.clients.get(&key))
         else {
-            // RFC 6026: what matches nothing is dropped.
-            return;
+            return false;
         };
+        self.on_answer(slot, response, flow, now);
+        true
+    }
+
+    fn on_answer(&mut self, slot: Slot, response: &Message, flow: Flow, now: Millis) {
         let status = response.status();
         let Some(transaction) = self.transactions.get_mut(slot) else {
             return;
@@ -182,7 +187,7 @@ impl Endpoint {
             inside::early(&mut inviting.early, tag).and_then(|early| early.remote_cseq);
         let (invite, offered) = (inviting.invite, inviting.offered);
         leg.dialog.answered(response, remote_cseq);
-        leg.dialog.flow = flow;
+        leg.dialog.came_by(flow);
         leg.limit_at = None;
         // Nothing but the INVITE has been sent in this dialog.
         let cseq = leg.dialog.local_cseq;
@@ -215,7 +220,7 @@ impl Endpoint {
             return false;
         };
         leg.dialog.refresh_target(response);
-        leg.dialog.flow = flow;
+        leg.dialog.came_by(flow);
         if ours.offered {
             leg.ours = None;
             self.acknowledge(leg, slot, ours.cseq, None);
@@ -389,7 +394,7 @@ impl Endpoint {
                 leg.ours = None;
                 if status / 100 == 2 {
                     leg.dialog.refresh_target(response);
-                    leg.dialog.flow = flow;
+                    leg.dialog.came_by(flow);
                 }
                 self.emit_reanswered(leg, response);
                 self.gone_at_far_end(leg, response, now);

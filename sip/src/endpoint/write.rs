@@ -22,6 +22,8 @@ pub(super) const MAX_FORWARDS: u32 = 70;
 pub(super) struct Face {
     pub transport: Transport,
     pub local: SocketAddr,
+    /// For flows of other processes.
+    pub relayed: bool,
     pub sent_by: SocketAddr,
     /// The value of Contact.
     pub contact: Bytes,
@@ -48,11 +50,11 @@ impl Faces {
 
     /// The face of a flow's local address.
     pub fn of(&mut self, flow: &Flow) -> Face {
-        if let Some(face) = self
-            .known
-            .iter()
-            .find(|face| face.local == flow.local && face.transport == flow.transport)
-        {
+        if let Some(face) = self.known.iter().find(|face| {
+            face.local == flow.local
+                && face.transport == flow.transport
+                && face.relayed == flow.relay.is_some()
+        }) {
             return face.clone();
         }
         let fits = |advertised: &&Advertised| {
@@ -69,8 +71,17 @@ impl Faces {
                 .iter()
                 .find(|a| flow.transport == Transport::Tcp && fits(a))
         };
+        // What is said through another process bears our own name, for its name is not known here.
+        let through = || {
+            self.advertised.iter().find(|a| {
+                flow.relay.is_some()
+                    && a.transport == flow.transport
+                    && a.public.is_ipv4() == flow.local.is_ipv4()
+            })
+        };
         let sent_by = by_port
             .or_else(any_port)
+            .or_else(through)
             .map_or(flow.local, |advertised| advertised.public);
         let contact = match flow.transport {
             Transport::Udp => format!("<sip:{sent_by}>"),
@@ -79,6 +90,7 @@ impl Faces {
         let face = Face {
             transport: flow.transport,
             local: flow.local,
+            relayed: flow.relay.is_some(),
             sent_by,
             contact: Bytes::from(contact),
         };

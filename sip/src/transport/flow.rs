@@ -2,6 +2,7 @@
 //! dialogs can keep it and another node can read it.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,10 @@ pub use crate::message::Transport as Protocol;
 /// Names one connection of one process; never used again in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ConnectionId(pub u64);
+
+/// Another process of the switch, in whose hands a flow lies. The number is its keeper's; no transport reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Relay(pub NonZeroU32);
 
 /// Where a message came in, or shall go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,6 +29,9 @@ pub struct Flow {
     /// The connection, for TCP. When it is `None` or gone, a connection to `remote` is looked for,
     /// or made.
     pub connection: Option<ConnectionId>,
+    /// Socket and connection belong to this other process, which is given what shall go this way. `None`: they are
+    /// our own.
+    pub relay: Option<Relay>,
 }
 
 impl Flow {
@@ -35,6 +43,7 @@ impl Flow {
             local,
             remote,
             connection: None,
+            relay: None,
         }
     }
 
@@ -46,6 +55,7 @@ impl Flow {
             local,
             remote,
             connection: None,
+            relay: None,
         }
     }
 }

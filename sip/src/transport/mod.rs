@@ -20,12 +20,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, Type};
 use tokio::sync::{mpsc, watch};
 
 use crate::message::{Framing, Limits, Message};
 use crate::metrics;
 
-pub use flow::{ConnectionId, Flow, Protocol, shard_of};
+pub use flow::{ConnectionId, Flow, Protocol, Relay, shard_of};
 pub use framing::{Framed, Framer};
 
 /// Addresses to listen on. Port 0 takes any free port, see [`Transport::listening`].
@@ -36,6 +37,11 @@ pub struct Listen {
     pub udp: Vec<SocketAddr>,
     /// TCP listeners.
     pub tcp: Vec<SocketAddr>,
+    /// Further UDP sockets on addresses that this machine may not have yet, or not all the time. Nothing is sent from
+    /// one of them unless its flow says so.
+    pub udp_shared: Vec<SocketAddr>,
+    /// Further TCP listeners of that kind.
+    pub tcp_shared: Vec<SocketAddr>,
     /// Bounds on what peers can use up.
     pub bounds: Bounds,
 }
@@ -100,6 +106,9 @@ pub struct Received {
 pub enum Inbound {
     /// A message came in.
     Received(Received),
+    /// A message came in at another process, which passed it on; its flow names that process. No transport hands this
+    /// up: the keeper of the shards does.
+    PassedOn(Received),
     /// A message of ours could not be sent: its transaction ends as with 503 (RFC 3261 section
     /// 8.1.3.1). Find it by the message's top Via.
     Failed {
@@ -113,7 +122,7 @@ pub enum Inbound {
 impl Inbound {
     fn call_id(&self) -> &[u8] {
         match self {
-            Self::Received(received) => received.message.call_id(),
+            Self::Received(received) | Self::PassedOn(received) => received.message.call_id(),
             Self::Failed { message, .. } => message.call_id(),
         }
     }
@@ -198,16 +207,20 @@ impl Transport {
         };
         let mut udp = Vec::new();
         let mut queues = Vec::new();
-        for &address in &listen.udp {
-            let (socket, queue) =
-                udp::Socket::bind(address, &bounds).map_err(failed(Protocol::Udp, address))?;
+        let shared =
+            |shared: &[SocketAddr]| shared.iter().map(|at| (*at, true)).collect::<Vec<_>>();
+        let own = |own: &[SocketAddr]| own.iter().map(|at| (*at, false)).collect::<Vec<_>>();
+        // Our own first: they serve whatever does not ask for a certain one.
+        for (address, absent) in [own(&listen.udp), shared(&listen.udp_shared)].concat() {
+            let (socket, queue) = udp::Socket::bind(address, absent, &bounds)
+                .map_err(failed(Protocol::Udp, address))?;
             udp.push(Arc::new(socket));
             queues.push(queue);
         }
         let mut listeners = Vec::new();
         let mut tcp_listening = Vec::new();
-        for &address in &listen.tcp {
-            let listener = tcp::listen(address).map_err(failed(Protocol::Tcp, address))?;
+        for (address, absent) in [own(&listen.tcp), shared(&listen.tcp_shared)].concat() {
+            let listener = tcp::listen(address, absent).map_err(failed(Protocol::Tcp, address))?;
             tcp_listening.push(
                 listener
                     .local_addr()
@@ -280,6 +293,7 @@ impl Transport {
             local,
             remote: to,
             connection: None,
+            relay: None,
         })
     }
 
@@ -330,6 +344,31 @@ impl Shared {
         {
             metrics::dropped("shard", 1);
         }
+    }
+}
+
+/// Whether messages can be sent from this address now: this machine has it. Nothing is sent.
+#[must_use]
+pub fn is_local(ip: IpAddr) -> bool {
+    let probe = || {
+        let socket = socket2::Socket::new(Domain::for_address((ip, 0).into()), Type::DGRAM, None)?;
+        if ip.is_ipv6() {
+            return socket.bind(&SocketAddr::new(ip, 0).into());
+        }
+        // A system may be set to bind whatever it is asked for; a way from there it has only when the address is here.
+        allow_absent(&socket, ip)?;
+        socket.bind(&SocketAddr::new(ip, 0).into())?;
+        socket.connect(&SocketAddr::new(ip, 9).into())
+    };
+    let probed: io::Result<()> = probe();
+    probed.is_ok()
+}
+
+/// Lets a socket be bound to an address that this machine does not have (yet).
+fn allow_absent(socket: &socket2::Socket, ip: IpAddr) -> io::Result<()> {
+    match ip {
+        IpAddr::V4(_) => socket.set_freebind_v4(true),
+        IpAddr::V6(_) => socket.set_freebind_v6(true),
     }
 }
 

@@ -29,7 +29,7 @@ const GATHER: usize = 32;
 /// connection is not read, so its peer is slowed down.
 const SHARD_WAIT: Duration = Duration::from_millis(500);
 
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn listen(address: SocketAddr, absent: bool) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
@@ -40,6 +40,9 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
     // Only lets a port be taken again whose old connections are still fading away.
     socket.set_reuseaddr(true)?;
+    if absent {
+        super::allow_absent(&SockRef::from(&socket), address.ip())?;
+    }
     socket.bind(address)?;
     socket.listen(1_024)
 }
@@ -185,6 +188,7 @@ impl Connection {
             local,
             remote: self.remote,
             connection: Some(self.id),
+            relay: None,
         };
         let (mut reader, writer) = stream.into_split();
         let writes = AtomicU64::new(0);

@@ -35,6 +35,7 @@ pub(super) struct Socket {
 impl Socket {
     pub(super) fn bind(
         address: SocketAddr,
+        absent: bool,
         bounds: &Bounds,
     ) -> io::Result<(Self, mpsc::Receiver<Queued>)> {
         let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
@@ -45,6 +46,9 @@ impl Socket {
         let _ = socket.set_recv_buffer_size(bounds.udp_buffer_bytes);
         let _ = socket.set_send_buffer_size(bounds.udp_buffer_bytes);
         socket.set_nonblocking(true)?;
+        if absent {
+            super::allow_absent(&socket, address.ip())?;
+        }
         // Without SO_REUSEADDR: an occupied port must be an error.
         socket.bind(&address.into())?;
         let socket = UdpSocket::from_std(socket.into())?;

@@ -5,6 +5,7 @@ mod calling;
 mod crossings;
 mod refusals;
 mod routing;
+mod strays;
 mod talking;
 mod torture;
 mod wire;
@@ -46,6 +47,7 @@ pub(super) struct Bench {
     pub flow: Flow,
     pub sent: Vec<(Millis, Flow, Message)>,
     pub told: Vec<(LegId, LegEvent)>,
+    pub strays: Vec<Stray>,
 }
 
 impl Bench {
@@ -60,6 +62,7 @@ impl Bench {
             flow: udp(),
             sent: Vec::new(),
             told: Vec::new(),
+            strays: Vec::new(),
         }
     }
 
@@ -81,7 +84,11 @@ impl Bench {
     pub fn hear(&mut self, text: impl AsRef<str>) {
         let bytes = Bytes::copy_from_slice(text.as_ref().as_bytes());
         let message = Message::parse(bytes, Framing::Datagram).expect("the test speaks SIP");
-        self.endpoint.receive(message, self.flow, self.now);
+        self.strays.extend(
+            self.endpoint
+                .receive(message, self.flow, self.now)
+                .map(|stray| *stray),
+        );
         self.drain();
     }
 
@@ -208,6 +215,7 @@ pub(super) fn call() -> Dial {
         max_forwards: 69,
         ringing_limit_ms: 0,
         no_response_ms: 0,
+        token: None,
     }
 }
 

@@ -28,7 +28,7 @@ fn names() -> Vec<String> {
 fn answer(name: &str) -> Vec<String> {
     let mut bench = Bench::new();
     let message = Message::parse(Bytes::from(read(name)), Framing::Datagram).expect(name);
-    bench.endpoint.receive(message, udp(), 0);
+    assert!(bench.endpoint.receive(message, udp(), 0).is_none());
     bench.drain();
     let said = bench.said();
     bench.assert_empty();
@@ -111,7 +111,7 @@ proptest! {
             let place = place.index(bytes.len());
             bytes[place] = octet;
             if let Ok(message) = Message::parse(Bytes::from(bytes), Framing::Datagram) {
-                bench.endpoint.receive(message, udp(), bench.now);
+                assert!(bench.endpoint.receive(message, udp(), bench.now).is_none());
             }
             while bench.endpoint.poll_output().is_some() {}
             bench.pass(pause);

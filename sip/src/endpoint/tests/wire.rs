@@ -166,7 +166,8 @@ impl World {
             {
                 let (side, flow, bytes) = entry.remove();
                 let message = Message::parse(bytes, Framing::Stream).expect("shards speak SIP");
-                self.ends[side].receive(message, flow, self.now);
+                let stray = self.ends[side].receive(message, flow, self.now);
+                assert!(stray.is_none(), "no tag of theirs has a token");
                 self.drain(side);
             }
             while let Some(entry) = self

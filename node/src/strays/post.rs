@@ -1,0 +1,244 @@
+//! The way of [`Errand`]s between nodes: a bounded queue and a task for each other node, many errands in one request.
+//!
+//! One request is under way to a node at a time, which keeps the messages of a call in order. Nothing here is waited for
+//! by those who send: what a full queue or a dead node loses is repeated by SIP itself.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tandem_sip::message::{Framing, Message};
+use tandem_sip::transport::{
+    Flow, Inbound, Protocol, Received, Relay, Transport, is_local, shard_of,
+};
+use tokio::sync::mpsc;
+
+use super::Errand;
+use super::shared::{Place, Shared};
+use crate::core::Core;
+use crate::metrics::{self, Errands};
+use crate::peer;
+
+/// Errands that wait for one node.
+const QUEUE_MAX: usize = 1_024;
+/// Bytes of those.
+const QUEUE_BYTES_MAX: usize = 2 << 20;
+/// Errands and bytes of one request, about.
+const BATCH_MAX: usize = 64;
+const BATCH_BYTES: usize = 256 << 10;
+/// A node that does not answer within this has lost the errands.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// How often the node looks which shared addresses it has, and tells the others.
+const SHARED_EVERY: Duration = Duration::from_millis(500);
+
+/// Errands to and from the other nodes.
+pub struct Post {
+    core: Arc<Core>,
+    transport: Transport,
+    /// Of each shard.
+    feeds: Vec<mpsc::Sender<Vec<Inbound>>>,
+    shared: Shared,
+    runtime: tokio::runtime::Handle,
+    queues: Mutex<HashMap<u64, Queue>>,
+}
+
+#[derive(Clone)]
+struct Queue {
+    errands: mpsc::Sender<Errand>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Post {
+    /// Within the runtime whose tasks do the sending. `feeds` are those of the shards, in order.
+    pub fn new(
+        core: Arc<Core>,
+        transport: Transport,
+        feeds: Vec<mpsc::Sender<Vec<Inbound>>>,
+    ) -> Arc<Self> {
+        let shared = &core.config.sip.shared;
+        let shared = Shared::new(shared.udp.iter().chain(&shared.tcp).map(|at| at.ip()));
+        let watched = !shared.is_empty();
+        let post = Arc::new(Post {
+            core,
+            transport,
+            feeds,
+            shared,
+            runtime: tokio::runtime::Handle::current(),
+            queues: Mutex::new(HashMap::new()),
+        });
+        if watched {
+            post.runtime.spawn(Arc::clone(&post).watch_shared());
+        }
+        post
+    }
+
+    /// The other node through which something goes out this way; `None`: it goes out here.
+    pub fn through(&self, flow: &Flow) -> Option<u64> {
+        let relay = flow.relay.map(|relay| u64::from(relay.0.get()));
+        // A connection is where it is.
+        let connected =
+            flow.transport == Protocol::Tcp && (relay.or(flow.connection.map(|id| id.0))).is_some();
+        if connected || self.shared.is_empty() {
+            return relay;
+        }
+        match self.shared.place(flow.local.ip(), self.core.clock.mono()) {
+            None | Some(Place::Nowhere) => relay,
+            Some(Place::Here) => None,
+            Some(Place::At(node)) => Some(node),
+        }
+    }
+
+    /// Whether what arrives at this address of ours may belong to a set-up that began while another node had it.
+    pub fn has_just_come(&self, ip: IpAddr) -> bool {
+        !self.shared.is_empty() && self.shared.is_fresh(ip, self.core.clock.mono())
+    }
+
+    /// Has a message of a far end served by the node that has its call.
+    pub fn heard(self: &Arc<Self>, node: u64, flow: Flow, message: &Message) -> bool {
+        let bytes = Bytes::copy_from_slice(message.as_bytes());
+        self.send(node, Errand::Heard { flow, bytes })
+    }
+
+    /// Has a message of ours sent by another node.
+    pub fn say(self: &Arc<Self>, node: u64, flow: Flow, bytes: Bytes) -> bool {
+        self.send(node, Errand::Say { flow, bytes })
+    }
+
+    /// Queues an errand; false, and counted, when its node takes no more.
+    fn send(self: &Arc<Self>, node: u64, errand: Errand) -> bool {
+        let queue = self.queue(node);
+        let length = length(&errand);
+        let waiting = queue.bytes.fetch_add(length, Ordering::Relaxed);
+        if waiting + length > QUEUE_BYTES_MAX || queue.errands.try_send(errand).is_err() {
+            queue.bytes.fetch_sub(length, Ordering::Relaxed);
+            metrics::errands(Errands::Full, 1);
+            return false;
+        }
+        true
+    }
+
+    fn queue(self: &Arc<Self>, node: u64) -> Queue {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        // As many as there are nodes: nobody else can name one.
+        let queue = queues.entry(node).or_insert_with(|| {
+            let (errands, waiting) = mpsc::channel(QUEUE_MAX);
+            let bytes = Arc::new(AtomicUsize::new(0));
+            let carrier = Arc::clone(self).carry(node, waiting, Arc::clone(&bytes));
+            self.runtime.spawn(carrier);
+            Queue { errands, bytes }
+        });
+        queue.clone()
+    }
+
+    async fn carry(
+        self: Arc<Self>,
+        node: u64,
+        mut waiting: mpsc::Receiver<Errand>,
+        bytes: Arc<AtomicUsize>,
+    ) {
+        while let Some(first) = waiting.recv().await {
+            let mut taken = length(&first);
+            let mut batch = vec![first];
+            while batch.len() < BATCH_MAX
+                && taken < BATCH_BYTES
+                && let Ok(next) = waiting.try_recv()
+            {
+                taken += length(&next);
+                batch.push(next);
+            }
+            bytes.fetch_sub(taken, Ordering::Relaxed);
+            let count = batch.len();
+            match peer::errands(&self.core, node, batch, ANSWER_WITHIN).await {
+                Ok(()) => metrics::errands(Errands::Done, count),
+                Err(batch) => {
+                    metrics::errands(Errands::Lost, count);
+                    self.lost(batch);
+                }
+            }
+        }
+    }
+
+    /// What could not be said through a node is said from here: the far end may well take it.
+    fn lost(&self, batch: Vec<Errand>) {
+        for errand in batch {
+            if let Errand::Say { flow, bytes } = errand {
+                let any: IpAddr = match flow.remote {
+                    SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                    SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+                };
+                let flow = Flow {
+                    local: SocketAddr::new(any, 0),
+                    connection: None,
+                    relay: None,
+                    ..flow
+                };
+                self.transport.send(&flow, bytes);
+            }
+        }
+    }
+
+    /// Carries out what another node asks for.
+    pub fn deliver(&self, from: u64, errands: Vec<Errand>) {
+        let mut batches: Vec<Vec<Inbound>> = self.feeds.iter().map(|_| Vec::new()).collect();
+        for errand in errands {
+            match errand {
+                Errand::Heard { flow, bytes } => {
+                    if let Some(inbound) = passed_on(from, flow, bytes) {
+                        let shard = shard_of(inbound.message.call_id(), self.feeds.len());
+                        batches[shard].push(Inbound::PassedOn(inbound));
+                    }
+                }
+                Errand::Say { flow, bytes } => {
+                    let own = Flow {
+                        relay: None,
+                        ..flow
+                    };
+                    self.transport.send(&own, bytes);
+                }
+                Errand::Holds(ips) => self.shared.heard(from, &ips, self.core.clock.mono()),
+            }
+        }
+        for (feed, batch) in self.feeds.iter().zip(batches) {
+            let count = batch.len();
+            if count > 0 && feed.try_send(batch).is_err() {
+                metrics::strays(metrics::Strays::Dropped, count);
+            }
+        }
+    }
+
+    async fn watch_shared(self: Arc<Self>) {
+        let mut every = tokio::time::interval(SHARED_EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            let here = self.shared.look(self.core.clock.mono(), is_local);
+            metrics::shared_here(here.len());
+            if here.is_empty() {
+                continue;
+            }
+            let state = self.core.cluster.state();
+            let own = self.core.config.node.id;
+            for tenure in state.tenures().filter(|tenure| tenure.node != own) {
+                self.send(tenure.node, Errand::Holds(here.clone()));
+            }
+        }
+    }
+}
+
+/// Reads a message back that another node has read before; its flow leads through that node.
+fn passed_on(from: u64, mut flow: Flow, bytes: Bytes) -> Option<Received> {
+    flow.relay = Some(Relay(NonZeroU32::new(u32::try_from(from).ok()?)?));
+    let message = Message::parse(bytes, Framing::Datagram).ok()?;
+    Some(Received { flow, message })
+}
+
+fn length(errand: &Errand) -> usize {
+    match errand {
+        Errand::Heard { bytes, .. } | Errand::Say { bytes, .. } => bytes.len(),
+        Errand::Holds(ips) => 16 * ips.len(),
+    }
+}
