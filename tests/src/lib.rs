@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod checks;
+pub mod ends;
 pub mod foreign;
 pub mod http;
 pub mod neighbours;
