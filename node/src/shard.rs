@@ -413,6 +413,8 @@ impl StreamHandler<Vec<Inbound>> for Shard {
             match arrival {
                 Inbound::Received(received) => self.receive(received, false, ctx),
                 Inbound::PassedOn(received) => self.receive(received, true, ctx),
+                // It is sent again, from wherever the address is then.
+                Inbound::Failed { flow, .. } if self.post.is_moving(&flow) => {}
                 Inbound::Failed { flow, .. } => self.endpoint.transport_failed(&flow, now),
             }
         }

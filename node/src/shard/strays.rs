@@ -10,6 +10,7 @@ use tandem_sip::transport::{Flow, Protocol, Received};
 use super::{RETRY_AFTER_S, Shard, text};
 use crate::metrics::{Strays, strays as count};
 use crate::strays::held::Waiting;
+use crate::strays::post::Way;
 use crate::strays::{self, Whose};
 
 /// How often requests that wait for their call are tried again.
@@ -129,8 +130,8 @@ impl Shard {
 
     /// Sends a message of ours, from here or through the node that can.
     pub(super) fn send(&self, flow: &Flow, bytes: bytes::Bytes) {
-        match self.post.through(flow) {
-            None => {
+        match self.post.way(flow) {
+            Way::Here => {
                 let own = Flow {
                     relay: None,
                     ..*flow
@@ -138,7 +139,8 @@ impl Shard {
                 self.transport.send(&own, bytes);
             }
             // A full queue loses it as a network would.
-            Some(node) => drop(self.post.say(node, *flow, bytes)),
+            Way::Through(node) => drop(self.post.say(node, *flow, bytes)),
+            Way::Nowhere => count(Strays::Dropped, 1),
         }
     }
 }

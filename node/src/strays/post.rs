@@ -46,6 +46,17 @@ pub struct Post {
     queues: Mutex<HashMap<u64, Queue>>,
 }
 
+/// How a message goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From this node.
+    Here,
+    /// From this other node.
+    Through(u64),
+    /// Its shared address is with nobody at this moment.
+    Nowhere,
+}
+
 #[derive(Clone)]
 struct Queue {
     errands: mpsc::Sender<Errand>,
@@ -76,20 +87,32 @@ impl Post {
         post
     }
 
-    /// The other node through which something goes out this way; `None`: it goes out here.
-    pub fn through(&self, flow: &Flow) -> Option<u64> {
-        let relay = flow.relay.map(|relay| u64::from(relay.0.get()));
+    /// How something goes out this way.
+    pub fn way(&self, flow: &Flow) -> Way {
+        let relay = match flow.relay {
+            Some(relay) => Way::Through(u64::from(relay.0.get())),
+            None => Way::Here,
+        };
         // A connection is where it is.
-        let connected =
-            flow.transport == Protocol::Tcp && (relay.or(flow.connection.map(|id| id.0))).is_some();
-        if connected || self.shared.is_empty() {
+        let connected = flow.connection.is_some() || flow.relay.is_some();
+        if self.shared.is_empty() || (flow.transport == Protocol::Tcp && connected) {
             return relay;
         }
         match self.shared.place(flow.local.ip(), self.core.clock.mono()) {
-            None | Some(Place::Nowhere) => relay,
-            Some(Place::Here) => None,
-            Some(Place::At(node)) => Some(node),
+            None => relay,
+            Some(Place::Here) => Way::Here,
+            Some(Place::At(node)) => Way::Through(node),
+            Some(Place::Nowhere) => match relay {
+                Way::Here => Way::Nowhere,
+                relay => relay,
+            },
         }
+    }
+
+    /// Whether a message could not be sent only because its address has just moved: as good as lost on the way.
+    pub fn is_moving(&self, flow: &Flow) -> bool {
+        let shared = || self.shared.place(flow.local.ip(), self.core.clock.mono());
+        flow.transport == Protocol::Udp && !self.shared.is_empty() && shared().is_some()
     }
 
     /// Whether what arrives at this address of ours may belong to a set-up that began while another node had it.
