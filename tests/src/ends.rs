@@ -59,11 +59,19 @@ impl Caller {
     /// Places a call through `node` and waits for the answer, which it leaves unacknowledged.
     #[track_caller]
     pub fn place(over: Over, node: SocketAddr, callee: &str) -> Caller {
+        let mut caller = Caller::new(Ipv4Addr::LOCALHOST, over, node, callee);
+        caller.invite(node);
+        caller
+    }
+
+    /// A customer at this address who has not placed its call yet.
+    #[track_caller]
+    pub fn new(own: Ipv4Addr, over: Over, node: SocketAddr, callee: &str) -> Caller {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let call = NEXT.fetch_add(1, Ordering::Relaxed);
         let (link, local) = match over {
             Over::Udp => {
-                let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+                let socket = UdpSocket::bind((own, 0)).expect("a free port");
                 let local = socket.local_addr().expect("it is bound");
                 (Link::Udp(socket), local)
             }
@@ -74,22 +82,26 @@ impl Caller {
             }
         };
         let uri = format!("sip:{callee}@{node}");
-        let mut caller = Caller {
+        Caller {
             link,
             local,
             call,
             to: format!("<{uri}>"),
             target: uri,
             cseq: 0,
-        };
-        let answer = caller.ask(node, "INVITE", Some(("application/sdp", SDP)));
+        }
+    }
+
+    /// Places the call and waits for the answer.
+    #[track_caller]
+    pub fn invite(&mut self, node: SocketAddr) {
+        let answer = self.ask(node, "INVITE", Some(("application/sdp", SDP)));
         assert_eq!(status(&answer.text), 200, "{}", answer.text);
         assert_eq!(answer.from, node);
-        caller.to = header(&answer.text, "To").expect("it has one").to_owned();
+        self.to = header(&answer.text, "To").expect("it has one").to_owned();
         let contact = header(&answer.text, "Contact").expect("it has one");
         let inner = contact.split(['<', '>']).nth(1).unwrap_or(contact);
-        caller.target = inner.to_owned();
-        caller
+        self.target = inner.to_owned();
     }
 
     /// The ACK of the last INVITE.
@@ -269,7 +281,13 @@ impl Callee {
     /// Answers at this port.
     #[track_caller]
     pub fn at(port: u16) -> Callee {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("the port is free");
+        Callee::on((Ipv4Addr::LOCALHOST, port).into(), true)
+    }
+
+    /// Answers at this address, or lets every call ring.
+    #[track_caller]
+    pub fn on(address: SocketAddr, answers: bool) -> Callee {
+        let socket = UdpSocket::bind(address).expect("the port is free");
         let (heard, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let thread = {
             let (socket, heard, stop) = (
@@ -277,7 +295,7 @@ impl Callee {
                 Arc::clone(&heard),
                 Arc::clone(&stop),
             );
-            std::thread::spawn(move || answer_all(&socket, &heard, &stop))
+            std::thread::spawn(move || answer_all(&socket, &heard, &stop, answers))
         };
         Callee {
             socket,
@@ -340,7 +358,7 @@ impl Drop for Callee {
 
 const TAG: &str = "callee";
 
-fn answer_all(socket: &UdpSocket, heard: &Mutex<Vec<Heard>>, stop: &AtomicBool) {
+fn answer_all(socket: &UdpSocket, heard: &Mutex<Vec<Heard>>, stop: &AtomicBool, picks_up: bool) {
     while !stop.load(Ordering::Relaxed) {
         let Some(message) = receive(socket, Duration::from_millis(50)) else {
             continue;
@@ -350,6 +368,7 @@ fn answer_all(socket: &UdpSocket, heard: &Mutex<Vec<Heard>>, stop: &AtomicBool) 
         let mut answers = Vec::new();
         match (status(&message.text), method.as_str()) {
             (0, "ACK") | (1.., _) => {}
+            (0, "INVITE") if !is_inside(&message.text) && !picks_up => answers.push(180),
             (0, "INVITE") if !is_inside(&message.text) => answers.extend([180, 200]),
             _ => answers.push(200),
         }
@@ -411,4 +430,25 @@ fn answer_to(request: &str, code: u16, contact: &str, body: &str) -> String {
         answer.push_str("Content-Type: application/sdp\r\n");
     }
     format!("{answer}Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// The CANCEL of an INVITE.
+pub fn cancel_of(invite: &str) -> String {
+    let head = invite.split("\r\n\r\n").next().unwrap_or_default();
+    let lines = head.lines().filter(|line| {
+        let name = line.split(':').next().unwrap_or_default();
+        !["Contact", "Content-Type", "Content-Length"].contains(&name)
+    });
+    let mut cancel = String::new();
+    for line in lines {
+        let line = match line {
+            line if line.starts_with("INVITE ") || line.starts_with("CSeq:") => {
+                line.replace("INVITE", "CANCEL")
+            }
+            line => line.to_owned(),
+        };
+        cancel.push_str(&line);
+        cancel.push_str("\r\n");
+    }
+    cancel + "Content-Length: 0\r\n\r\n"
 }

@@ -10,6 +10,7 @@
 //!
 //! Start reading at [`switch`] (a cluster for one test), then [`sipp`] (the two sides), then any file of `tests/`.
 
+pub mod apart;
 pub mod api;
 pub mod checks;
 pub mod ends;

@@ -8,7 +8,7 @@ use tandem_tests::wire::Wire;
 use tandem_tests::{Sipp, Switch, http};
 
 /// Families of metrics that the outside is promised, by a part of their names, in the order of that promise.
-const FAMILIES: [&str; 21] = [
+const FAMILIES: [&str; 23] = [
     "calls_total",
     "active_calls",
     "setup",
@@ -24,6 +24,8 @@ const FAMILIES: [&str; 21] = [
     "commands",
     "claims",
     "takeovers",
+    "strays",
+    "errands",
     "sip_messages",
     "retransmissions",
     "parse_errors",
