@@ -121,6 +121,14 @@ impl Dialog {
     pub(crate) fn adopt(&mut self) {
         self.flow.connection = None;
         self.flow.relay = None;
+        // A connection that the far end had made ended with that node. It listens where its Contact says.
+        let theirs = self.flow.transport == Transport::Tcp && !self.initiator;
+        let target = Uri::parse(&self.target).filter(|uri| uri.scheme == Scheme::Sip);
+        if let Some(target) = target.filter(|_| theirs)
+            && target.host_ip() == Some(self.flow.remote.ip().to_canonical())
+        {
+            self.flow.remote.set_port(target.port.unwrap_or(5060));
+        }
         self.local_cseq = self.local_cseq.saturating_add(ADOPTION_GAP);
     }
 

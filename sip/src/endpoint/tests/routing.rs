@@ -241,3 +241,34 @@ fn a_peer_whose_address_changes_is_followed() {
     bench.command(leg, Command::HangUp { cause: None });
     assert_eq!(bench.sent[0].1.remote, bench.flow.remote);
 }
+
+#[test]
+fn a_far_end_whose_connection_died_with_its_node_is_reached_at_its_contact() {
+    let mut bench = Bench::new();
+    bench.flow = Flow {
+        remote: address("10.0.0.2:40000"),
+        ..tcp()
+    };
+    let leg = bench.talking();
+    let dialog = bench.endpoint.dialog(leg).expect("it is answered");
+    for (target, remote) in [
+        ("sip:c@10.0.0.2:5070;transport=tcp", "10.0.0.2:5070"),
+        ("sip:c@10.0.0.2", "10.0.0.2:5060"),
+        // There is no better way than the old one.
+        ("sip:c@example.com", "10.0.0.2:40000"),
+    ] {
+        let mut other = Bench::new();
+        let dialog = Dialog {
+            target: Bytes::from_static(target.as_bytes()),
+            ..dialog.clone()
+        };
+        let leg = other.endpoint.adopt(dialog, 0);
+        other.command(leg, Command::HangUp { cause: None });
+        let (_, flow, _) = other.sent.remove(0);
+        assert_eq!(
+            (flow.remote, flow.connection),
+            (address(remote), None),
+            "{target}"
+        );
+    }
+}
