@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -25,6 +25,8 @@ pub enum Over {
 #[derive(Debug)]
 pub struct Caller {
     link: Link,
+    /// At the port in Contact.
+    _listening: Option<Listener>,
     local: SocketAddr,
     call: u32,
     /// To, with the switch's tag once that is known.
@@ -38,6 +40,13 @@ pub struct Caller {
 enum Link {
     Udp(UdpSocket),
     Tcp(BTreeMap<SocketAddr, Stream>),
+}
+
+/// Agrees to whatever it is asked, on a thread of its own.
+#[derive(Debug)]
+struct Listener {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -69,6 +78,7 @@ impl Caller {
     pub fn new(own: Ipv4Addr, over: Over, node: SocketAddr, callee: &str) -> Caller {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let call = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut listening = None;
         let (link, local) = match over {
             Over::Udp => {
                 let socket = UdpSocket::bind((own, 0)).expect("a free port");
@@ -76,14 +86,17 @@ impl Caller {
                 (Link::Udp(socket), local)
             }
             Over::Tcp => {
-                let stream = Stream::open(node);
-                let local = stream.socket.local_addr().expect("it is connected");
-                (Link::Tcp(BTreeMap::from([(node, stream)])), local)
+                let listener = TcpListener::bind((own, 0)).expect("a free port");
+                let local = listener.local_addr().expect("it is bound");
+                let streams = BTreeMap::from([(node, Stream::open(node))]);
+                listening = Some(Listener::start(listener));
+                (Link::Tcp(streams), local)
             }
         };
         let uri = format!("sip:{callee}@{node}");
         Caller {
             link,
+            _listening: listening,
             local,
             call,
             to: format!("<{uri}>"),
@@ -170,6 +183,8 @@ impl Caller {
                 {
                     return Some(heard);
                 }
+                // What the switch asks meanwhile must not wait for it.
+                Some(heard) if asks(&heard.text) => self.agree(&heard),
                 Some(_) => {}
                 None if Instant::now() >= again => {
                     pause = (pause * 2).min(Duration::from_secs(4));
@@ -211,9 +226,78 @@ impl Caller {
 
     /// Answers a request of the switch with 200.
     pub fn agree(&mut self, request: &Heard) {
-        let answer = answer_to(&request.text, 200, "", "");
+        let answer = agreement(&request.text, self.local);
         self.say(request.from, &answer);
     }
+}
+
+impl Listener {
+    fn start(listener: TcpListener) -> Listener {
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || agree_to_all(&listener, &stop))
+        };
+        Listener {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn agree_to_all(listener: &TcpListener, stop: &AtomicBool) {
+    let local = listener.local_addr().expect("it is bound");
+    listener.set_nonblocking(true).expect("it is a socket");
+    let mut streams: Vec<Stream> = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        if let Ok((socket, _)) = listener.accept() {
+            socket.set_nonblocking(false).expect("it is a socket");
+            streams.push(Stream {
+                socket,
+                unread: Vec::new(),
+            });
+        }
+        for stream in &mut streams {
+            if let Some(text) = stream.receive(Duration::from_millis(10))
+                && asks(&text)
+            {
+                // As good as lost.
+                let _ = stream.socket.write_all(agreement(&text, local).as_bytes());
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A request that is answered.
+fn asks(text: &str) -> bool {
+    status(text) == 0 && !text.starts_with("ACK ")
+}
+
+fn agreement(request: &str, local: SocketAddr) -> String {
+    let describes = request.contains("application/sdp");
+    let body = if describes { SDP } else { "" };
+    let over = if header(request, "Via").is_some_and(|via| via.contains("/TCP")) {
+        ";transport=tcp"
+    } else {
+        ""
+    };
+    answer_to(
+        request,
+        200,
+        &format!("<sip:13900000000@{local}{over}>"),
+        body,
+    )
 }
 
 impl Stream {
