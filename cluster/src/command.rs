@@ -155,6 +155,30 @@ pub enum Command {
         /// Encoded by the proposer, opaque here: 1 to [`EVENTS_MAX`], of at most [`EVENT_BYTES_MAX`] each.
         events: Vec<Vec<u8>>,
     },
+    /// An operator changed who belongs to the cluster, for the audit: the change itself is an entry of the consensus.
+    /// Answers `Done`.
+    NoteMember {
+        /// Which node.
+        node: u64,
+        /// What.
+        deed: MemberDeed,
+        /// Address or node replaced, for people.
+        detail: String,
+        /// Who asked.
+        actor: String,
+    },
+}
+
+/// What was done to a member of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberDeed {
+    /// It follows, without a vote.
+    Add,
+    /// It votes.
+    Vote,
+    /// It is out.
+    Remove,
 }
 
 /// Events of one [`Command::PlatformEvents`], at most: with the bytes of each they stay below a command's 1 MiB.

@@ -12,12 +12,14 @@ mod board;
 mod core;
 mod driver;
 mod effects;
+mod members;
 mod proposer;
 mod serve;
 
 pub use self::core::{Handler, Standing};
 pub use self::driver::Machine;
 pub use self::effects::{Applied, EffectReceiver};
+pub use self::members::{Joining, MemberError};
 
 use self::board::Board;
 use self::core::Core;
@@ -50,6 +52,13 @@ pub struct Member {
     pub address: String,
 }
 
+impl Member {
+    /// Refuses what cannot be an id or an address.
+    pub fn check(id: u64, address: &str) -> Result<(), MemberError> {
+        members::check(id, address)
+    }
+}
+
 /// How a node takes part.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -62,8 +71,10 @@ pub struct Config {
     /// Where to listen for the other nodes.
     pub listen: SocketAddr,
     /// All voters, this node included, alike on every node. Read when the cluster is made; later changes travel in
-    /// the log.
+    /// the log, and a member's address there goes before the one here.
     pub members: Vec<Member>,
+    /// This node never begins a cluster: it waits to be added to one that exists. `members` may then be empty.
+    pub join: bool,
     /// When elections happen.
     pub timings: Timings,
     /// When snapshots happen.
@@ -94,6 +105,7 @@ impl Config {
             data_dir: data_dir.into(),
             listen,
             members,
+            join: false,
             timings: Timings::default(),
             snapshots: Snapshots::default(),
             workers: 1,
@@ -107,7 +119,7 @@ impl Config {
         if self.cluster_id.is_empty() || self.cluster_id.len() > 64 {
             return bad("cluster id must have 1 to 64 bytes".into());
         }
-        if !self.members.iter().any(|member| member.id == self.node_id) {
+        if !self.join && !self.members.iter().any(|member| member.id == self.node_id) {
             return bad(format!("node {} is not among the members", self.node_id));
         }
         for (at, member) in self.members.iter().enumerate() {
@@ -119,6 +131,11 @@ impl Config {
                 .any(|other| other.address == member.address)
             {
                 return bad(format!("address `{}` is listed twice", member.address));
+            }
+        }
+        for member in &self.members {
+            if let Err(error) = Member::check(member.id, &member.address) {
+                return bad(error.to_string());
             }
         }
         if self.entries_per_s < 10 {
@@ -197,6 +214,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The others do not take this node, and only an operator can change that.
+    #[error("{0}")]
+    Expelled(String),
     /// The state could not be brought back from snapshot and log.
     #[error("state cannot be restored: {0}")]
     Restore(String),
@@ -288,8 +308,10 @@ pub struct Status {
     pub last_log: u64,
     /// Index after the last entry in the newest snapshot here.
     pub snapshot: u64,
-    /// Everyone.
+    /// Everyone; nobody before this node has heard of its cluster.
     pub members: Vec<MemberStatus>,
+    /// Nodes that were members once. Their ids are not given again.
+    pub former: Vec<u64>,
     /// There is a leader, and a majority of the voters is alive as far as this node sees.
     pub quorum: bool,
     /// Why the node stopped, if it did.
@@ -501,6 +523,34 @@ impl<M: Machine> Handle<M> {
             .snapshot()
             .await
             .map_err(|_| ProposeError::Stopped)
+    }
+
+    /// Why this node may take part no longer, once it is known: it was removed, or its data directory is not the one
+    /// it joined with. Whoever runs it stops it then.
+    pub fn expelled(&self) -> watch::Receiver<Option<String>> {
+        self.core.shared.roster.expelled()
+    }
+
+    /// One step of adding a node, on the leader: it becomes a learner, and once it has caught up a voter. Repeat it
+    /// until [`Joining::voter`]; a repeat of what is done changes nothing. With `replaces` that node leaves in the same
+    /// change in which the new one gets its vote.
+    ///
+    /// Ends within 6 s; after [`MemberError::Unknown`] it may still happen.
+    pub async fn add_member(
+        &self,
+        member: Member,
+        replaces: Option<u64>,
+    ) -> Result<Joining, MemberError> {
+        self.core.add_member(member, replaces).await
+    }
+
+    /// Takes a node out of the cluster, on the leader; asked to remove itself, the leader hands leadership over first
+    /// and names its heir in [`MemberError::NotLeader`]. Refused when those who stay would have no majority of living
+    /// nodes, unless by `force`. The id is never given again. Answers false when it was out before.
+    ///
+    /// Ends within 6 s; after [`MemberError::Unknown`] it may still happen.
+    pub async fn remove_member(&self, node: u64, force: bool) -> Result<bool, MemberError> {
+        self.core.remove_member(node, force).await
     }
 
     /// Hands leadership to another node, if this one has it. Returns once that has begun; watch

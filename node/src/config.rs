@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tandem_cluster::handle::Member;
 
 /// Shared addresses, at most.
 const SHARED_MAX: usize = 16;
@@ -40,7 +41,7 @@ pub struct Config {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
-    /// Number in the cluster, 1 to 4294967295; one of `cluster.peers`.
+    /// Number in the cluster, 1 to 4294967295; never that of an earlier machine or disk.
     pub id: u64,
     /// 接入名称, unique in the cluster.
     pub access_name: String,
@@ -118,8 +119,13 @@ pub struct Cluster {
     pub id: String,
     /// Where the other nodes' links arrive.
     pub listen: SocketAddr,
-    /// All voters, this node included.
+    /// All voters, this node included, alike on all of them: who begins the cluster. Once it exists its members are
+    /// what the cluster says; an address here is then tried after the one that was given when the node was added.
+    #[serde(default)]
     pub peers: Vec<Peer>,
+    /// This node never begins a cluster: it waits until `tandem cluster add` takes it into one that exists.
+    #[serde(default)]
+    pub join: bool,
     /// Time between a leader's heartbeats.
     #[serde(default = "heartbeat_ms")]
     pub heartbeat_ms: u64,
@@ -134,8 +140,8 @@ pub struct Cluster {
 pub struct Peer {
     /// Its `node.id`.
     pub id: u64,
-    /// Its `cluster.listen` as seen from here.
-    pub address: SocketAddr,
+    /// Its `cluster.listen` as seen from here, `host:port`; a name survives a move.
+    pub address: String,
 }
 
 /// Admin API.
@@ -345,10 +351,20 @@ impl Config {
         if ids.windows(2).any(|pair| pair[0] == pair[1]) {
             return fault("cluster.peers", "name an id twice");
         }
-        if ids.binary_search(&self.node.id).is_err() {
+        if !self.cluster.join && ids.binary_search(&self.node.id).is_err() {
             return Some((
                 "cluster.peers",
                 format!("do not name node {}", self.node.id),
+            ));
+        }
+        let bad = |peer: &&Peer| Member::check(peer.id, &peer.address).is_err();
+        if let Some(peer) = self.cluster.peers.iter().find(bad) {
+            return Some((
+                "cluster.peers",
+                format!(
+                    "name `{}`, which is not host:port",
+                    peer.address.escape_debug()
+                ),
             ));
         }
         let [shortest, longest] = self.cluster.election_ms;
@@ -421,12 +437,27 @@ token_file = "token"
     }
 
     #[test]
+    fn a_node_that_joins_needs_no_peers() {
+        let peers = r#"peers = [{ id = 1, address = "127.0.0.1:5070" }]"#;
+        let text = GOOD.replacen(peers, "join = true", 1);
+        let config = Config::parse(Path::new("n.toml"), &text).expect("is whole");
+        assert!(config.cluster.join && config.cluster.peers.is_empty());
+        let named = GOOD.replacen("127.0.0.1:5070\" }", "node-1.switch.example:5070\" }", 1);
+        assert!(Config::parse(Path::new("n.toml"), &named).is_ok());
+    }
+
+    #[test]
     fn every_mistake_is_named_with_its_place() {
         check("id = 1", "id = 0", ": `node.id` must be 1 or more");
         check(
             "id = 1\n",
             "id = 2\n",
             ": `cluster.peers` do not name node 2",
+        );
+        check(
+            "address = \"127.0.0.1:5070\"",
+            "address = \"127.0.0.1\"",
+            ": `cluster.peers` name `127.0.0.1`, which is not host:port",
         );
         check(
             r#"udp = ["127.0.0.1:5060"]"#,

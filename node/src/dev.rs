@@ -55,10 +55,14 @@ pub struct DevArgs {
 /// `tandem dev node N`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum One {
-    /// Start one node of the cluster again.
+    /// Start one node of the cluster again, or a new one.
     Node {
         /// Its number, from 1.
+        #[arg(value_parser = clap::value_parser!(u64).range(1..=NODES_MAX))]
         n: u64,
+        /// A new node, which waits until `cluster add` takes it in.
+        #[arg(long)]
+        join: bool,
     },
 }
 
@@ -117,6 +121,9 @@ pub enum DevError {
     /// No such node.
     #[error("no node {0} in `{1}`")]
     NoNode(u64, PathBuf),
+    /// There was one.
+    #[error("node {0} cannot join anew: `{1}` is there already")]
+    Exists(u64, PathBuf),
 }
 
 /// A running dev cluster; what it started is stopped when it is dropped.
@@ -151,8 +158,10 @@ pub fn run(args: &DevArgs) -> ExitCode {
 }
 
 async fn foreground(args: &DevArgs) -> Result<(), DevError> {
-    if let Some(One::Node { n }) = args.one {
-        return start_again(args, n).await;
+    match args.one {
+        Some(One::Node { n, join: true }) => return join(args, n).await,
+        Some(One::Node { n, .. }) => return start_again(args, n).await,
+        None => {}
     }
     let mut cluster = Cluster::start(args).await?;
     cluster.describe();
@@ -182,6 +191,33 @@ async fn start_again(args: &DevArgs, n: u64) -> Result<(), DevError> {
         &dir.join("log"),
     )
     .await
+}
+
+/// `tandem dev node N --join`: likewise.
+async fn join(args: &DevArgs, n: u64) -> Result<(), DevError> {
+    let dir = node_dir(&args.data_dir, n);
+    if dir.exists() {
+        return Err(DevError::Exists(n, dir));
+    }
+    make_dir(&dir)?;
+    let absolute = |path: PathBuf| {
+        path.canonicalize()
+            .map_err(|source| DevError::File { path, source })
+    };
+    let (top, dir) = (absolute(args.data_dir.clone())?, absolute(dir)?);
+    let mut config = node_config(&top, args.base_port, n, Vec::new());
+    config.cluster.join = true;
+    write_config(&dir, &config)?;
+    let mut child = spawn_node(&dir)?;
+    println!("node {n}: pid {}", child.id());
+    let (what, log) = (format!("node {n}"), dir.join("log"));
+    let admin = config.admin.listen;
+    await_answer(&client(), admin, "livez", &what, &mut child, &log).await?;
+    println!(
+        "try     tandem cluster add --id {n} --address {}",
+        config.cluster.listen
+    );
+    Ok(())
 }
 
 impl Cluster {
@@ -269,54 +305,14 @@ impl Cluster {
     fn start_node(&mut self, n: u64) -> Result<(), DevError> {
         let dir = node_dir(&self.dir, n);
         make_dir(&dir)?;
-        let config = self.node_config(n, &dir);
-        write(
-            &dir.join("node.toml"),
-            &toml::to_string(&config).expect("plain data"),
-            0o644,
-        )?;
+        let peers = (1..=self.nodes).map(|id| config::Peer {
+            id,
+            address: local(self.base, port_of(id, 70)).to_string(),
+        });
+        write_config(&dir, &node_config(&self.dir, self.base, n, peers.collect()))?;
         let child = spawn_node(&dir)?;
         self.children.push((format!("node {n}"), child));
         Ok(())
-    }
-
-    fn node_config(&self, n: u64, dir: &Path) -> config::Config {
-        let sip = local(self.base, port_of(n, 60));
-        config::Config {
-            node: config::Node {
-                id: n,
-                access_name: format!("dev-{n}"),
-                data_dir: dir.join("data"),
-                lease_ms: 3_000,
-            },
-            sip: config::Sip {
-                udp: vec![sip],
-                tcp: vec![sip],
-                shards: Some(1),
-                advertised: None,
-                shared: config::Shared::default(),
-            },
-            cluster: config::Cluster {
-                id: "dev".to_owned(),
-                listen: local(self.base, port_of(n, 70)),
-                peers: (1..=self.nodes)
-                    .map(|id| config::Peer {
-                        id,
-                        address: local(self.base, port_of(id, 70)),
-                    })
-                    .collect(),
-                heartbeat_ms: 50,
-                election_ms: [150, 300],
-            },
-            admin: config::Admin {
-                listen: local(self.base, port_of(n, 80)),
-                token_file: self.dir.join("admin.token"),
-            },
-            log: config::Log::default(),
-            limits: config::Limits::default(),
-            vendors: config::Vendors::default(),
-            callbacks: config::Callbacks::default(),
-        }
     }
 
     async fn await_node(&mut self, n: u64) -> Result<(), DevError> {
@@ -437,9 +433,9 @@ impl Cluster {
         }
     }
 
-    /// Stops everything in order: nodes, then the simulator; nodes that were started again as well.
+    /// Stops everything in order: nodes, then the simulator; nodes that were started again or joined as well.
     pub fn stop(&mut self) {
-        let mut pids: Vec<Pid> = (1..=self.nodes)
+        let mut pids: Vec<Pid> = (1..=NODES_MAX)
             .rev()
             .filter_map(|n| running(&node_dir(&self.dir, n)))
             .collect();
@@ -473,6 +469,48 @@ impl Drop for Cluster {
             self.stop();
         }
     }
+}
+
+/// What a node's file says.
+fn node_config(top: &Path, base: u16, n: u64, peers: Vec<config::Peer>) -> config::Config {
+    let dir = node_dir(top, n);
+    let sip = local(base, port_of(n, 60));
+    config::Config {
+        node: config::Node {
+            id: n,
+            access_name: format!("dev-{n}"),
+            data_dir: dir.join("data"),
+            lease_ms: 3_000,
+        },
+        sip: config::Sip {
+            udp: vec![sip],
+            tcp: vec![sip],
+            shards: Some(1),
+            advertised: None,
+            shared: config::Shared::default(),
+        },
+        cluster: config::Cluster {
+            id: "dev".to_owned(),
+            listen: local(base, port_of(n, 70)),
+            peers,
+            join: false,
+            heartbeat_ms: 50,
+            election_ms: [150, 300],
+        },
+        admin: config::Admin {
+            listen: local(base, port_of(n, 80)),
+            token_file: top.join("admin.token"),
+        },
+        log: config::Log::default(),
+        limits: config::Limits::default(),
+        vendors: config::Vendors::default(),
+        callbacks: config::Callbacks::default(),
+    }
+}
+
+fn write_config(dir: &Path, config: &config::Config) -> Result<(), DevError> {
+    let text = toml::to_string(config).expect("plain data");
+    write(&dir.join("node.toml"), &text, 0o644)
 }
 
 /// Port offset of node n.
@@ -607,6 +645,18 @@ async fn await_ready(
     child: &mut Child,
     log: &Path,
 ) -> Result<(), DevError> {
+    await_answer(http, admin, "readyz", what, child, log).await
+}
+
+/// Waits until a path of the admin API answers with success.
+async fn await_answer(
+    http: &reqwest::Client,
+    admin: SocketAddr,
+    path: &str,
+    what: &str,
+    child: &mut Child,
+    log: &Path,
+) -> Result<(), DevError> {
     let until = Instant::now() + READY_WITHIN;
     while Instant::now() < until {
         if let Ok(Some(_)) = child.try_wait() {
@@ -617,7 +667,7 @@ async fn await_ready(
                 line,
             });
         }
-        let answer = http.get(format!("http://{admin}/readyz")).send().await;
+        let answer = http.get(format!("http://{admin}/{path}")).send().await;
         if answer.is_ok_and(|answer| answer.status().is_success()) {
             return Ok(());
         }

@@ -22,6 +22,7 @@ pub mod demo;
 pub mod dev;
 pub mod device;
 pub mod handover;
+pub mod members;
 pub mod metrics;
 pub mod outbox;
 pub mod pause;

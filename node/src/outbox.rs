@@ -89,12 +89,10 @@ async fn next(core: &Core, mut head: watch::Receiver<u64>, from: u64, max: usize
 
 /// Asks the peers in turn for records that the outbox no longer holds.
 async fn fetch(core: &Core, from: u64, to: u64) -> Vec<(u64, Bytes)> {
-    for node in core
-        .config
-        .cluster
-        .peers
+    let members = core.cluster.status().members;
+    for node in members
         .iter()
-        .map(|peer| peer.id)
+        .map(|member| member.node)
         .filter(|id| *id != core.config.node.id)
     {
         match peer::records(core, node, from, to).await {

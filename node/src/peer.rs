@@ -75,7 +75,7 @@ pub async fn answer(
 /// Asks one node a question of the admin API; `None` when it does not answer.
 pub async fn query(core: &Core, node: u64, query: Query) -> Option<switch::Answer> {
     let limit = match query {
-        Query::Snapshot => WORK_WITHIN,
+        Query::Snapshot | Query::ChangeMembers(_) => WORK_WITHIN,
         _ => ANSWER_WITHIN,
     };
     match ask(core, node, &Ask::Ops(query), limit).await? {

@@ -75,6 +75,9 @@ pub enum ServeError {
         /// Of its lease.
         left_ms: u64,
     },
+    /// The cluster does not take this node (any more).
+    #[error("{0}")]
+    Expelled(String),
     /// A thread did not come up.
     #[error("{0}")]
     Internal(&'static str),
@@ -85,7 +88,9 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             ServeError::Config(_) | ServeError::Log(_) | ServeError::Vendors(_) => 2,
-            ServeError::ClaimHeld { .. } => 4,
+            ServeError::ClaimHeld { .. }
+            | ServeError::Expelled(_)
+            | ServeError::Cluster(handle::StartError::Expelled(_)) => 4,
             _ => 1,
         }
     }
@@ -192,7 +197,7 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
         device.clone(),
         head,
     ));
-    let outcome = until_told(claimed, &name).await;
+    let outcome = until_told(claimed, cluster.expelled(), &name).await;
 
     tracing::info!("node stops");
     device.send(Stopping).await.unwrap_or_default();
@@ -222,10 +227,11 @@ fn cluster_config(config: &Config) -> handle::Config {
     let peers = config.cluster.peers.iter();
     let peers = peers.map(|peer| handle::Member {
         id: peer.id,
-        address: peer.address.to_string(),
+        address: peer.address.clone(),
     });
     let [shortest, longest] = config.cluster.election_ms;
     handle::Config {
+        join: config.cluster.join,
         timings: handle::Timings {
             heartbeat: Duration::from_millis(config.cluster.heartbeat_ms),
             election_min: Duration::from_millis(shortest),
@@ -354,6 +360,7 @@ pub(crate) async fn route_effects(
 /// Waits for a signal, or for the news that this node may not serve.
 async fn until_told(
     claimed: oneshot::Receiver<Result<Epoch, Refusal>>,
+    mut expelled: watch::Receiver<Option<String>>,
     name: &str,
 ) -> Result<(), ServeError> {
     let refused = async {
@@ -367,8 +374,16 @@ async fn until_told(
             _ => futures::future::pending().await,
         }
     };
+    let out = async {
+        match expelled.wait_for(Option::is_some).await {
+            Ok(reason) => ServeError::Expelled(reason.clone().unwrap_or_default()),
+            // The cluster's own end is told elsewhere.
+            Err(_) => futures::future::pending().await,
+        }
+    };
     tokio::select! {
         error = refused => Err(error),
+        error = out => Err(error),
         () = signalled() => Ok(()),
     }
 }

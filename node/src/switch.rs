@@ -15,6 +15,7 @@ use tandem_cluster::handle::{self, ProposeError};
 use tandem_cluster::state::State;
 use tandem_cluster::state::explain::{Explanation, Question};
 use tandem_ops::exchange::{OnNode, Trial, Tried, Untried};
+use tandem_ops::membership::{Change, Member, Progress, Unchanged};
 use tandem_ops::platform::{Known, PlatformReply, PlatformRequest};
 use tandem_ops::reconciliation::{ProgressTo, Reconciliation};
 use tandem_ops::switch::{
@@ -28,6 +29,7 @@ use crate::call::actor::HangUp;
 use crate::call::reason;
 use crate::callbacks;
 use crate::core::Core;
+use crate::members;
 use crate::peer;
 use crate::platforms::fill_type_rules;
 use crate::reconcile;
@@ -125,6 +127,18 @@ impl Switch for Process {
                 .filter(|member| member.voter)
                 .map(|member| member.node)
                 .collect(),
+            members: status
+                .members
+                .into_iter()
+                .map(|member| Member {
+                    node: member.node,
+                    address: member.address,
+                    voter: member.voter,
+                    alive: member.alive,
+                    applied: member.applied,
+                })
+                .collect(),
+            former: status.former,
         }
     }
 
@@ -236,6 +250,14 @@ impl Switch for Process {
                 .map_err(|error| Failed(error.to_string()))
         }
         .boxed()
+    }
+
+    fn change_members_here(&self, change: Change) -> BoxFuture<'_, Result<Progress, Unchanged>> {
+        members::change(&self.core, change).boxed()
+    }
+
+    fn change_members(&self, change: Change) -> BoxFuture<'_, Result<Progress, Unchanged>> {
+        members::by_leader(&self.core, change).boxed()
     }
 
     fn epoch(&self) -> Option<Epoch> {

@@ -78,6 +78,7 @@ impl World {
                 id: "t".into(),
                 listen,
                 peers: vec![],
+                join: false,
                 heartbeat_ms: 50,
                 election_ms: [150, 300],
             },

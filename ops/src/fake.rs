@@ -1,6 +1,7 @@
 //! A process in memory, for tests: a real state that applies what is proposed at once, a real store of records.
 
 use crate::exchange::{Exchange, Health, OnNode, Side, Trial, Tried, Untried};
+use crate::membership::{Change, Member, Progress as Step, Unchanged};
 use crate::platform::{Known, PlatformReply, PlatformRequest};
 use crate::reconciliation::{
     Difference, Kind, Outcome, Progress, ProgressTo, Reconciliation, Subject,
@@ -39,6 +40,8 @@ pub struct Fake {
     pub platform_requests: Mutex<Vec<PlatformRequest>>,
     /// Proposals find no quorum.
     pub no_quorum: AtomicBool,
+    /// Steps made of adding a node.
+    steps: AtomicU64,
     _dir: tempfile::TempDir,
 }
 
@@ -54,6 +57,7 @@ impl Fake {
             hung_up: Mutex::default(),
             platform_requests: Mutex::default(),
             no_quorum: AtomicBool::new(false),
+            steps: AtomicU64::new(0),
             _dir: dir,
         });
         for (node, name) in [(1, "dev-1"), (2, "dev-2")] {
@@ -188,6 +192,16 @@ impl Switch for Fake {
             role: Role::Leader,
             applied: self.entries.load(Ordering::Relaxed),
             voters: vec![1, 2],
+            members: [1, 2]
+                .map(|node| Member {
+                    node,
+                    address: format!("127.0.0.1:15{node}70"),
+                    voter: true,
+                    alive: node == 1,
+                    applied: None,
+                })
+                .into(),
+            former: vec![3],
         }
     }
 
@@ -244,6 +258,35 @@ impl Switch for Fake {
 
     fn transfer_leader(&self, to: u64) -> BoxFuture<'_, Result<(), Failed>> {
         async move { Err(Failed(format!("raft node {to} is behind"))) }.boxed()
+    }
+
+    /// Node 4 needs two steps, node 3 was there before; node 2 cannot be spared.
+    fn change_members_here(&self, change: Change) -> BoxFuture<'_, Result<Step, Unchanged>> {
+        let refused = |text: &str| Err(Unchanged::Refused(text.into()));
+        let outcome = match change {
+            Change::Add { node: 3, .. } => refused("node 3 was a member once"),
+            Change::Add { .. } => {
+                let voter = self.steps.fetch_add(1, Ordering::Relaxed) > 0;
+                let holds = if voter { 700 } else { 20 };
+                Ok(Step {
+                    changed: true,
+                    voter,
+                    holds,
+                    of: 700,
+                })
+            }
+            Change::Remove { node: 2, force } if !force => refused("no quorum without node 2"),
+            Change::Remove { node: 1 | 2, .. } => Ok(Step {
+                changed: true,
+                ..Step::default()
+            }),
+            Change::Remove { node, .. } => Err(Unchanged::NotFound(format!("no member {node}"))),
+        };
+        async move { outcome }.boxed()
+    }
+
+    fn change_members(&self, change: Change) -> BoxFuture<'_, Result<Step, Unchanged>> {
+        self.change_members_here(change)
     }
 
     fn epoch(&self) -> Option<Epoch> {

@@ -16,6 +16,7 @@ mod fake;
 mod gauges;
 pub mod import;
 pub mod log;
+pub mod membership;
 pub mod metrics;
 pub mod plan;
 pub mod platform;

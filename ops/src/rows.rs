@@ -5,7 +5,7 @@ use crate::dto::{self, Dto, Fault, Names};
 use crate::warnings::{self, Warner};
 use serde_json::{Map, Value, json};
 use tandem_billing::{Money, Time};
-use tandem_cluster::command::{AxDeed, Refusal};
+use tandem_cluster::command::{AxDeed, MemberDeed, Refusal};
 use tandem_cluster::entity::{Entity, Id, Micros, Millis, Row, Table};
 use tandem_cluster::state::{Audit, Binding, Call, Deed, Device, NO_CALL, Paid, State};
 
@@ -384,6 +384,14 @@ pub fn audit(state: &State, line: &Audit) -> Value {
             let name = name.unwrap_or_else(|| interface.to_string());
             ("test", format!("interfaces/{name}"))
         }
+        Deed::Member { node, deed, detail } => (
+            match deed {
+                MemberDeed::Add => "add",
+                MemberDeed::Vote => "vote",
+                MemberDeed::Remove => "remove",
+            },
+            format!("cluster/{node} {detail}").trim_end().to_owned(),
+        ),
     };
     json!({
         "number": line.number,

@@ -5,6 +5,7 @@
 //! process needs one message kind for the whole admin API, and a new question needs no new wiring.
 
 use crate::exchange::{OnNode, Trial, Tried, Untried};
+use crate::membership::{Change, Member, Progress, Unchanged};
 use crate::platform::{Known, PlatformReply, PlatformRequest};
 use crate::reconciliation::{ProgressTo, Reconciliation};
 use crate::types::Types;
@@ -70,6 +71,12 @@ pub trait Switch: Send + Sync + 'static {
 
     /// Hands leadership from this node to the raft node `to`. Ends within 5 s.
     fn transfer_leader(&self, to: u64) -> BoxFuture<'_, Result<(), Failed>>;
+
+    /// Changes the members, if this node leads. Ends within 8 s.
+    fn change_members_here(&self, change: Change) -> BoxFuture<'_, Result<Progress, Unchanged>>;
+
+    /// Has the leader change the members, whoever that is. Ends within 20 s.
+    fn change_members(&self, change: Change) -> BoxFuture<'_, Result<Progress, Unchanged>>;
 
     /// The tenure this node serves under, which a [`Command::AskAx`] names as the one that asks the platform; `None`
     /// while its access name is not claimed.
@@ -143,6 +150,8 @@ pub enum Query {
         /// With its last exchanges.
         exchanges: bool,
     },
+    /// Change the members, as their leader.
+    ChangeMembers(Change),
 }
 
 /// What a node answers. Variants are append-only.
@@ -162,6 +171,8 @@ pub enum Answer {
     Failed(String),
     /// To `Interface`.
     Interface(Box<OnNode>),
+    /// To `ChangeMembers`.
+    Members(Result<Progress, Unchanged>),
 }
 
 /// Answers a question on the node it concerns. Called by the process for a [`Query`] that came from another node, and
@@ -182,6 +193,7 @@ pub async fn answer(switch: &dyn Switch, query: Query) -> Answer {
             interface,
             exchanges,
         } => Answer::Interface(Box::new(switch.interface(interface, exchanges).bounded())),
+        Query::ChangeMembers(change) => Answer::Members(switch.change_members_here(change).await),
         Query::TransferLeader { to } => match switch.transfer_leader(to).await {
             Ok(()) => Answer::Done,
             Err(Failed(why)) => Answer::Failed(why),
@@ -252,6 +264,10 @@ pub struct RaftStatus {
     pub applied: u64,
     /// Raft ids of the voters.
     pub voters: Vec<u64>,
+    /// Everyone, learners included.
+    pub members: Vec<Member>,
+    /// Raft ids of nodes that were removed.
+    pub former: Vec<u64>,
 }
 
 /// Counters of one node. The first eight are 0 when it is idle.

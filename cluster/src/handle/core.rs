@@ -1,9 +1,10 @@
 //! The node without the state's types: start, stop, and what its tasks share.
 
+use super::members;
 use super::proposer::{Proposer, Queue};
 use super::serve::{self, Server};
 use super::{Config, MemberStatus, ProposeError, Role, StartError, Status};
-use crate::link::{ANSWER_LIMIT, Dialer, Peer, RequestError};
+use crate::link::{ANSWER_LIMIT, Channel, Dialer, LinkError, Members, Peer, RequestError, Roster};
 use crate::raft::Raft;
 use crate::raft::machine::{Driver, Progress, StateMachine};
 use crate::raft::network::Networks;
@@ -21,11 +22,11 @@ use openraft::metrics::RaftServerMetrics;
 use openraft::{ReadPolicy, ServerState, SnapshotPolicy};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// Answers another node's question: its id, the question; the answer, or a reason for none.
@@ -56,7 +57,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Shared {
     pub(crate) queue: Arc<Queue>,
     pub(crate) progress: Arc<Progress>,
-    peers: BTreeMap<u64, Peer>,
+    pub(crate) roster: Arc<Roster>,
+    /// Everyone this node talks to; changes with the members.
+    peers: RwLock<BTreeMap<u64, Peer>>,
     seen: Mutex<BTreeMap<u64, Seen>>,
     handler: RwLock<Option<Handler>>,
 }
@@ -70,7 +73,40 @@ struct Seen {
 impl Shared {
     /// The link to another node.
     pub(crate) fn peer(&self, node: u64) -> Option<Peer> {
-        self.peers.get(&node).cloned()
+        self.peers().get(&node).cloned()
+    }
+
+    fn peers(&self) -> RwLockReadGuard<'_, BTreeMap<u64, Peer>> {
+        self.peers
+            .read()
+            .expect("no code panics while it holds this")
+    }
+
+    /// Begins to talk to whoever has become a member, and no longer to whoever is none any more.
+    fn follow_roster(&self) {
+        let others = self.roster.others();
+        let mut peers = self
+            .peers
+            .write()
+            .expect("no code panics while it holds this");
+        if peers.keys().eq(others.keys()) {
+            return;
+        }
+        let mut seen = self.seen();
+        peers.retain(|node, _| others.contains_key(node));
+        seen.retain(|node, _| others.contains_key(node));
+        for node in others.into_keys() {
+            seen.entry(node).or_default();
+            peers
+                .entry(node)
+                .or_insert_with(|| Peer::start(Dialer::new(self.roster.clone(), node)));
+        }
+    }
+
+    /// Whether a node said something of late.
+    pub(crate) fn is_alive(&self, node: u64) -> bool {
+        let seen = self.seen().get(&node).and_then(|seen| seen.at);
+        seen.is_some_and(|at| at.elapsed() < SILENCE)
     }
 
     /// A node said something.
@@ -102,8 +138,7 @@ pub(crate) struct Core {
     pub(crate) raft: Raft,
     pub(crate) queue: Arc<Queue>,
     pub(crate) standing: watch::Receiver<Standing>,
-    shared: Arc<Shared>,
-    addresses: BTreeMap<u64, String>,
+    pub(crate) shared: Arc<Shared>,
     runtime: Mutex<Option<Runtime>>,
 }
 
@@ -226,12 +261,11 @@ impl Core {
         let Standing { role, term, leader } = *self.standing.borrow();
         let applied = *self.shared.progress.applied.borrow();
         let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
-        let mut addresses = self.addresses.clone();
-        for (id, node) in metrics.membership_config.nodes() {
-            addresses.entry(*id).or_insert_with(|| node.addr.clone());
-        }
+        let nodes = metrics.membership_config.nodes();
+        let nodes: BTreeMap<u64, String> =
+            nodes.map(|(id, node)| (*id, node.addr.clone())).collect();
         let seen = self.shared.seen().clone();
-        let members: Vec<MemberStatus> = addresses
+        let members: Vec<MemberStatus> = nodes
             .into_iter()
             .map(|(node, address)| {
                 let here = node == self.node;
@@ -266,6 +300,14 @@ impl Core {
             snapshot: after(metrics.snapshot.map(|id| id.index)),
             quorum: leader.is_some() && alive * 2 > voters.len() && stopped.is_none(),
             members,
+            former: self
+                .shared
+                .roster
+                .members()
+                .former
+                .iter()
+                .copied()
+                .collect(),
             stopped,
         }
     }
@@ -287,7 +329,7 @@ impl Core {
     }
 
     /// Gives leadership to the most advanced of the living, so that nobody waits for an election.
-    async fn hand_over(&self) {
+    pub(crate) async fn hand_over(&self) {
         let status = self.status();
         if status.role != Role::Leader {
             return;
@@ -339,8 +381,14 @@ async fn open(
         cluster: config.cluster_id.clone(),
         node: config.node_id,
     };
-    let (wal, store, snapshot) = {
+    let configured: BTreeMap<u64, String> = config
+        .members
+        .iter()
+        .map(|member| (member.id, member.address.clone()))
+        .collect();
+    let (wal, store, snapshot, roster, pristine) = {
         let (dir, identity) = (config.data_dir.clone(), identity.clone());
+        let configured = configured.clone();
         tokio::task::spawn_blocking(move || -> Result<_, WalError> {
             let wal = Wal::open(
                 Arc::new(RealDisk),
@@ -349,7 +397,9 @@ async fn open(
                 Settings::default(),
             )?;
             let (store, snapshot) = Store::open(&dir.join("snapshots"), &identity)?;
-            Ok((wal, Arc::new(store), snapshot))
+            let pristine = wal.last().is_none() && wal.vote().is_none() && snapshot.is_none();
+            let roster = Roster::open(&dir, identity, configured, !pristine)?;
+            Ok((wal, Arc::new(store), snapshot, Arc::new(roster), pristine))
         })
         .await
         .map_err(|error| StartError::Restore(error.to_string()))??
@@ -365,24 +415,15 @@ async fn open(
         .map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
 
-    let progress = Arc::new(Progress {
-        applied: watch::Sender::new(0),
-        heavy: Notify::new(),
-    });
+    let progress = Arc::new(Progress::new());
     let machine = StateMachine::new(
         driver,
         store.clone(),
         progress.clone(),
         config.snapshots.bytes,
     );
-    let addresses: BTreeMap<u64, String> = config
-        .members
-        .iter()
-        .map(|member| (member.id, member.address.clone()))
-        .collect();
     let networks = Networks {
-        identity: identity.clone(),
-        addresses: addresses.clone(),
+        roster: roster.clone(),
     };
     let restore = |error: &dyn std::fmt::Display| StartError::Restore(error.to_string());
     let settings = Arc::new(
@@ -402,34 +443,21 @@ async fn open(
     live();
     raft.run();
 
-    let others = config
-        .members
-        .iter()
-        .filter(|member| member.id != config.node_id);
-    let peers: BTreeMap<u64, Peer> = others
-        .map(|member| {
-            let dialer = Dialer {
-                identity: identity.clone(),
-                node: member.id,
-                address: member.address.clone(),
-            };
-            (member.id, Peer::start(dialer))
-        })
-        .collect();
-    let seen = peers.keys().map(|node| (*node, Seen::default())).collect();
     let queue = Arc::new(Queue::default());
     let shared = Arc::new(Shared {
         queue: queue.clone(),
         progress: progress.clone(),
-        peers,
-        seen: Mutex::new(seen),
+        roster: roster.clone(),
+        peers: RwLock::default(),
+        seen: Mutex::default(),
         handler: RwLock::new(None),
     });
+    note_members(&raft, &shared);
 
     let (sender, standing) = watch::channel(Standing::default());
     tokio::spawn(follow_standing(raft.clone(), sender));
+    tokio::spawn(follow_members(raft.clone(), shared.clone()));
     let server = Server {
-        identity,
         raft: raft.clone(),
         store,
         shared: shared.clone(),
@@ -439,12 +467,36 @@ async fn open(
     tokio::spawn(Proposer::new(raft.clone(), shared.clone(), standing.clone(), &config).run());
     tokio::spawn(tick(raft.clone(), shared.clone(), standing.clone()));
     tokio::spawn(snapshot_when_heavy(raft.clone(), progress));
+    tokio::spawn(members::finish_changes(raft.clone(), standing.clone()));
 
-    let members: BTreeMap<u64, BasicNode> = addresses
+    if pristine && !config.join {
+        may_found(&roster, configured.keys().copied().collect()).await?;
+    }
+    let core = Core {
+        node: config.node_id,
+        address,
+        raft,
+        queue,
+        standing,
+        shared,
+        runtime: Mutex::new(None),
+    };
+    if config.join {
+        if pristine {
+            tracing::info!(
+                cluster = config.cluster_id,
+                node = config.node_id,
+                %address,
+                "waits to be added to the cluster"
+            );
+        }
+        return Ok(core);
+    }
+    let members: BTreeMap<u64, BasicNode> = configured
         .iter()
         .map(|(id, address)| (*id, BasicNode::new(address)))
         .collect();
-    match raft.initialize(members).await {
+    match core.raft.initialize(members).await {
         Ok(()) => tracing::info!(
             cluster = config.cluster_id,
             node = config.node_id,
@@ -455,16 +507,60 @@ async fn open(
         Err(error) => return Err(restore(&error)),
     }
     tracing::info!(cluster = config.cluster_id, node = config.node_id, %address, "cluster node is up");
-    Ok(Core {
-        node: config.node_id,
-        address,
-        raft,
-        queue,
-        standing,
-        shared,
-        addresses,
-        runtime: Mutex::new(None),
-    })
+    Ok(core)
+}
+
+/// Asks the others whether this node, which has no log, may begin the cluster with them: not when there was a log of
+/// this id, or when they know other members. Who does not answer is taken to be not there yet.
+async fn may_found(roster: &Arc<Roster>, founders: Vec<u64>) -> Result<(), StartError> {
+    let others = roster.others().into_keys();
+    let asked = others.map(|node| {
+        let (dialer, founders) = (Dialer::new(roster.clone(), node), founders.clone());
+        async move { dialer.dial_as(Channel::Control, &founders).await }
+    });
+    for answer in futures::future::join_all(asked).await {
+        if let Err(error @ LinkError::Refused { .. }) = answer {
+            return Err(StartError::Expelled(error.to_string()));
+        }
+    }
+    if let Some(reason) = roster.expelled().borrow().clone() {
+        return Err(StartError::Expelled(reason));
+    }
+    roster
+        .found()
+        .await
+        .map_err(|error| StartError::Restore(format!("roster cannot be written: {error}")))?
+        .map_err(StartError::Expelled)
+}
+
+/// Tells the roster what the log says of the members.
+fn note_members(raft: &Raft, shared: &Shared) {
+    let metrics = raft.server_metrics();
+    let nodes = metrics
+        .borrow_watched()
+        .membership_config
+        .nodes()
+        .map(|(id, node)| (*id, node.addr.clone()))
+        .collect();
+    let former = shared.progress.former.borrow().clone();
+    shared.roster.set_members(Members { nodes, former });
+    shared.follow_roster();
+}
+
+/// Keeps the roster up to date.
+async fn follow_members(raft: Raft, shared: Arc<Shared>) {
+    let mut metrics = raft.server_metrics();
+    let mut former = shared.progress.former.subscribe();
+    loop {
+        note_members(&raft, &shared);
+        let ended = tokio::select! {
+            changed = metrics.changed() => changed.is_err(),
+            changed = former.changed() => changed.is_err(),
+        };
+        if ended {
+            return;
+        }
+    }
 }
 
 /// Entries that were purged must be in the snapshot.
@@ -582,8 +678,13 @@ async fn tick(raft: Raft, shared: Arc<Shared>, standing: watch::Receiver<Standin
             );
         }
         crate::metrics::queues(shared.queue.waited(), shared.queue.submitted());
-        for (node, peer) in &shared.peers {
-            let (node, peer, shared) = (*node, peer.clone(), shared.clone());
+        let peers: Vec<(u64, Peer)> = shared
+            .peers()
+            .iter()
+            .map(|(node, peer)| (*node, peer.clone()))
+            .collect();
+        for (node, peer) in peers {
+            let shared = shared.clone();
             tokio::spawn(async move {
                 if let Ok(answer) = peer.ask(serve::ping(), ANSWER_LIMIT).await {
                     let applied = serve::take_index(&answer);

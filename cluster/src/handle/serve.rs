@@ -11,13 +11,13 @@ use crate::link::{
 use crate::raft::batch::{put_list, take_list};
 use crate::raft::snapshot::Store;
 use crate::raft::{Raft, serve};
-use crate::wal::Identity;
 use crate::wal::record::Cursor;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, SinkExt, StreamExt};
 use openraft::ReadPolicy;
+use openraft::async_runtime::watch::WatchReceiver;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +28,7 @@ const FORWARD: u8 = 1;
 const READ_INDEX: u8 = 2;
 const PING: u8 = 3;
 const PEER: u8 = 4;
+const ABOUT: u8 = 5;
 
 /// Questions of one node answered at once.
 const ANSWERING_MAX: usize = 64;
@@ -65,6 +66,11 @@ pub(crate) fn ping() -> Bytes {
     Bytes::from_static(&[PING])
 }
 
+/// Asks a node how much log it has.
+pub(crate) fn about() -> Bytes {
+    Bytes::from_static(&[ABOUT])
+}
+
 /// An index in an answer.
 pub(crate) fn take_index(answer: &[u8]) -> Option<u64> {
     Cursor(answer).u64().ok()
@@ -81,7 +87,6 @@ pub(crate) fn peer(question: &[u8]) -> Bytes {
 /// Everything a connection may need.
 #[derive(Clone)]
 pub(crate) struct Server {
-    pub(crate) identity: Identity,
     pub(crate) raft: Raft,
     pub(crate) store: Arc<Store>,
     pub(crate) shared: Arc<Shared>,
@@ -126,7 +131,7 @@ impl Server {
     }
 
     async fn connection(self, stream: TcpStream) -> Result<(), LinkError> {
-        let (connection, Hello { from, channel, .. }) = accept(stream, &self.identity).await?;
+        let (connection, Hello { from, channel, .. }) = accept(stream, &self.shared.roster).await?;
         let shared = self.shared.clone();
         let touch = move || shared.touch(from);
         touch();
@@ -158,6 +163,10 @@ impl Server {
                 frame = connection.reader.next(), if answers.len() < ANSWERING_MAX => {
                     let Some(frame) = frame else { return Ok(()) };
                     let frame: Frame = frame?;
+                    if self.shared.roster.is_former(from) {
+                        // It learns that it was removed when it dials again.
+                        return Err(LinkError::Protocol("node was removed"));
+                    }
                     self.shared.touch(from);
                     let (id, question) = take_request(&frame)?;
                     answers.push(Box::pin(async move { (id, self.answer(from, question).await) }));
@@ -196,6 +205,11 @@ impl Server {
             Some(PING) => Ok(Bytes::copy_from_slice(
                 &self.shared.progress.applied.borrow().to_le_bytes(),
             )),
+            Some(ABOUT) => {
+                let last = self.raft.metrics().borrow_watched().last_log_index;
+                let entries = last.map_or(0, |index| index + 1);
+                Ok(Bytes::copy_from_slice(&entries.to_le_bytes()))
+            }
             Some(PEER) => {
                 let handler = self
                     .shared

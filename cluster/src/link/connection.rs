@@ -1,11 +1,12 @@
 //! Dialling, accepting and the handshake.
 
 use super::frame::{Frame, FrameCodec, FrameError, kind};
-use super::{ANSWER_LIMIT, CONNECT_LIMIT, Channel, Hello, LinkError, PROTOCOL};
-use crate::codec;
-use crate::wal::Identity;
+use super::roster::Roster;
+use super::{ANSWER_LIMIT, CONNECT_LIMIT, Channel, Hello, LinkError, Welcome};
+use crate::codec::{self, CodecError};
 use futures::{SinkExt, StreamExt};
 use std::io;
+use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{timeout, timeout_at};
@@ -16,7 +17,6 @@ pub(crate) type Reader = FramedRead<OwnedReadHalf, FrameCodec>;
 /// Frames out. Frames are gathered until they are flushed or weigh 64 KB.
 pub(crate) type Writer = FramedWrite<OwnedWriteHalf, FrameCodec>;
 
-const FEATURE_LEVEL: u16 = 1;
 const GATHER_BYTES: usize = 64 << 10;
 
 /// A connection after its handshake.
@@ -60,53 +60,87 @@ impl Connection {
 /// Makes connections to one peer.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
-    /// Who we are.
-    pub(crate) identity: Identity,
+    /// Who everybody is.
+    pub(crate) roster: Arc<Roster>,
     /// Whom we dial.
     pub(crate) node: u64,
-    /// Where: `host:port`.
-    pub(crate) address: String,
+    /// Where, `host:port`; as the roster says when left out.
+    pub(crate) at: Option<String>,
 }
 
 impl Dialer {
-    /// Connects and shakes hands, within [`CONNECT_LIMIT`] for the connection and [`ANSWER_LIMIT`] for the rest.
+    /// To a node of the roster.
+    pub(crate) fn new(roster: Arc<Roster>, node: u64) -> Self {
+        let at = None;
+        Dialer { roster, node, at }
+    }
+
+    /// Connects and shakes hands, within [`CONNECT_LIMIT`] for the connection and [`ANSWER_LIMIT`] for the rest, at
+    /// each address that the node may have.
     pub(crate) async fn dial(&self, channel: Channel) -> Result<Connection, LinkError> {
+        self.dial_as(channel, &[]).await
+    }
+
+    /// The same for a node that wants to begin the cluster together with `founders`.
+    pub(crate) async fn dial_as(
+        &self,
+        channel: Channel,
+        founders: &[u64],
+    ) -> Result<Connection, LinkError> {
+        let addresses = match &self.at {
+            Some(address) => vec![address.clone()],
+            None => self.roster.addresses(self.node),
+        };
+        let mut failed = LinkError::NoAddress { node: self.node };
+        for address in &addresses {
+            match self.dial_at(address, channel, founders).await {
+                Ok(connection) => {
+                    crate::metrics::link_made(channel);
+                    return Ok(connection);
+                }
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    async fn dial_at(
+        &self,
+        address: &str,
+        channel: Channel,
+        founders: &[u64],
+    ) -> Result<Connection, LinkError> {
         let unreachable = |source: io::Error| LinkError::Unreachable {
             node: self.node,
-            address: self.address.clone(),
+            address: address.to_owned(),
             source,
         };
-        let stream = timeout(CONNECT_LIMIT, TcpStream::connect(&self.address))
+        let stream = timeout(CONNECT_LIMIT, TcpStream::connect(address))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(unreachable)?;
         let mut connection = Connection::new(stream).map_err(unreachable)?;
-        let hello = Hello {
-            protocol: PROTOCOL,
-            cluster: self.identity.cluster.clone(),
-            from: self.identity.node,
-            to: self.node,
-            channel,
-            feature_level: FEATURE_LEVEL,
-            proof: Vec::new(),
-        };
+        let hello = self.roster.hello(self.node, channel, founders);
         let body = codec::encode(&hello).expect("numbers and strings always encode");
         let answer = connection
             .ask(self.node, Frame::new(kind::HELLO, body))
             .await?;
+        let unread = |_| LinkError::Protocol("answer to the hello cannot be read");
         match answer.kind {
             kind::WELCOME => {
-                crate::metrics::link_made(channel);
+                let Welcome { disk, origin } = codec::decode(&answer.body).map_err(unread)?;
+                let met = self.roster.meet(self.node, disk, origin).await;
+                met.map_err(|rejection| LinkError::Refused {
+                    node: self.node,
+                    address: address.to_owned(),
+                    reason: rejection.reason,
+                })?;
                 Ok(connection)
             }
-            kind::REJECT => Err(LinkError::Rejected {
-                node: self.node,
-                address: self.address.clone(),
-                reason: String::from_utf8_lossy(&answer.body)
-                    .chars()
-                    .take(200)
-                    .collect(),
-            }),
+            kind::REJECT => {
+                let rejection = codec::decode(&answer.body).map_err(unread)?;
+                Err(self.roster.rejected(self.node, address, rejection))
+            }
             _ => Err(LinkError::Protocol("neither welcome nor rejection")),
         }
     }
@@ -115,7 +149,7 @@ impl Dialer {
 /// Shakes hands with a peer that dialled us. Strangers are told why they are rejected.
 pub(crate) async fn accept(
     stream: TcpStream,
-    us: &Identity,
+    roster: &Arc<Roster>,
 ) -> Result<(Connection, Hello), LinkError> {
     let deadline = tokio::time::Instant::now() + ANSWER_LIMIT;
     let mut connection = Connection::new(stream)?;
@@ -125,77 +159,66 @@ pub(crate) async fn accept(
     if frame.kind != kind::HELLO {
         return Err(LinkError::Protocol("first frame is no hello"));
     }
-    let reply = match check(&frame.body, us) {
-        Ok(hello) => {
+    let put = |body: Result<Vec<u8>, CodecError>| body.expect("numbers and strings always encode");
+    match roster.receive(&frame.body).await {
+        Ok((hello, welcome)) => {
+            let body = put(codec::encode(&welcome));
             connection
                 .writer
-                .send(Frame::new(kind::WELCOME, vec![]))
+                .send(Frame::new(kind::WELCOME, body))
                 .await?;
-            return Ok((connection, hello));
+            Ok((connection, hello))
         }
-        Err(reason) => Frame::new(kind::REJECT, reason.clone()),
-    };
-    let reason = String::from_utf8_lossy(&reply.body).into_owned();
-    let sent: Result<(), FrameError> = connection.writer.send(reply).await;
-    sent?;
-    Err(LinkError::Rejected {
-        node: us.node,
-        address: "ourselves".into(),
-        reason,
-    })
-}
-
-fn check(body: &[u8], us: &Identity) -> Result<Hello, String> {
-    let hello: Hello = codec::decode(body).map_err(|_| "hello cannot be read".to_owned())?;
-    if hello.protocol != PROTOCOL {
-        return Err(format!(
-            "protocol {} is not ours, {PROTOCOL}",
-            hello.protocol
-        ));
+        Err(rejection) => {
+            let body = put(codec::encode(&rejection));
+            let sent: Result<(), FrameError> =
+                connection.writer.send(Frame::new(kind::REJECT, body)).await;
+            sent?;
+            Err(LinkError::Rejected {
+                node: roster.us.node,
+                address: "ourselves".into(),
+                reason: rejection.reason,
+            })
+        }
     }
-    if hello.cluster != us.cluster {
-        let named: String = hello.cluster.chars().take(64).collect();
-        return Err(format!("cluster `{named}` is not ours, `{}`", us.cluster));
-    }
-    if hello.to != us.node {
-        return Err(format!("this is node {}, not {}", us.node, hello.to));
-    }
-    if hello.from == us.node {
-        return Err(format!("node {} is us", hello.from));
-    }
-    Ok(hello)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wal::Identity;
+    use std::collections::BTreeMap;
 
-    fn identity(cluster: &str, node: u64) -> Identity {
-        Identity {
+    fn roster(cluster: &str, node: u64) -> (Arc<Roster>, tempfile::TempDir) {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let us = Identity {
             cluster: cluster.into(),
             node,
-        }
+        };
+        let roster = Roster::open(dir.path(), us, BTreeMap::new(), true).expect("opens");
+        (Arc::new(roster), dir)
     }
 
-    async fn dial(from: Identity, to: u64) -> Result<(), String> {
+    async fn dial(cluster: &str, from: u64, to: u64) -> Result<(), String> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("binds");
         let address = listener.local_addr().expect("is bound").to_string();
         let server = tokio::spawn(async move {
+            let (us, _dir) = roster("c", 1);
             let (stream, _) = listener.accept().await.expect("accepts");
-            accept(stream, &identity("c", 1))
+            accept(stream, &us)
                 .await
                 .map(|_| ())
                 .map_err(|error| error.to_string())
         });
-        let dialled = Dialer {
-            identity: from,
+        let (roster, _dir) = roster(cluster, from);
+        let dialer = Dialer {
+            roster,
             node: to,
-            address,
-        }
-        .dial(Channel::Control)
-        .await;
+            at: Some(address),
+        };
+        let dialled = dialer.dial(Channel::Control).await;
         let accepted = server.await.expect("does not panic");
         assert_eq!(dialled.is_ok(), accepted.is_ok());
         dialled.map(|_| ()).map_err(|error| error.to_string())
@@ -203,31 +226,28 @@ mod tests {
 
     #[tokio::test]
     async fn strangers_are_told_why_they_are_rejected() {
-        assert_eq!(dial(identity("c", 2), 1).await, Ok(()));
-        for (from, to, reason) in [
-            (identity("other", 2), 1, "cluster `other` is not ours, `c`"),
-            (identity("c", 2), 3, "this is node 1, not 3"),
-            (identity("c", 1), 1, "node 1 is us"),
+        assert_eq!(dial("c", 2, 1).await, Ok(()));
+        for (cluster, from, to, reason) in [
+            ("other", 2, 1, "cluster `other` is not ours, `c`"),
+            ("c", 2, 3, "this is node 1, not 3"),
+            ("c", 1, 1, "node 1 is us"),
         ] {
-            let error = dial(from, to).await.expect_err("rejected");
+            let error = dial(cluster, from, to).await.expect_err("rejected");
             assert!(error.ends_with(reason), "{error}");
         }
     }
 
     #[tokio::test]
     async fn a_peer_that_is_not_there_is_named() {
-        let dialer = Dialer {
-            identity: identity("c", 1),
-            node: 2,
-            address: "127.0.0.1:1".into(),
-        };
-        let error = dialer
-            .dial(Channel::Append)
-            .await
-            .err()
-            .expect("nobody listens");
+        let (roster, _dir) = roster("c", 1);
+        let mut dialer = Dialer::new(roster, 2);
+        let error = dialer.dial(Channel::Append).await.err();
+        let error = error.expect("has no address").to_string();
+        assert_eq!(error, "node 2 has no known address");
+        dialer.at = Some("127.0.0.1:1".into());
+        let error = dialer.dial(Channel::Append).await.err();
         assert_eq!(
-            error.to_string(),
+            error.expect("nobody listens").to_string(),
             "node 2 at `127.0.0.1:1` cannot be reached"
         );
     }

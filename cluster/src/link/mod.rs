@@ -5,18 +5,20 @@
 //! and requests (forwarded proposals, questions from node to node). The first frame of each is a [`Hello`]; the other
 //! side answers `WELCOME` or `REJECT` with a reason.
 //!
-//! Here stands what all four share: frames, the handshake, dialling, and the client of the request connection. What
-//! the frames mean to the consensus stands in `raft`. There is one place where a stream is made and one where it is
+//! Here stands what all four share: frames, the handshake, dialling, who may take part ([`roster`]), and the client of
+//! the request connection. What the frames mean to the consensus stands in `raft`. There is one place where a stream is made and one where it is
 //! accepted, which is where TLS goes.
 
 mod connection;
 mod frame;
 mod requests;
+mod roster;
 
 pub(crate) use connection::{Connection, Dialer, accept};
 pub(crate) use frame::{Frame, FrameError, kind};
 pub use requests::RequestError;
 pub(crate) use requests::{Peer, Response, response, take_request};
+pub(crate) use roster::{Members, Roster};
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -72,6 +74,46 @@ pub struct Hello {
     pub feature_level: u16,
     /// Reserved for proof of membership where the transport gives none.
     pub proof: Vec<u8>,
+    /// The dialling node's data directory: a number made with it.
+    pub disk: u64,
+    /// What its log goes back to: 0 for a cluster begun empty, else the mark of a backup; `None` without a log.
+    pub origin: Option<u64>,
+    /// Who shall begin the cluster, sorted, from a node that has no log yet and is not to join; empty otherwise.
+    pub founders: Vec<u64>,
+}
+
+/// The answer to a [`Hello`] that is welcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The answering node's data directory.
+    pub disk: u64,
+    /// What its log goes back to.
+    pub origin: Option<u64>,
+}
+
+/// The answer to a [`Hello`] that is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// Nothing but an operator can change it: the node that dialled has to stop.
+    pub lasting: bool,
+    /// One line for people.
+    pub reason: String,
+}
+
+impl Rejection {
+    fn passing(reason: String) -> Self {
+        Rejection {
+            lasting: false,
+            reason,
+        }
+    }
+
+    fn lasting(reason: String) -> Self {
+        Rejection {
+            lasting: true,
+            reason,
+        }
+    }
 }
 
 /// Why a connection could not be made or ended.
@@ -87,6 +129,22 @@ pub enum LinkError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// Nobody said where the peer is.
+    #[error("node {node} has no known address")]
+    NoAddress {
+        /// Which.
+        node: u64,
+    },
+    /// We do not take the peer.
+    #[error("node {node} at `{address}` is not taken: {reason}")]
+    Refused {
+        /// Which.
+        node: u64,
+        /// Where.
+        address: String,
+        /// Why.
+        reason: String,
     },
     /// The peer does not take us.
     #[error("node {node} at `{address}` rejected us: {reason}")]

@@ -48,6 +48,18 @@ pub(crate) struct Progress {
     pub(crate) applied: watch::Sender<u64>,
     /// Told when the log since the last snapshot has become too heavy.
     pub(crate) heavy: Notify,
+    /// Nodes that were members once, as of the last applied entry.
+    pub(crate) former: watch::Sender<BTreeSet<u64>>,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Progress {
+            applied: watch::Sender::new(0),
+            heavy: Notify::new(),
+            former: watch::Sender::default(),
+        }
+    }
 }
 
 /// The state machine.
@@ -56,6 +68,8 @@ pub(crate) struct StateMachine {
     store: Arc<Store>,
     last: Option<own::LogId>,
     members: Members,
+    /// Nodes that were members before; their ids are never given again.
+    former: BTreeSet<u64>,
     progress: Arc<Progress>,
     /// Bytes of entries applied since the last snapshot was begun.
     weight: u64,
@@ -75,6 +89,7 @@ impl StateMachine {
             store,
             last,
             members,
+            former: BTreeSet::new(),
             progress,
             weight: 0,
             weight_max,
@@ -88,8 +103,19 @@ impl StateMachine {
             freeze,
             last: self.last,
             members: self.members.clone(),
+            former: self.former.clone(),
             store: self.store.clone(),
         }
+    }
+
+    fn set_members(&mut self, members: Members) {
+        let stays = |node: &u64| members.membership.nodes.iter().any(|(id, _)| id == node);
+        let before = self.members.membership.nodes.iter().map(|(id, _)| *id);
+        let mut former: BTreeSet<u64> = self.former.iter().copied().chain(before).collect();
+        former.retain(|node| !stays(node));
+        self.former = former;
+        self.members = members;
+        self.progress.former.send_replace(self.former.clone());
     }
 }
 
@@ -134,10 +160,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 }
                 EntryPayload::Membership(membership) => {
                     self.driver.set_voters(membership.voter_ids().collect());
-                    self.members = Members {
+                    self.set_members(Members {
                         id: Some(id),
                         membership: types::to_membership(&membership),
-                    };
+                    });
                     Vec::new()
                 }
             };
@@ -191,6 +217,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.driver.replace(state, upto);
         self.last = last;
         self.members = header.members;
+        self.former = header.former;
+        self.progress.former.send_replace(self.former.clone());
         self.weight = 0;
         self.driver.applied(upto);
         self.progress.applied.send_replace(upto);
@@ -220,6 +248,7 @@ pub(crate) struct Builder {
     freeze: Option<Freeze>,
     last: Option<own::LogId>,
     members: Members,
+    former: BTreeSet<u64>,
     store: Arc<Store>,
 }
 
@@ -231,13 +260,14 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             .freeze
             .take()
             .ok_or_else(|| io::Error::other("a builder builds once"))?;
-        let (store, last, members) = (self.store.clone(), self.last, self.members.clone());
+        let (store, last) = (self.store.clone(), self.last);
+        let (members, former) = (self.members.clone(), self.former.clone());
         let begun = Instant::now();
         let meta = SnapshotMetaOf::<TypeConfig> {
             last_log_id: last.as_ref().map(types::from_log_id),
             last_membership: types::from_members(&members).map_err(invalid)?,
         };
-        let snapshot = blocking(move || store.write(last, members, freeze)).await?;
+        let snapshot = blocking(move || store.write(last, members, former, freeze)).await?;
         let (index, bytes) = (last.map_or(0, |last| last.index), snapshot.bytes);
         crate::metrics::snapshot_built(begun.elapsed(), bytes);
         tracing::info!(index, bytes, "built a snapshot");

@@ -4,8 +4,7 @@ use super::snapshot::SnapshotFile;
 use super::types::{self, LogId, TypeConfig, Vote};
 use super::wire;
 use crate::codec;
-use crate::link::{ANSWER_LIMIT, Channel, Connection, Dialer, Frame, LinkError, kind};
-use crate::wal::Identity;
+use crate::link::{ANSWER_LIMIT, Channel, Connection, Dialer, Frame, LinkError, Roster, kind};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -19,9 +18,10 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::type_config::alias::SnapshotOf;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
@@ -39,23 +39,16 @@ const PART_BYTES: usize = 1 << 20;
 /// Longest time a peer may take to install a snapshot it has received.
 const INSTALL_LIMIT: Duration = Duration::from_secs(60);
 
-/// Makes a [`Network`] for each peer and purpose.
+/// Makes a [`Network`] for each peer and purpose. Where a peer is, the roster knows: what this node's configuration
+/// says counts beside what the log remembers, so that a cluster may move while it is down.
 pub(crate) struct Networks {
-    pub(crate) identity: Identity,
-    /// Where this node's configuration says that members are: it goes before what the log remembers, so that a
-    /// cluster may move while it is down.
-    pub(crate) addresses: BTreeMap<u64, String>,
+    pub(crate) roster: Arc<Roster>,
 }
 
 impl Networks {
-    fn network(&self, target: u64, node: &BasicNode, channel: Channel) -> Network {
-        let dialer = Dialer {
-            identity: self.identity.clone(),
-            node: target,
-            address: self.addresses.get(&target).unwrap_or(&node.addr).clone(),
-        };
+    fn network(&self, target: u64, channel: Channel) -> Network {
         Network {
-            dialer,
+            dialer: Dialer::new(self.roster.clone(), target),
             channel,
             connection: None,
         }
@@ -65,16 +58,16 @@ impl Networks {
 impl RaftNetworkFactory<TypeConfig> for Networks {
     type Network = Network;
 
-    async fn new_client(&mut self, target: u64, node: &BasicNode) -> Network {
-        self.network(target, node, Channel::Append)
+    async fn new_client(&mut self, target: u64, _: &BasicNode) -> Network {
+        self.network(target, Channel::Append)
     }
 
-    async fn new_heartbeat_client(&mut self, target: u64, node: &BasicNode) -> Network {
-        self.network(target, node, Channel::Control)
+    async fn new_heartbeat_client(&mut self, target: u64, _: &BasicNode) -> Network {
+        self.network(target, Channel::Control)
     }
 
-    async fn new_snapshot_client(&mut self, target: u64, node: &BasicNode) -> Network {
-        self.network(target, node, Channel::Snapshot)
+    async fn new_snapshot_client(&mut self, target: u64, _: &BasicNode) -> Network {
+        self.network(target, Channel::Snapshot)
     }
 }
 

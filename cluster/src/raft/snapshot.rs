@@ -10,6 +10,7 @@ use crate::wal::record::{self as own, Cursor};
 use crate::wal::{Identity, WalError};
 use openraft::type_config::alias::SnapshotMetaOf;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub(crate) struct Header {
     pub(crate) last: Option<own::LogId>,
     /// Members as of then.
     pub(crate) members: Members,
+    /// Nodes that were members before.
+    pub(crate) former: BTreeSet<u64>,
 }
 
 impl Header {
@@ -218,6 +221,7 @@ impl Store {
         &self,
         last: Option<own::LogId>,
         members: Members,
+        former: BTreeSet<u64>,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<SnapshotFile> {
         let header = Header {
@@ -225,6 +229,7 @@ impl Store {
             cluster: self.cluster.clone(),
             last,
             members,
+            former,
         };
         let body = codec::encode(&header).expect("numbers and strings always encode");
         let (mut file, path) = self.temporary()?;

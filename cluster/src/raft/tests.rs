@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use tempfile::TempDir;
-use tokio::sync::{Notify, watch};
 
 /// A state that only counts commands.
 struct Counter(u64);
@@ -65,10 +64,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
         )
         .expect("opens");
         let (store, _) = Store::open(&dir.path().join("snapshots"), &identity).expect("opens");
-        let progress = Arc::new(Progress {
-            applied: watch::Sender::new(0),
-            heavy: Notify::new(),
-        });
+        let progress = Arc::new(Progress::new());
         let machine = StateMachine::new(Box::new(Counter(0)), Arc::new(store), progress, u64::MAX);
         Ok((dir, LogStore::new(wal), machine))
     }

@@ -1,12 +1,14 @@
 //! What operators did, and the replies to their last edits.
 
 use super::{AUDIT_MAX, Audit, Deed, REQUESTS_MAX, State};
-use crate::command::Reply;
+use crate::command::{MemberDeed, Reply};
 use crate::entity::Entity;
 use std::sync::Arc;
 
 /// Bytes of an actor's name.
 const ACTOR_MAX: usize = 128;
+/// Bytes of a detail.
+const DETAIL_MAX: usize = 300;
 const MASK: &str = "******";
 
 impl State {
@@ -30,6 +32,19 @@ impl State {
         if self.content.audit.len() > AUDIT_MAX {
             self.content.audit.pop_front();
         }
+    }
+
+    /// Writes a line about a change that the consensus has made.
+    pub(super) fn note_member(
+        &mut self,
+        node: u64,
+        deed: MemberDeed,
+        detail: &str,
+        actor: &str,
+    ) -> Reply {
+        let detail = super::model::cut(detail, DETAIL_MAX).to_owned();
+        self.note(actor, Deed::Member { node, deed, detail }, None, None);
+        Reply::Done
     }
 
     /// Keeps a reply for repeats of its request.

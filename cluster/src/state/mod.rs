@@ -259,6 +259,12 @@ impl State {
                 self.borrow_pair(borrow, &mut Rng::new(seed, u64::from(borrow.interface)))
             }
             Command::PlatformEvents { events } => self.platform_events(events, effects),
+            Command::NoteMember {
+                node,
+                deed,
+                detail,
+                actor,
+            } => self.note_member(*node, *deed, detail, actor),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The rows that commands make: calls, bindings, devices, tenures, and what is kept for people.
 
 use crate::command::{
-    Attempt, AxDeed, AxbUsage, BindingId, CallId, Credit, Epoch, Rated, Refusal, Reserve,
+    Attempt, AxDeed, AxbUsage, BindingId, CallId, Credit, Epoch, MemberDeed, Rated, Refusal,
+    Reserve,
 };
 use crate::entity::{AxBinding, Entity, FeeRate, Id, Micros, Millis, Row, Table};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -372,6 +373,15 @@ pub enum Deed {
         interface: Id,
         /// With this binding.
         binding: BindingId,
+    },
+    /// Changed who belongs to the cluster.
+    Member {
+        /// Which node.
+        node: u64,
+        /// What.
+        deed: MemberDeed,
+        /// For people.
+        detail: String,
     },
 }
 

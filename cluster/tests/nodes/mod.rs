@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tandem_cluster::handle::{Config, Handle, Machine, Member, Role, Snapshots};
+use tandem_cluster::handle::{Config, Handle, Machine, Member, MemberError, Role, Snapshots};
 use tempfile::TempDir;
 
 /// Notes ids in the order in which they come, each once.
@@ -77,7 +77,7 @@ pub type Node = Handle<Notes>;
 pub struct Three {
     pub nodes: Vec<Option<Node>>,
     pub configs: Vec<Config>,
-    _dirs: Vec<TempDir>,
+    dirs: Vec<TempDir>,
 }
 
 fn free_addresses(n: usize) -> Vec<SocketAddr> {
@@ -96,7 +96,12 @@ impl Three {
     }
 
     pub async fn start_with(change: impl Fn(&mut Config)) -> Three {
-        let addresses = free_addresses(3);
+        Three::start_many(3, change).await
+    }
+
+    /// The same with another number of nodes.
+    pub async fn start_many(count: usize, change: impl Fn(&mut Config)) -> Three {
+        let addresses = free_addresses(count);
         let members: Vec<Member> = (1..)
             .zip(&addresses)
             .map(|(id, address)| Member {
@@ -104,7 +109,7 @@ impl Three {
                 address: address.to_string(),
             })
             .collect();
-        let dirs: Vec<_> = (0..3)
+        let dirs: Vec<_> = (0..count)
             .map(|_| tempfile::tempdir().expect("temporary directory"))
             .collect();
         let configs = (1..)
@@ -117,14 +122,91 @@ impl Three {
             })
             .collect();
         let mut three = Three {
-            nodes: vec![None, None, None],
+            nodes: vec![None; count],
             configs,
-            _dirs: dirs,
+            dirs,
         };
-        for at in 0..3 {
+        for at in 0..count {
             three.up(at).await;
         }
         three
+    }
+
+    /// Starts one more node, which waits to be added, and returns its place and what to add.
+    pub async fn grow(&mut self) -> (usize, Member) {
+        let (at, dir) = (
+            self.nodes.len(),
+            tempfile::tempdir().expect("temporary directory"),
+        );
+        let member = Member {
+            id: at as u64 + 1,
+            address: free_addresses(1)[0].to_string(),
+        };
+        let listen = member.address.parse().expect("is an address");
+        let mut config = Config::new(member.id, "test", dir.path(), listen, vec![]);
+        config.join = true;
+        config.snapshots = self.configs[0].snapshots;
+        self.configs.push(config);
+        self.dirs.push(dir);
+        self.nodes.push(None);
+        self.up(at).await;
+        (at, member)
+    }
+
+    /// Empties a node's disk, which must be down.
+    pub fn wipe(&mut self, at: usize) {
+        assert!(self.nodes[at].is_none());
+        let dir = tempfile::tempdir().expect("temporary directory");
+        self.configs[at].data_dir = dir.path().to_path_buf();
+        self.dirs[at] = dir;
+    }
+
+    /// Has the leader of the moment do something until it is done.
+    pub async fn by_leader<T>(
+        &self,
+        act: impl AsyncFn(&Node) -> Result<T, MemberError>,
+    ) -> Result<T, MemberError> {
+        let begun = Instant::now();
+        loop {
+            let leading = self
+                .up_nodes()
+                .find(|(_, node)| node.standing().borrow().role == Role::Leader);
+            let outcome = match leading {
+                Some((_, node)) => act(node).await,
+                None => Err(MemberError::NotLeader(None)),
+            };
+            match outcome {
+                Err(MemberError::NotLeader(_) | MemberError::Busy)
+                    if begun.elapsed() < Duration::from_secs(20) =>
+                {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Adds a node until it votes.
+    pub async fn add(&self, member: &Member, replaces: Option<u64>) -> Result<(), MemberError> {
+        let begun = Instant::now();
+        loop {
+            let step = self
+                .by_leader(async |node| node.add_member(member.clone(), replaces).await)
+                .await?;
+            if step.voter {
+                return Ok(());
+            }
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "has not caught up: {step:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn remove(&self, node: u64, force: bool) -> Result<bool, MemberError> {
+        self.by_leader(async |leader| leader.remove_member(node, force).await)
+            .await
     }
 
     pub async fn up(&mut self, at: usize) {

@@ -186,6 +186,15 @@ fn tags_of_commands_and_refusals_never_move() {
             },
         ),
         (26, Command::PlatformEvents { events: Vec::new() }),
+        (
+            27,
+            Command::NoteMember {
+                node: 4,
+                deed: MemberDeed::Add,
+                detail: String::new(),
+                actor: String::new(),
+            },
+        ),
     ] {
         assert_eq!(tag(&command), expected, "{command:?}");
     }

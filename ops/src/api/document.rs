@@ -122,6 +122,17 @@ const PLAIN: &[Plain] = &[
         &[("node", false)],
     ),
     post(
+        "/cluster/add",
+        "One step of adding a node: 202 while it catches up, 200 once it votes; repeat it until then. With `replaces` \
+         that node leaves when the new one gets its vote.",
+        &[("node", true), ("address", true), ("replaces", false)],
+    ),
+    post(
+        "/cluster/remove",
+        "A node leaves the cluster for good; its id is never given again.",
+        &[("node", true), ("force", false)],
+    ),
+    post(
         "/cluster/transfer-leader",
         "Hands leadership to the node named, or to any other.",
         &[("node", false)],

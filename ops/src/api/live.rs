@@ -95,7 +95,9 @@ fn odd(node: &str, answer: &Answer) -> Problem {
 
 pub async fn cluster(shared: web::Data<Shared>) -> Outcome {
     let (state, raft) = (shared.switch.state(), shared.switch.raft());
-    let devices: Vec<&Device> = state.devices().collect();
+    // What a removed node once claimed is history.
+    let stays = |device: &&Device| device.epoch.is_some() || !raft.former.contains(&device.node);
+    let devices: Vec<&Device> = state.devices().filter(stays).collect();
     let asked = devices
         .iter()
         .map(|device| shared.switch.ask(&device.access_name, Query::Status));
@@ -128,6 +130,14 @@ pub async fn cluster(shared: web::Data<Shared>) -> Outcome {
         "leader": raft.leader.and_then(|leader| name_of(&state, leader)),
         "term": raft.term,
         "voters": raft.voters,
+        "members": raft.members.iter().map(|member| json!({
+            "node": member.node,
+            "address": member.address,
+            "name": name_of(&state, member.node),
+            "voter": member.voter,
+            "alive": member.alive,
+            "applied": member.applied,
+        })).collect::<Vec<_>>(),
         "answered_by": shared.switch.name(),
         "nodes": nodes,
         "alarms": alarms(&state),
@@ -149,7 +159,7 @@ fn alarms(state: &tandem_cluster::state::State) -> Vec<String> {
 }
 
 /// The access name of a raft node.
-fn name_of(state: &tandem_cluster::state::State, node: u64) -> Option<String> {
+pub(super) fn name_of(state: &tandem_cluster::state::State, node: u64) -> Option<String> {
     // A node may have claimed several names over the years; the one it holds now counts.
     let mut devices: Vec<&Device> = state
         .devices()

@@ -14,6 +14,7 @@ mod document;
 mod files;
 mod interfaces;
 mod live;
+mod members;
 mod open;
 mod params;
 mod platforms;
@@ -228,6 +229,8 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(path("/cluster/drain").route(web::post().to(live::drain)))
         .service(path("/cluster/undrain").route(web::post().to(live::undrain)))
         .service(path("/cluster/snapshot").route(web::post().to(live::snapshot)))
+        .service(path("/cluster/add").route(web::post().to(members::add)))
+        .service(path("/cluster/remove").route(web::post().to(members::remove)))
         .service(path("/cluster/transfer-leader").route(web::post().to(live::transfer_leader)))
         .service(path("/devices").route(web::get().to(live::devices)))
         .service(

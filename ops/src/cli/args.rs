@@ -145,6 +145,29 @@ pub enum ClusterVerb {
         /// Its access name.
         node: String,
     },
+    /// Adds a node that runs and is configured to join: it follows, and votes once it has caught up.
+    Add {
+        /// Its `node.id`, never used before.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        id: u64,
+        /// Its `cluster.listen` as the other nodes reach it.
+        #[arg(long, value_name = "HOST:PORT")]
+        address: String,
+        /// A dead node that leaves when this one gets its vote, by access name or id.
+        #[arg(long, value_name = "NODE")]
+        replaces: Option<String>,
+        /// Longest wait for it to catch up; the same command later goes on.
+        #[arg(long, default_value_t = 600, value_name = "SECS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+        wait_secs: u64,
+    },
+    /// A node leaves for good; its id is never given again.
+    Remove {
+        /// Its access name or id.
+        node: String,
+        /// Although calls live on it, or those who stay are no quorum as far as is seen.
+        #[arg(long)]
+        force: bool,
+    },
     /// Writes a snapshot of the state.
     Snapshot {
         /// On this node; on all of them when left out.

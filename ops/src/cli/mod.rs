@@ -9,6 +9,7 @@ mod fields;
 mod files;
 mod http;
 mod interfaces;
+mod members;
 mod plan;
 mod platform;
 mod print;

@@ -91,6 +91,8 @@ fn commands_of_the_outside_are_read() {
     for line in [
         "cluster status",
         "cluster drain dev-1",
+        "cluster add --id 4 --address 10.0.0.4:5070 --replaces dev-2",
+        "cluster remove dev-2 --force",
         "cluster transfer-leader",
         "device list -o json",
         "device sync dev-2",
@@ -329,6 +331,18 @@ async fn exit_codes_tell_what_happened() {
             "device `dev-1`: raft node 2 is behind",
         ),
         ("binding unbind 77", Exit::NotFound, "no binding `77`"),
+        (
+            "cluster add --id 3 --address 10.0.0.3:5070",
+            Exit::Refused,
+            "node 3 was a member once",
+        ),
+        (
+            "cluster add --id 5 --address 10.0.0.5:5070 --wait-secs 0",
+            Exit::Partly,
+            "node 5 has caught up with 20 of 700 entries",
+        ),
+        ("cluster remove 7", Exit::NotFound, "no member 7"),
+        ("cluster remove dev-2", Exit::Refused, "no quorum without"),
     ] {
         let (got, text) = world.fails(line).await;
         assert_eq!(
@@ -337,6 +351,10 @@ async fn exit_codes_tell_what_happened() {
             "{line}: {text}"
         );
     }
+    let added = world
+        .prints("cluster add --id 4 --address 10.0.0.4:5070")
+        .await;
+    assert!(added.contains("voter"), "{added}");
     world.prints("a-group add name=gb").await;
     assert_eq!(
         world.fails("a-group remove gb gc").await,

@@ -10,14 +10,15 @@ use super::files::{self, AVerb, XVerb};
 use super::http::{Client, Request};
 use super::print::Printer;
 use super::{
-    CliError, Exit, Output, alarm, complain, fields, interfaces, platform, relations, route, types,
-    warn,
+    CliError, Exit, Output, alarm, complain, fields, interfaces, members, platform, relations,
+    route, types, warn,
 };
 use crate::dto;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use std::io::{Read, Write};
 use std::path::Path;
+use std::time::Duration;
 use tandem_cluster::entity::Table;
 
 /// Rows asked for at a time.
@@ -432,9 +433,21 @@ async fn cluster<W: Write>(
             } else {
                 printer.one(&status)?;
             }
+            members::tell(&status);
             alarm(&status);
             Ok(Exit::Ok)
         }
+        ClusterVerb::Add {
+            id,
+            address,
+            replaces,
+            wait_secs,
+        } => {
+            let wait = Duration::from_secs(*wait_secs);
+            let who = (*id, address.as_str(), replaces.as_deref());
+            members::add(client, printer, who, wait).await
+        }
+        ClusterVerb::Remove { node, force } => members::remove(client, printer, node, *force).await,
         ClusterVerb::Drain { node } => {
             show(client, printer, order("drain", json!({"node": node}))).await
         }

@@ -601,6 +601,76 @@ async fn the_cluster_and_its_devices_are_shown_even_when_one_is_down() {
 }
 
 #[tokio::test]
+async fn members_are_added_step_by_step_and_removed() {
+    let world = World::sample().await;
+    let node = json!({"node": 4, "address": "10.0.0.4:5070", "replaces": "dev-2"});
+    let (status, step) = world.ask(Method::POST, "/cluster/add", node.clone()).await;
+    assert_eq!(
+        (status, &step["voter"], &step["holds"], &step["of"]),
+        (202, &json!(false), &json!(20), &json!(700))
+    );
+    let (status, step) = world.ask(Method::POST, "/cluster/add", node).await;
+    assert_eq!((status, &step["voter"]), (200, &json!(true)));
+    let removal = json!({"node": "dev-2", "force": true});
+    let (status, _) = world.ask(Method::POST, "/cluster/remove", removal).await;
+    assert_eq!(status, 200);
+    let audit = world.get("/audit?target=cluster/*").await;
+    let lines = audit["items"].as_array().expect("lines");
+    let last: Vec<_> = lines
+        .iter()
+        .map(|line| (line["action"].clone(), line["target"].clone()))
+        .collect();
+    assert_eq!(
+        last,
+        [
+            (json!("add"), json!("cluster/4 at 10.0.0.4:5070")),
+            (json!("vote"), json!("cluster/4 replaces 2")),
+            (json!("remove"), json!("cluster/2")),
+        ]
+    );
+    for (path, body, status, said) in [
+        (
+            "/cluster/add",
+            json!({"node": 3, "address": "10.0.0.3:5070"}),
+            409,
+            "node 3 was a member once",
+        ),
+        (
+            "/cluster/add",
+            json!({"node": 4, "address": "10.0.0.4:5070", "replaces": "dev-9"}),
+            404,
+            "no device `dev-9`",
+        ),
+        (
+            "/cluster/remove",
+            json!({"node": "dev-2"}),
+            409,
+            "no quorum without node 2",
+        ),
+        ("/cluster/remove", json!({"node": "7"}), 404, "no member 7"),
+    ] {
+        let (got, _, detail) = world.refusal(Method::POST, path, body).await;
+        assert_eq!((got, detail.as_str()), (status, said), "{path}");
+    }
+    world.fake.call(1, "13800000001");
+    let members = world.get("/cluster").await["members"].clone();
+    assert_eq!(
+        (&members[1]["name"], &members[1]["address"]),
+        (&json!("dev-2"), &json!("127.0.0.1:15270"))
+    );
+    let (status, _, detail) = world
+        .refusal(Method::POST, "/cluster/remove", json!({"node": "1"}))
+        .await;
+    assert_eq!(
+        (status, detail.as_str()),
+        (
+            409,
+            "device `dev-1` carries 1 calls: drain it and wait until they are over, or remove it by force"
+        )
+    );
+}
+
+#[tokio::test]
 async fn without_a_quorum_edits_are_refused_and_reads_go_on() {
     let world = World::sample().await;
     world.fake.no_quorum.store(true, Ordering::Relaxed);

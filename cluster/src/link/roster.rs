@@ -1,0 +1,519 @@
+//! Who the nodes are: where each is reached, by which disk it is known, and who is out.
+//!
+//! A node's id must never come back with an empty disk: what it had acknowledged would be missing from a majority
+//! that counted it. So each data directory gets a random number when it is made, nodes tell each other theirs in the
+//! handshake, and each keeps the first one that it sees of an id for good. A node with another one is turned away, and
+//! so is one that was removed from the cluster; it is told so, and stops.
+//!
+//! The file `roster` in the data directory holds a fact a line: `disk`, `origin`, and `peer` for each node met.
+
+use super::{Hello, LinkError, PROTOCOL, Rejection, Welcome};
+use crate::codec;
+use crate::link::Channel;
+use crate::wal::Identity;
+use crate::wal::disk::{Disk, DiskError, RealDisk};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+
+const FEATURE_LEVEL: u16 = 1;
+/// Nodes that a founding hello may name.
+const FOUNDERS_MAX: usize = 64;
+
+/// What is kept on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Known {
+    /// This data directory.
+    disk: u64,
+    /// What the cluster was begun from: 0 for nothing, else the backup's mark. `None` until this node has a log.
+    origin: Option<u64>,
+    /// The data directories of the others.
+    peers: BTreeMap<u64, u64>,
+}
+
+impl Known {
+    fn parse(text: &str) -> Option<Known> {
+        let mut known = Known::default();
+        for line in text.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["disk", disk] => known.disk = u64::from_str_radix(disk, 16).ok()?,
+                ["origin", origin] => known.origin = Some(u64::from_str_radix(origin, 16).ok()?),
+                ["peer", node, disk] => {
+                    let disk = u64::from_str_radix(disk, 16).ok()?;
+                    known.peers.insert(node.parse().ok()?, disk);
+                }
+                _ => return None,
+            }
+        }
+        (known.disk != 0).then_some(known)
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("disk {:016x}\n", self.disk);
+        // Writing to a string cannot fail.
+        if let Some(origin) = self.origin {
+            let _ = writeln!(text, "origin {origin:016x}");
+        }
+        for (node, disk) in &self.peers {
+            let _ = writeln!(text, "peer {node} {disk:016x}");
+        }
+        text
+    }
+}
+
+/// Writes a file that is there whole or not at all.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let aside = path.with_extension("tmp");
+    let mut file = File::create(&aside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&aside, path)?;
+    match path.parent() {
+        Some(dir) => RealDisk.sync_dir(dir),
+        None => Ok(()),
+    }
+}
+
+/// A number that no other directory has.
+fn random() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos());
+    // The hasher's keys come from the system's randomness.
+    RandomState::new().hash_one((now, std::process::id())) | 1
+}
+
+/// The members as this node's log has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Members {
+    /// Everyone with the address that was given when it was added; empty before the first word of a cluster.
+    pub(crate) nodes: BTreeMap<u64, String>,
+    /// Who was one once.
+    pub(crate) former: BTreeSet<u64>,
+}
+
+impl Members {
+    fn is_former(&self, node: u64) -> bool {
+        self.former.contains(&node) && !self.nodes.contains_key(&node)
+    }
+}
+
+/// Shared by all links of a node.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    pub(crate) us: Identity,
+    path: PathBuf,
+    /// Nodes in this node's configuration.
+    configured: BTreeMap<u64, String>,
+    known: Mutex<Known>,
+    members: RwLock<Members>,
+    expelled: watch::Sender<Option<String>>,
+}
+
+impl Roster {
+    /// Reads the roster of a data directory, or begins one. Blocks. `has_log`: the directory held a log before.
+    pub(crate) fn open(
+        dir: &Path,
+        us: Identity,
+        configured: BTreeMap<u64, String>,
+        has_log: bool,
+    ) -> Result<Roster, DiskError> {
+        let path = dir.join("roster");
+        let mut known = match fs::read_to_string(&path) {
+            Ok(text) => Known::parse(&text).ok_or_else(|| {
+                let what = io::Error::new(io::ErrorKind::InvalidData, "lines are not as written");
+                DiskError::new("read", &path, what)
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Known {
+                disk: random(),
+                ..Known::default()
+            },
+            Err(source) => return Err(DiskError::new("read", &path, source)),
+        };
+        if has_log {
+            known.origin.get_or_insert(0);
+        }
+        write_whole(&path, known.text().as_bytes())
+            .map_err(|source| DiskError::new("write", &path, source))?;
+        Ok(Roster {
+            us,
+            path,
+            configured,
+            known: Mutex::new(known),
+            members: RwLock::default(),
+            expelled: watch::Sender::new(None),
+        })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known
+            .lock()
+            .expect("no code panics while it holds this")
+    }
+
+    pub(crate) fn members(&self) -> RwLockReadGuard<'_, Members> {
+        self.members
+            .read()
+            .expect("no code panics while it holds this")
+    }
+
+    /// Who belongs to the cluster from now on, as far as this node knows.
+    pub(crate) fn set_members(&self, members: Members) {
+        if members.is_former(self.us.node) {
+            self.expel(format!(
+                "node {} was removed from cluster `{}`",
+                self.us.node, self.us.cluster
+            ));
+        }
+        *self
+            .members
+            .write()
+            .expect("no code panics while it holds this") = members;
+    }
+
+    /// Where to reach a node: as the cluster has it, then as this node's configuration has it.
+    pub(crate) fn addresses(&self, node: u64) -> Vec<String> {
+        let members = self.members();
+        let mut addresses: Vec<String> = members.nodes.get(&node).cloned().into_iter().collect();
+        if let Some(configured) = self.configured.get(&node)
+            && !addresses.contains(configured)
+        {
+            addresses.push(configured.clone());
+        }
+        addresses
+    }
+
+    /// Everyone this node has to do with, without itself: the members, or before there are any those configured.
+    pub(crate) fn others(&self) -> BTreeMap<u64, String> {
+        let members = self.members();
+        let mut others = match members.nodes.is_empty() {
+            true => self.configured.clone(),
+            false => members.nodes.clone(),
+        };
+        others.remove(&self.us.node);
+        others
+    }
+
+    /// Whether a node was taken out of the cluster.
+    pub(crate) fn is_former(&self, node: u64) -> bool {
+        self.members().is_former(node)
+    }
+
+    /// Why this node may take no part any more, once it is known.
+    pub(crate) fn expelled(&self) -> watch::Receiver<Option<String>> {
+        self.expelled.subscribe()
+    }
+
+    fn expel(&self, reason: String) {
+        self.expelled.send_if_modified(|expelled| {
+            let first = expelled.is_none();
+            if first {
+                tracing::error!(reason, "this node may take no part in the cluster");
+                *expelled = Some(reason);
+            }
+            first
+        });
+    }
+
+    /// This node begins a cluster that holds nothing; a reason when it may not.
+    pub(crate) async fn found(self: &Arc<Self>) -> io::Result<Result<(), String>> {
+        // Set when a node with a log has dialled us already.
+        if self.known().origin.is_some_and(|origin| origin != 0) {
+            return Ok(Err(self.was_restored(self.us.node)));
+        }
+        self.change(|known| known.origin.replace(0) != Some(0))
+            .await?;
+        Ok(Ok(()))
+    }
+
+    fn was_restored(&self, node: u64) -> String {
+        format!(
+            "cluster `{}` was restored from a backup: restore the same one on node {node}, or let it join",
+            self.us.cluster
+        )
+    }
+
+    /// Changes what is known; returns when that is on disk.
+    async fn change(self: &Arc<Self>, change: impl FnOnce(&mut Known) -> bool) -> io::Result<()> {
+        let changed = change(&mut self.known());
+        if !changed {
+            return Ok(());
+        }
+        let roster = self.clone();
+        tokio::task::spawn_blocking(move || {
+            // Held over the write, so that the last change is the one that stays.
+            let known = roster.known();
+            write_whole(&roster.path, known.text().as_bytes())
+        })
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    /// First words to a node. `founders`: who begins the cluster together with us, when we have no log yet.
+    pub(crate) fn hello(&self, to: u64, channel: Channel, founders: &[u64]) -> Hello {
+        let known = self.known();
+        Hello {
+            protocol: PROTOCOL,
+            cluster: self.us.cluster.clone(),
+            from: self.us.node,
+            to,
+            channel,
+            feature_level: FEATURE_LEVEL,
+            proof: Vec::new(),
+            disk: known.disk,
+            origin: known.origin,
+            founders: founders.to_vec(),
+        }
+    }
+
+    /// The answer to a hello. Whoever is welcome is known from then on.
+    pub(crate) async fn receive(
+        self: &Arc<Self>,
+        body: &[u8],
+    ) -> Result<(Hello, Welcome), Rejection> {
+        let hello: Hello =
+            codec::decode(body).map_err(|_| Rejection::passing("hello cannot be read".into()))?;
+        self.check(&hello)?;
+        self.meet(hello.from, hello.disk, hello.origin).await?;
+        let known = self.known();
+        let welcome = Welcome {
+            disk: known.disk,
+            origin: known.origin,
+        };
+        drop(known);
+        Ok((hello, welcome))
+    }
+
+    fn check(&self, hello: &Hello) -> Result<(), Rejection> {
+        let us = &self.us;
+        let passing = |reason| Err(Rejection::passing(reason));
+        if hello.protocol != PROTOCOL {
+            return passing(format!(
+                "protocol {} is not ours, {PROTOCOL}",
+                hello.protocol
+            ));
+        }
+        if hello.cluster != us.cluster {
+            let named: String = hello.cluster.chars().take(64).collect();
+            return passing(format!("cluster `{named}` is not ours, `{}`", us.cluster));
+        }
+        if hello.to != us.node {
+            return passing(format!("this is node {}, not {}", us.node, hello.to));
+        }
+        if hello.from == us.node {
+            return passing(format!("node {} is us", hello.from));
+        }
+        if self.is_former(hello.from) {
+            return Err(Rejection::lasting(format!(
+                "node {} was removed from cluster `{}`",
+                hello.from, us.cluster
+            )));
+        }
+        if !hello.founders.is_empty() {
+            self.check_founder(hello)?;
+        }
+        Ok(())
+    }
+
+    /// A node without a log wants to begin the cluster.
+    fn check_founder(&self, hello: &Hello) -> Result<(), Rejection> {
+        let origin = self.known().origin;
+        if origin.is_some_and(|origin| origin != 0) {
+            return Err(Rejection::lasting(self.was_restored(hello.from)));
+        }
+        let members = self.members();
+        let ours: Vec<u64> = match members.nodes.is_empty() {
+            true => self.configured.keys().copied().collect(),
+            false => members.nodes.keys().copied().collect(),
+        };
+        let theirs = &hello.founders[..hello.founders.len().min(FOUNDERS_MAX)];
+        // Who joins has no list, and waits for somebody to tell.
+        match ours.is_empty() || ours == theirs {
+            true => Ok(()),
+            false => Err(Rejection::lasting(format!(
+                "cluster `{}` consists of nodes {}, not {}: a further node must be configured to join",
+                self.us.cluster,
+                list(&ours),
+                list(theirs)
+            ))),
+        }
+    }
+
+    /// Notes whom we deal with, or finds that it is somebody else.
+    pub(crate) async fn meet(
+        self: &Arc<Self>,
+        node: u64,
+        disk: u64,
+        origin: Option<u64>,
+    ) -> Result<(), Rejection> {
+        {
+            let known = self.known();
+            if known.peers.get(&node).is_some_and(|known| *known != disk) {
+                return Err(Rejection::lasting(format!(
+                    "node {node} comes with another data directory than the one it joined with: an id is never used \
+                     again with an empty disk, add the machine under a new one"
+                )));
+            }
+            if let (Some(ours), Some(theirs)) = (known.origin, origin)
+                && ours != theirs
+            {
+                return Err(Rejection::passing(format!(
+                    "nodes {node} and {} were begun from different backups",
+                    self.us.node
+                )));
+            }
+        }
+        let noted = self.change(|known| {
+            let adopts = known.origin.is_none() && origin.is_some();
+            if adopts {
+                known.origin = origin;
+            }
+            known.peers.insert(node, disk).is_none() || adopts
+        });
+        // Without the note the node could come back later with another disk.
+        noted
+            .await
+            .map_err(|error| Rejection::passing(format!("roster cannot be written: {error}")))
+    }
+
+    /// What a node that we dialled said to our hello.
+    pub(crate) fn rejected(&self, node: u64, address: &str, rejection: Rejection) -> LinkError {
+        let reason: String = rejection.reason.chars().take(300).collect();
+        if rejection.lasting {
+            self.expel(reason.clone());
+        }
+        LinkError::Rejected {
+            node,
+            address: address.to_owned(),
+            reason,
+        }
+    }
+}
+
+fn list(nodes: &[u64]) -> String {
+    let nodes: Vec<String> = nodes.iter().map(u64::to_string).collect();
+    nodes.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roster(dir: &Path, node: u64, nodes: &[u64], has_log: bool) -> Arc<Roster> {
+        let us = Identity {
+            cluster: "c".into(),
+            node,
+        };
+        let configured = nodes.iter().map(|id| (*id, format!("n{id}:1"))).collect();
+        Arc::new(Roster::open(dir, us, configured, has_log).expect("opens"))
+    }
+
+    async fn greet(from: &Roster, to: &Arc<Roster>, founders: &[u64]) -> Result<(), String> {
+        let hello = from.hello(to.us.node, Channel::Control, founders);
+        let body = codec::encode(&hello).expect("encodes");
+        to.receive(&body)
+            .await
+            .map(drop)
+            .map_err(|rejection| rejection.reason)
+    }
+
+    #[tokio::test]
+    async fn an_id_that_comes_back_with_another_disk_is_turned_away_for_good() {
+        let (one, two, wiped) = (tempdir(), tempdir(), tempdir());
+        let us = roster(one.path(), 1, &[1, 2], true);
+        let other = roster(two.path(), 2, &[1, 2], true);
+        assert_eq!(greet(&other, &us, &[]).await, Ok(()));
+        // The same node after a restart of both.
+        drop((us, other));
+        let us = roster(one.path(), 1, &[1, 2], true);
+        assert_eq!(
+            greet(&roster(two.path(), 2, &[1, 2], true), &us, &[]).await,
+            Ok(())
+        );
+        let other = roster(wiped.path(), 2, &[1, 2], false);
+        let reason = greet(&other, &us, &[1, 2]).await.expect_err("is refused");
+        assert!(reason.starts_with("node 2 comes with another data directory"));
+        assert!(us.expelled().borrow().is_none());
+        other.rejected(1, "n1:1", Rejection::lasting(reason.clone()));
+        assert_eq!(*other.expelled().borrow(), Some(reason));
+    }
+
+    #[tokio::test]
+    async fn who_was_removed_is_told_so_and_finds_it_in_its_own_log() {
+        let (one, two) = (tempdir(), tempdir());
+        let (us, other) = (
+            roster(one.path(), 1, &[1, 2], true),
+            roster(two.path(), 2, &[1, 2], true),
+        );
+        let members = Members {
+            nodes: BTreeMap::from([(1, "n1:1".into()), (3, "n3:1".into())]),
+            former: BTreeSet::from([2]),
+        };
+        us.set_members(members.clone());
+        let removed = "node 2 was removed from cluster `c`".to_owned();
+        assert_eq!(greet(&other, &us, &[]).await, Err(removed.clone()));
+        other.set_members(members);
+        assert_eq!(*other.expelled().borrow(), Some(removed));
+        assert_eq!(us.others().into_keys().collect::<Vec<_>>(), [3]);
+        assert_eq!(us.addresses(2), ["n2:1"]);
+    }
+
+    #[tokio::test]
+    async fn a_cluster_is_begun_by_those_alone_who_agree_on_its_members() {
+        let dirs: Vec<_> = (0..4).map(|_| tempdir()).collect();
+        let founder =
+            |at: usize, nodes: &[u64]| roster(dirs[at].path(), at as u64 + 1, nodes, false);
+        let us = founder(0, &[1, 2, 3]);
+        assert_eq!(
+            greet(&founder(1, &[1, 2, 3]), &us, &[1, 2, 3]).await,
+            Ok(())
+        );
+        let reason = greet(&founder(3, &[1, 2, 3, 4]), &us, &[1, 2, 3, 4]).await;
+        assert_eq!(
+            reason,
+            Err(
+                "cluster `c` consists of nodes 1, 2, 3, not 1, 2, 3, 4: a further node must be configured to join"
+                    .into()
+            )
+        );
+        // Who joins has no such opinion.
+        assert_eq!(greet(&founder(3, &[1]), &us, &[]).await, Ok(()));
+        us.change(|known| known.origin.replace(77).is_none())
+            .await
+            .expect("is written");
+        let reason = greet(&founder(2, &[1, 2, 3]), &us, &[1, 2, 3]).await;
+        assert!(
+            reason
+                .expect_err("is refused")
+                .contains("was restored from a backup")
+        );
+        let elsewhere = founder(2, &[1, 2, 3]);
+        assert_eq!(elsewhere.found().await.expect("is written"), Ok(()));
+        assert_eq!(
+            greet(&elsewhere, &us, &[]).await,
+            Err("nodes 3 and 1 were begun from different backups".into())
+        );
+    }
+
+    #[test]
+    fn a_roster_that_was_tampered_with_is_refused() {
+        let dir = tempdir();
+        fs::write(dir.path().join("roster"), "disk zero\n").expect("is written");
+        let us = Identity {
+            cluster: "c".into(),
+            node: 1,
+        };
+        assert!(Roster::open(dir.path(), us, BTreeMap::new(), true).is_err());
+    }
+
+    fn tempdir() -> tempfile::TempDir {
+        tempfile::tempdir().expect("temporary directory")
+    }
+}
