@@ -25,49 +25,32 @@ impl Shard {
         let now = self.now();
         let stray = self.endpoint.receive(received.message, received.flow, now);
         if let Some(stray) = stray {
-            let waited = self.held.len();
-            self.astray(Waiting::from_now(stray, passed, now));
-            if self.held.len() > waited {
-                count(Strays::Held, 1);
-                if waited == 0 {
-                    ctx.run_later(HELD_EVERY, Self::try_held);
-                }
-            }
+            self.astray(Waiting::from_now(stray, passed, now), ctx);
         }
     }
 
     fn try_held(&mut self, ctx: &mut Context<Self>) {
         let now = self.now();
         for waiting in self.held.take() {
-            let Waiting {
-                stray,
-                passed,
-                until,
-            } = waiting;
+            let Stray { message, flow } = *waiting.stray;
             // The call may be here by now.
-            let stray = self.endpoint.receive(stray.message, stray.flow, now);
+            let stray = self.endpoint.receive(message, flow, now);
             if let Some(stray) = stray {
-                self.astray(Waiting {
-                    stray,
-                    passed,
-                    until,
-                });
+                self.astray(Waiting { stray, ..waiting }, ctx);
             }
-        }
-        if !self.held.is_empty() {
-            ctx.run_later(HELD_EVERY, Self::try_held);
         }
         self.drain(ctx);
     }
 
     /// Has it served by whom it concerns.
-    fn astray(&mut self, waiting: Waiting) {
+    fn astray(&mut self, waiting: Waiting, ctx: &mut Context<Self>) {
         let Some(call) = strays::call_of(waiting.stray.token()) else {
             return self.turn_away(&waiting.stray, Refusal::Gone);
         };
         let own = self.core.config.node.id;
         let state = self.core.cluster.state();
         match strays::whose(&state, own, call, waiting.passed) {
+            Whose::Of(node) if waiting.stray.wants_answer() => self.entrust(node, waiting, ctx),
             Whose::Of(node) => self.pass(node, &waiting.stray.message, waiting.stray.flow),
             Whose::Nobodys => self.turn_away(&waiting.stray, Refusal::Gone),
             // Both legs are here, and this is neither.
@@ -76,12 +59,38 @@ impl Shard {
             }
             // An ACK or an answer is of use only to a call that stood when it was sent.
             Whose::Unsettled if !waiting.stray.wants_answer() => count(Strays::Dropped, 1),
-            Whose::Unsettled if self.now() < waiting.until => {
-                if let Err(waiting) = self.held.keep(waiting) {
-                    self.put_off(&waiting.stray);
-                }
+            Whose::Unsettled => self.hold(waiting, ctx),
+        }
+    }
+
+    /// Passes a request on, and waits with it when its owner does not take it: the state learns of a dead node only when
+    /// its tenure has run out.
+    fn entrust(&mut self, node: u64, waiting: Waiting, ctx: &mut Context<Self>) {
+        let taken = self
+            .post
+            .heard(node, waiting.stray.flow, &waiting.stray.message);
+        let taken = taken.into_actor(self).map(|taken, shard, ctx| match taken {
+            true => count(Strays::PassedOn, 1),
+            false => {
+                shard.hold(waiting, ctx);
+                shard.drain(ctx);
             }
-            Whose::Unsettled => self.put_off(&waiting.stray),
+        });
+        ctx.spawn(taken);
+    }
+
+    fn hold(&mut self, waiting: Waiting, ctx: &mut Context<Self>) {
+        if self.now() >= waiting.until {
+            return self.put_off(&waiting.stray);
+        }
+        let again = waiting.again;
+        match self.held.keep(waiting) {
+            Ok(()) if again => {}
+            Ok(()) => count(Strays::Held, 1),
+            Err(waiting) => return self.put_off(&waiting.stray),
+        }
+        if self.held.arrange() {
+            ctx.run_later(HELD_EVERY, Self::try_held);
         }
     }
 
@@ -100,12 +109,10 @@ impl Shard {
         strays::set_up_at(&state, own, &text(message.call_id()), flow.remote.ip())
     }
 
+    /// Passes on what is of no use later, or comes again by itself.
     fn pass(&mut self, node: u64, message: &Message, flow: Flow) {
-        let outcome = match self.post.heard(node, flow, message) {
-            true => Strays::PassedOn,
-            false => Strays::Dropped,
-        };
-        count(outcome, 1);
+        drop(self.post.heard(node, flow, message));
+        count(Strays::PassedOn, 1);
     }
 
     /// Nobody can serve it yet. A datagram comes again by itself; over a connection its sender is told to repeat it.
@@ -138,8 +145,7 @@ impl Shard {
                 };
                 self.transport.send(&own, bytes);
             }
-            // A full queue loses it as a network would.
-            Way::Through(node) => drop(self.post.say(node, *flow, bytes)),
+            Way::Through(node) => self.post.say(node, *flow, bytes),
             Way::Nowhere => count(Strays::Dropped, 1),
         }
     }

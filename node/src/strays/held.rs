@@ -21,6 +21,8 @@ const BYTES_MAX: usize = 4 << 20;
 pub struct Held {
     waiting: VecDeque<Waiting>,
     bytes: usize,
+    /// They will be looked at.
+    arranged: bool,
 }
 
 /// One request.
@@ -32,6 +34,8 @@ pub struct Waiting {
     pub passed: bool,
     /// It is turned away at this time.
     pub until: Millis,
+    /// It has waited before.
+    pub again: bool,
 }
 
 impl Waiting {
@@ -45,36 +49,36 @@ impl Waiting {
             stray,
             passed,
             until: now + patience,
+            again: false,
         }
     }
 }
 
 impl Held {
     /// Keeps a request, or gives it back when no more may wait.
-    pub fn keep(&mut self, waiting: Waiting) -> Result<(), Waiting> {
+    pub fn keep(&mut self, mut waiting: Waiting) -> Result<(), Waiting> {
         let bytes = waiting.stray.message.as_bytes().len();
         if self.waiting.len() >= HELD_MAX || self.bytes + bytes > BYTES_MAX {
             return Err(waiting);
         }
         self.bytes += bytes;
+        waiting.again = true;
         self.waiting.push_back(waiting);
         Ok(())
+    }
+
+    /// Whether somebody must see to it that they are looked at; asked once until then.
+    pub fn arrange(&mut self) -> bool {
+        let first = !self.arranged && !self.waiting.is_empty();
+        self.arranged |= first;
+        first
     }
 
     /// Everything, to be tried again.
     pub fn take(&mut self) -> VecDeque<Waiting> {
         self.bytes = 0;
+        self.arranged = false;
         std::mem::take(&mut self.waiting)
-    }
-
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
     }
 }
 
@@ -110,12 +114,13 @@ mod tests {
         let mut held = Held::default();
         for (over, until) in [(Protocol::Udp, 2_100), (Protocol::Tcp, 8_100)] {
             let waiting = Waiting::from_now(stray(over, 0), true, 100);
-            assert_eq!(waiting.until, until);
+            assert_eq!((waiting.until, waiting.again), (until, false));
             held.keep(waiting).expect("there is room");
         }
-        assert!(!held.is_empty());
+        assert!(held.arrange() && !held.arrange());
         let all = held.take();
-        assert!(held.is_empty());
+        assert!(all.iter().all(|one| one.again));
+        assert!(!held.arrange(), "nothing is left");
         let overs: Vec<_> = all.iter().map(|one| one.stray.flow.transport).collect();
         assert_eq!(overs, [Protocol::Udp, Protocol::Tcp]);
     }

@@ -15,7 +15,7 @@ use tandem_sip::message::{Framing, Message};
 use tandem_sip::transport::{
     Flow, Inbound, Protocol, Received, Relay, Transport, is_local, shard_of,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Errand;
 use super::shared::{Place, Shared};
@@ -59,8 +59,14 @@ pub enum Way {
 
 #[derive(Clone)]
 struct Queue {
-    errands: mpsc::Sender<Errand>,
+    errands: mpsc::Sender<Outgoing>,
     bytes: Arc<AtomicUsize>,
+}
+
+/// An errand, and who wants to hear whether its node has carried it out.
+struct Outgoing {
+    errand: Errand,
+    tell: Option<oneshot::Sender<bool>>,
 }
 
 impl Post {
@@ -120,28 +126,36 @@ impl Post {
         !self.shared.is_empty() && self.shared.is_fresh(ip, self.core.clock.mono())
     }
 
-    /// Has a message of a far end served by the node that has its call.
-    pub fn heard(self: &Arc<Self>, node: u64, flow: Flow, message: &Message) -> bool {
+    /// Has a message of a far end served by the node that has its call; tells whether that node took it.
+    pub fn heard(
+        self: &Arc<Self>,
+        node: u64,
+        flow: Flow,
+        message: &Message,
+    ) -> impl Future<Output = bool> + use<> {
         let bytes = Bytes::copy_from_slice(message.as_bytes());
-        self.send(node, Errand::Heard { flow, bytes })
+        let (tell, told) = oneshot::channel();
+        let errand = Errand::Heard { flow, bytes };
+        self.send(node, errand, Some(tell));
+        // Dropped untold, it was not taken.
+        async move { told.await.unwrap_or(false) }
     }
 
     /// Has a message of ours sent by another node.
-    pub fn say(self: &Arc<Self>, node: u64, flow: Flow, bytes: Bytes) -> bool {
-        self.send(node, Errand::Say { flow, bytes })
+    pub fn say(self: &Arc<Self>, node: u64, flow: Flow, bytes: Bytes) {
+        self.send(node, Errand::Say { flow, bytes }, None);
     }
 
-    /// Queues an errand; false, and counted, when its node takes no more.
-    fn send(self: &Arc<Self>, node: u64, errand: Errand) -> bool {
+    /// Queues an errand. A full queue loses it as a network would, and counts it.
+    fn send(self: &Arc<Self>, node: u64, errand: Errand, tell: Option<oneshot::Sender<bool>>) {
         let queue = self.queue(node);
         let length = length(&errand);
         let waiting = queue.bytes.fetch_add(length, Ordering::Relaxed);
-        if waiting + length > QUEUE_BYTES_MAX || queue.errands.try_send(errand).is_err() {
+        let outgoing = Outgoing { errand, tell };
+        if waiting + length > QUEUE_BYTES_MAX || queue.errands.try_send(outgoing).is_err() {
             queue.bytes.fetch_sub(length, Ordering::Relaxed);
             metrics::errands(Errands::Full, 1);
-            return false;
         }
-        true
     }
 
     fn queue(self: &Arc<Self>, node: u64) -> Queue {
@@ -160,27 +174,32 @@ impl Post {
     async fn carry(
         self: Arc<Self>,
         node: u64,
-        mut waiting: mpsc::Receiver<Errand>,
+        mut waiting: mpsc::Receiver<Outgoing>,
         bytes: Arc<AtomicUsize>,
     ) {
         while let Some(first) = waiting.recv().await {
-            let mut taken = length(&first);
-            let mut batch = vec![first];
+            let mut taken = length(&first.errand);
+            let mut batch = vec![first.errand];
+            let mut tells = vec![first.tell];
             while batch.len() < BATCH_MAX
                 && taken < BATCH_BYTES
                 && let Ok(next) = waiting.try_recv()
             {
-                taken += length(&next);
-                batch.push(next);
+                taken += length(&next.errand);
+                batch.push(next.errand);
+                tells.push(next.tell);
             }
             bytes.fetch_sub(taken, Ordering::Relaxed);
             let count = batch.len();
-            match peer::errands(&self.core, node, batch, ANSWER_WITHIN).await {
-                Ok(()) => metrics::errands(Errands::Done, count),
-                Err(batch) => {
-                    metrics::errands(Errands::Lost, count);
-                    self.lost(batch);
-                }
+            let outcome = peer::errands(&self.core, node, batch, ANSWER_WITHIN).await;
+            let done = outcome.is_ok();
+            metrics::errands(if done { Errands::Done } else { Errands::Lost }, count);
+            for tell in tells.into_iter().flatten() {
+                // Who asked may have stopped.
+                let _ = tell.send(done);
+            }
+            if let Err(batch) = outcome {
+                self.lost(batch);
             }
         }
     }
@@ -246,7 +265,7 @@ impl Post {
             let state = self.core.cluster.state();
             let own = self.core.config.node.id;
             for tenure in state.tenures().filter(|tenure| tenure.node != own) {
-                self.send(tenure.node, Errand::Holds(here.clone()));
+                self.send(tenure.node, Errand::Holds(here.clone()), None);
             }
         }
     }
