@@ -42,6 +42,8 @@ pub struct Dialog {
     pub initiator: bool,
     /// The path of the last request or response from the far end.
     pub flow: Flow,
+    /// The far end said, when the dialog began, that it takes UPDATE (RFC 3311).
+    pub takes_update: bool,
 }
 
 impl Dialog {
@@ -64,6 +66,7 @@ impl Dialog {
             remote_cseq: Some(invite.cseq().0),
             initiator: false,
             flow,
+            takes_update: takes_update(invite),
         }
     }
 
@@ -89,6 +92,7 @@ impl Dialog {
             remote_cseq: None,
             initiator: true,
             flow,
+            takes_update: false,
         }
     }
 
@@ -98,6 +102,7 @@ impl Dialog {
         self.remote_tag = Bytes::copy_from_slice(response.to().tag().unwrap_or_default());
         self.routes = routes(response, true);
         self.remote_cseq = remote_cseq;
+        self.takes_update = takes_update(response);
         self.refresh_target(response);
     }
 
@@ -253,6 +258,12 @@ pub(crate) fn tagged(value: &[u8], tag: &[u8]) -> Bytes {
     whole.extend_from_slice(b";tag=");
     whole.extend_from_slice(tag);
     Bytes::from(whole)
+}
+
+fn takes_update(message: &Message) -> bool {
+    message
+        .values(Name::Allow)
+        .any(|method| method == Method::Update.as_bytes())
 }
 
 fn routes(message: &Message, reversed: bool) -> Vec<Bytes> {

@@ -169,6 +169,35 @@ impl Endpoint {
         LegId(slot.to_u64())
     }
 
+    /// Lets go of a leg whose dialog is another node's from now on: nothing is said to the far end or to the node, and
+    /// no request or answer is sent again.
+    pub fn forget(&mut self, leg: LegId) {
+        let slot = Slot::from_u64(leg.0);
+        let Some(leg) = self.legs.remove(slot) else {
+            return;
+        };
+        if let Some(timer) = leg.timer {
+            self.wheel.cancel(timer);
+        }
+        if self.dialogs.get(&leg.key) == Some(&slot) {
+            self.dialogs.remove(&leg.key);
+        }
+        let belong = self.transactions.slots();
+        let belong: Vec<Slot> = belong
+            .filter(|(_, transaction)| transaction.leg == Some(slot))
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in belong {
+            match self.transactions.get_mut(slot) {
+                // What is answered still absorbs its copies.
+                Some(answered) if !answered.is_client() && !answered.pending() => {
+                    answered.leg = None
+                }
+                _ => drop(self.close(slot)),
+            }
+        }
+    }
+
     /// What is alive.
     pub fn counts(&self) -> Counts {
         Counts {

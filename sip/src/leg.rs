@@ -333,7 +333,7 @@ pub enum Command {
     Reoffer {
         /// By which request.
         via: Offer,
-        /// The offer; `None` (re-INVITE only) asks the far end for one.
+        /// The offer; without one a re-INVITE asks the far end for its own, and an UPDATE only tells our Contact.
         body: Option<Body>,
     },
     /// 200 to [`LegEvent::Reoffered`].

@@ -237,7 +237,7 @@ impl Endpoint {
                 if leg.ours.is_some() || leg.theirs.is_some() {
                     return Err(CommandError::OfferPending(leg.id()));
                 }
-                if leg.unacked.is_some() || (via == Offer::Update && body.is_none()) {
+                if leg.unacked.is_some() {
                     return Err(not_now);
                 }
                 self.reoffer(leg, via, body.as_ref(), now);

@@ -1,5 +1,6 @@
 //! The shard from outside: messages as text in, what it says and tells out, time by hand.
 
+mod adoption;
 mod answering;
 mod calling;
 mod crossings;
