@@ -131,6 +131,7 @@ impl Bench {
         }));
         self.apply(&Command::Answered(Answered {
             call,
+            epoch: call.epoch(),
             answered_at: self.at,
             pdd_ms: 900,
             dialogs: vec![7; 2_000],
@@ -148,6 +149,7 @@ impl Bench {
         }));
         self.apply(&Command::End(End {
             call,
+            epoch: call.epoch(),
             ended_at: self.at + 1_000,
             answered_at: None,
             pdd_ms: None,

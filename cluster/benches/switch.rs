@@ -139,6 +139,7 @@ async fn call(node: Cluster, epoch: Epoch, count: u32) {
     tokio::time::sleep(Duration::from_millis(100)).await;
     let answered = Command::Answered(Answered {
         call: id,
+        epoch,
         answered_at: at + 130,
         pdd_ms: 90,
         dialogs: vec![7; 2_000],
@@ -154,6 +155,7 @@ async fn call(node: Cluster, epoch: Epoch, count: u32) {
     tokio::time::sleep(Duration::from_millis(100)).await;
     node.submit(Command::End(End {
         call: id,
+        epoch,
         ended_at: at + 1_000,
         answered_at: None,
         pdd_ms: None,

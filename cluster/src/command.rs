@@ -20,7 +20,8 @@ pub type Epoch = u32;
 /// A live or just released binding; given by the state, never reused.
 pub type BindingId = u64;
 
-/// A call: the epoch of the node that took it in the upper half, that node's counter in the lower.
+/// A call: the epoch of the node that took it in the upper half, that node's counter in the lower. Who runs it now
+/// says [`Call::owner`](crate::state::Call::owner).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallId(pub u64);
 
@@ -144,6 +145,8 @@ pub enum Command {
     AxAccepted {
         /// The call.
         call: CallId,
+        /// The tenure that runs it.
+        epoch: Epoch,
         /// Its attempt.
         attempt: u16,
     },
@@ -167,6 +170,9 @@ pub enum Command {
         /// Who asked.
         actor: String,
     },
+    /// The session of an answered call has changed: what another node needs to carry it on is replaced. Answers
+    /// `Done`, or `Refused`.
+    Keep(Keep),
 }
 
 /// What was done to a member of the cluster.
@@ -180,6 +186,9 @@ pub enum MemberDeed {
     /// It is out.
     Remove,
 }
+
+/// Bytes of [`Answered::dialogs`], at most.
+pub const DIALOGS_MAX: usize = 16 * 1_024;
 
 /// Events of one [`Command::PlatformEvents`], at most: with the bytes of each they stay below a command's 1 MiB.
 pub const EVENTS_MAX: usize = 100;
@@ -366,6 +375,8 @@ pub enum Failure {
 pub struct Next {
     /// The call.
     pub call: CallId,
+    /// The tenure that runs it.
+    pub epoch: Epoch,
     /// The attempt that failed ([`Attempt::number`]).
     pub attempt: u16,
     /// How.
@@ -412,14 +423,28 @@ pub struct Bound {
 pub struct Answered {
     /// The call.
     pub call: CallId,
+    /// The tenure that runs it.
+    pub epoch: Epoch,
     /// When the 200 arrived, by the owner's clock.
     pub answered_at: Millis,
     /// From the INVITE's arrival to the first ringing or answer.
     pub pdd_ms: u32,
-    /// Both dialogs and the last SDP, encoded by the owner; opaque here, at most 16 KB.
+    /// Both dialogs and the last SDP, encoded by the owner; opaque here, at most [`DIALOGS_MAX`]. Without any the call
+    /// ends with its node.
     pub dialogs: Vec<u8>,
     /// First audio codec of the answer.
     pub codec: String,
+}
+
+/// What another node needs to carry an answered call on, as it is now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Keep {
+    /// The call.
+    pub call: CallId,
+    /// The tenure that runs it.
+    pub epoch: Epoch,
+    /// As in [`Answered::dialogs`].
+    pub dialogs: Vec<u8>,
 }
 
 /// Asks for the next slice of credit.
@@ -427,6 +452,8 @@ pub struct Answered {
 pub struct Renew {
     /// The call.
     pub call: CallId,
+    /// The tenure that runs it.
+    pub epoch: Epoch,
     /// The end of the slice in hand, seconds from the answer ([`Credit::upto_secs`]).
     pub upto_secs: u32,
 }
@@ -480,6 +507,8 @@ pub enum EndedBy {
 pub struct End {
     /// The call.
     pub call: CallId,
+    /// The tenure that runs it.
+    pub epoch: Epoch,
     /// When, by the owner's clock.
     pub ended_at: Millis,
     /// When the callee answered, if it did: repeated here so that no record depends on an `Answered` that was lost.

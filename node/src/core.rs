@@ -10,6 +10,8 @@ use tandem_cluster::command::{BindingId, CallId, Command, Epoch};
 use tandem_cluster::entity::Id;
 use tandem_cluster::handle::Cluster;
 use tandem_cluster::state::State;
+use tandem_sip::transport::shard_of;
+use tokio::sync::Semaphore;
 
 use crate::ax::actor::AxActor;
 use crate::barrier::Barrier;
@@ -19,9 +21,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::platforms::Platforms;
 use crate::reconcile::UnderWay;
+use crate::shard::Shard;
 
 /// Texts of errors in the state are cut to this many bytes.
 pub const ERROR_MAX: usize = 500;
+
+/// Calls taken over whose far ends are being refreshed at a time: a thousand of them must not burst.
+const REFRESHES_MAX: usize = 64;
 
 /// How old the tables may be that calls read.
 const TABLES_AGE: Duration = Duration::from_millis(200);
@@ -40,6 +46,10 @@ pub struct Core {
     pub calls: Registry<CallId, CallActor>,
     /// Bindings that are looked after here.
     pub bindings: Registry<BindingId, BindingActor>,
+    /// The signalling threads, by their number.
+    pub shards: Registry<usize, Shard>,
+    /// Leave to refresh the far ends of a call that was taken over.
+    pub refreshes: Arc<Semaphore>,
     /// Static relations about which a platform is being asked from here.
     pub relations: Registry<Id, AxActor>,
     /// Interfaces that are compared with their platforms now.
@@ -83,6 +93,8 @@ impl Core {
             platforms: Platforms::default(),
             calls: Registry::default(),
             bindings: Registry::default(),
+            shards: Registry::default(),
+            refreshes: Arc::new(Semaphore::new(REFRESHES_MAX)),
             relations: Registry::default(),
             comparing: UnderWay::default(),
             barrier: Barrier::default(),
@@ -115,6 +127,11 @@ impl Core {
             epoch,
             self.count.fetch_add(1, Ordering::Relaxed),
         ))
+    }
+
+    /// The thread to which the messages of a dialog come.
+    pub fn shard_of(&self, sip_call_id: &[u8]) -> Option<Addr<Shard>> {
+        self.shards.get(shard_of(sip_call_id, self.config.shards()))
     }
 
     /// No new calls are taken.
@@ -207,9 +224,17 @@ impl<K: Copy + Eq + std::hash::Hash, A: actix::Actor> Registry<K, A> {
         self.lock().insert(id, addr);
     }
 
-    /// Forgets an actor.
-    pub fn remove(&self, id: K) {
-        self.lock().remove(&id);
+    /// Forgets an actor; another one with its id that has come after it stays.
+    pub fn remove(&self, id: K, addr: &Addr<A>) {
+        let mut actors = self.lock();
+        if actors.get(&id) == Some(addr) {
+            actors.remove(&id);
+        }
+    }
+
+    /// Forgets all of them and gives them back.
+    pub fn take(&self) -> Vec<(K, Addr<A>)> {
+        self.lock().drain().collect()
     }
 
     /// The actor with this id.

@@ -10,18 +10,22 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use tandem_cluster::command::{
-    BindingId, CallId, Claim, Command, Effect, End, EndedBy, Epoch, Refusal, Reply,
+    Attempt, BindingId, CallId, Claim, Command, Effect, End, EndedBy, Epoch, Refusal, Reply,
 };
 use tandem_cluster::entity::{Id, Millis};
 use tandem_cluster::handle::{ProposeError, Role};
-use tandem_cluster::state::{AxPhase, Binding, Phase};
+use tandem_cluster::state::{AxPhase, Binding, Call, Phase, State};
+use tandem_sip::dialog::Dialog;
 
 use crate::ax;
 use crate::binding::actor::{BindingActor, Order};
-use crate::call::actor::{HangUp, Turn};
+use crate::call::actor::{Abandon, Turn};
+use crate::call::machine::{Adopted, FarEnd};
 use crate::call::reason;
 use crate::core::Core;
+use crate::handover::{self, Far, Handover};
 use crate::platforms;
+use crate::shard::TakeOver;
 use machine::{Action, Event, Limits, Machine, Suspect, View};
 
 /// A claim is renewed this often; the lease lasts three times as long by default.
@@ -34,6 +38,9 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(2);
 const DOWN_WITHIN: Duration = Duration::from_secs(1);
 /// A resignation must be replicated within this; without a quorum the lease runs out by itself.
 const RESIGN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Requests that one owner of a call may have sent in a dialog, untold.
+const CSEQ_JUMP: u32 = 1_000;
 
 const CLAIM_AGAIN_MS: Millis = 500;
 const QUORUM_GRACE_MS: Millis = 1_500;
@@ -118,7 +125,11 @@ impl DeviceActor {
             }
             Action::Renew(epoch) => self.renew(epoch, ctx),
             Action::Resign(epoch) => drop(actix::spawn(self.resign(epoch))),
-            Action::EndCalls(epoch) => self.end_calls(epoch),
+            Action::Drop(epoch) => {
+                tracing::error!(epoch, "claim lost; what ran under it is another's");
+                metrics::counter!("tandem_node_claims_total", "result" => "lost").increment(1);
+                drop_all(core);
+            }
             Action::SetQuorum(quorum) => core.set_quorum(quorum),
             Action::SetDraining(draining) => core.set_draining(draining),
             Action::Say { node, answers } => self.say(node, answers),
@@ -131,14 +142,16 @@ impl DeviceActor {
             }
             Action::Adopt(epoch, binding) => self.adopt(epoch, binding),
             Action::CountAdopted => {
-                metrics::counter!("tandem_node_takeovers_total", "what" => "binding").increment(1);
+                crate::metrics::taken_over("binding", "adopted");
             }
             Action::Release(epoch, binding) => match core.bindings.get(binding) {
                 Some(actor) => actor.do_send(Order::Release),
                 None => self.adopt(epoch, binding),
             },
             Action::Farewell(epoch, gone) => self.farewell(epoch, &gone),
-            Action::Close(call) => self.close(call),
+            Action::AdoptAll(epoch) => self.adopt_all(epoch),
+            Action::TakeOver(epoch, call) => self.take_over(epoch, call),
+            Action::Close(epoch, call) => self.close(epoch, call),
             Action::Turn(call, attempt) => {
                 if let Some(actor) = core.calls.get(call) {
                     actor.do_send(Turn { attempt });
@@ -191,16 +204,6 @@ impl DeviceActor {
                 let _ = cluster
                     .propose_within(Command::Resign { epoch }, RESIGN_WITHIN)
                     .await;
-            }
-        }
-    }
-
-    fn end_calls(&self, epoch: Epoch) {
-        tracing::error!(epoch, "claim lost; calls of this tenure are ended");
-        metrics::counter!("tandem_node_claims_total", "result" => "lost").increment(1);
-        for (call, actor) in self.core.calls.all() {
-            if call.epoch() == epoch {
-                actor.do_send(HangUp(reason::NODE_FAILURE));
             }
         }
     }
@@ -290,13 +293,59 @@ impl DeviceActor {
         }
     }
 
-    fn close(&self, call: CallId) {
-        tracing::warn!(?call, "call without an actor closed");
+    /// A tenure begins: what it was given with its beginning.
+    fn adopt_all(&mut self, epoch: Epoch) {
         let state = self.core.cluster.state();
+        let bindings: Vec<BindingId> = state.bindings_of(epoch).map(|row| row.id).collect();
+        let calls: Vec<CallId> = state.calls_of(epoch).map(|call| call.id()).collect();
+        for binding in bindings {
+            if !self.core.bindings.contains(binding) {
+                crate::metrics::taken_over("binding", "adopted");
+                self.adopt(epoch, binding);
+            }
+        }
+        for call in calls {
+            self.take_over(epoch, call);
+        }
+    }
+
+    fn take_over(&self, epoch: Epoch, id: CallId) {
+        let core = &self.core;
+        let state = core.cluster.state();
+        let Some(call) = state.call(id).filter(|call| call.owner == epoch) else {
+            return;
+        };
+        if core.calls.contains(id) {
+            return;
+        }
+        let message = handover::decode(&call.dialogs.0)
+            .and_then(|handover| taking_over(&state, call, handover));
+        let shard = message
+            .as_ref()
+            .and_then(|message| core.shard_of(&message.caller.call_id));
+        match (message, shard) {
+            (Some(message), Some(shard)) => {
+                tracing::info!(call = ?id, "call taken over");
+                shard.do_send(message);
+            }
+            // Kept by a version that we do not know, or no thread is there to run it.
+            _ => {
+                crate::metrics::taken_over("call", "failed");
+                self.close(epoch, id);
+            }
+        }
+    }
+
+    fn close(&self, epoch: Epoch, id: CallId) {
+        tracing::warn!(call = ?id, "call without an actor closed");
+        let state = self.core.cluster.state();
+        let call = state.call(id);
+        let now = self.core.clock.now().wall;
         self.core.submit(Command::End(End {
-            call,
-            ended_at: self.core.clock.now().wall,
-            answered_at: state.call(call).and_then(|call| call.answered_at),
+            call: id,
+            epoch,
+            ended_at: call.and_then(|call| call.heard_at).unwrap_or(now),
+            answered_at: call.and_then(|call| call.answered_at),
             pdd_ms: None,
             codec: String::new(),
             reason: reason::of(reason::NODE_FAILURE),
@@ -325,6 +374,54 @@ impl DeviceActor {
             ax::actor::look(&self.core, epoch, row.id);
         }
     }
+}
+
+/// Everything that runs here under a tenure that is over: what talks is dropped without a word, calls in set-up end
+/// for their callers (the state has closed them), bindings are released by others.
+pub fn drop_all(core: &Core) {
+    for (_, binding) in core.bindings.take() {
+        binding.do_send(Order::Abandon);
+    }
+    for (_, call) in core.calls.take() {
+        call.do_send(Abandon);
+    }
+}
+
+/// What the state has of an answered call, for the thread that will run it.
+fn taking_over(state: &State, call: &Call, handover: Handover) -> Option<TakeOver> {
+    let Handover { caller, callee } = handover;
+    let far_end = |far: &Far| FarEnd {
+        told: far.told(),
+        takes_update: far.dialog.takes_update,
+    };
+    let answered_at = call.answered_at?;
+    let adopted = Adopted {
+        attempt: Box::new(Attempt::clone(call.attempt.as_deref()?)),
+        credit: call.credit,
+        answered_at,
+        heard_at: call.heard_at.unwrap_or(answered_at),
+        caller: far_end(&caller),
+        callee: far_end(&callee),
+    };
+    // Whoever had the call before may have gone before it told the state how far its requests had come.
+    let jump = call
+        .owner
+        .saturating_sub(call.id().epoch())
+        .saturating_sub(1);
+    let ahead = |mut dialog: Dialog| {
+        let cseq = dialog.local_cseq;
+        dialog.local_cseq = cseq.saturating_add(jump.saturating_mul(CSEQ_JUMP));
+        dialog
+    };
+    let gateway = state.mapping_gateway(call.asked.gateway);
+    Some(TakeOver {
+        call: call.id(),
+        epoch: call.owner,
+        gateway: gateway.map_or("", |row| &row.entity.name).into(),
+        adopted,
+        caller: ahead(caller.dialog),
+        callee: ahead(callee.dialog),
+    })
 }
 
 /// The answer to a claim.

@@ -71,7 +71,7 @@ pub fn describe() {
     describe_counter!(
         "tandem_node_takeovers_total",
         Unit::Count,
-        "what was taken over from other nodes"
+        "what was taken over from other nodes and what came of it"
     );
     describe_counter!(
         "tandem_node_submits_refused_total",
@@ -117,8 +117,10 @@ pub fn describe() {
     counter!("tandem_node_ax_turns_missed_total").increment(0);
     counter!("tandem_node_ax_missing_total").increment(0);
     // Present from the start: a counter that appears with its first event hides that event from rates.
-    for what in ["binding", "call"] {
-        counter!("tandem_node_takeovers_total", "what" => what).increment(0);
+    counter!("tandem_node_takeovers_total", "what" => "binding", "result" => "adopted")
+        .increment(0);
+    for result in ["refreshed", "unrefreshed", "ended", "failed"] {
+        counter!("tandem_node_takeovers_total", "what" => "call", "result" => result).increment(0);
     }
     for reason in [
         "draining",
@@ -206,6 +208,11 @@ pub fn errands(result: Errands, count: usize) {
 /// Notes how many shared addresses are on this machine.
 pub fn shared_here(count: usize) {
     gauge!("tandem_node_shared_addresses").set(count as f64);
+}
+
+/// Counts what was taken over from another tenure.
+pub fn taken_over(what: &'static str, result: &'static str) {
+    counter!("tandem_node_takeovers_total", "what" => what, "result" => result).increment(1);
 }
 
 /// Counts charges of a stored record, in millionths.

@@ -1,15 +1,17 @@
 //! One thread's share of the signalling: the endpoint with its transactions and legs, and the way from leg to call.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use tandem_cluster::command::{Attempt, CallId, Reserve};
+use tandem_cluster::command::{Attempt, CallId, Epoch, Reserve};
 use tandem_cluster::dial_rules::Rules;
 use tandem_cluster::entity::{CalleeSource, CallerSource, MappingGateway, Transport as Over};
+use tandem_sip::dialog::Dialog;
 use tandem_sip::endpoint::{Admission, Endpoint, Output};
 use tandem_sip::leg::{self, Body, Cause, Command, Ended, Invited, LegEvent, LegId, Sent};
 use tandem_sip::message::{Method, NameAddr, Uri};
@@ -17,7 +19,8 @@ use tandem_sip::transport::{Flow, Inbound, Protocol, Transport};
 use tokio::sync::mpsc;
 
 use crate::call::actor::{CallActor, FromLeg};
-use crate::call::reason;
+use crate::call::machine::Adopted;
+use crate::call::{self, reason};
 use crate::core::Core;
 use crate::pool::NumberPool;
 use crate::strays::held::Held;
@@ -72,25 +75,80 @@ pub struct Dial {
     pub body: Option<Body>,
 }
 
-/// Asks for both dialogs of a call, encoded for the replicated state.
+/// Asks for the dialogs of a call that live here.
 #[derive(Message)]
-#[rtype(result = "Vec<u8>")]
+#[rtype(result = "Pair")]
 pub struct Dialogs(pub CallId);
 
+/// The dialogs of a call.
+#[derive(Debug, Default)]
+pub struct Pair {
+    /// Towards the caller.
+    pub caller: Option<Dialog>,
+    /// Towards the callee.
+    pub callee: Option<Dialog>,
+}
+
 /// A call's actor has stopped.
+#[derive(Message, Clone)]
+#[rtype(result = "()")]
+pub struct CallOver {
+    /// Which.
+    pub call: CallId,
+    /// Whose legs it may have been; another actor with the same call keeps its own.
+    pub actor: Addr<CallActor>,
+}
+
+/// The legs of a call are another node's from now on: nothing more is said on them.
+#[derive(Message, Clone)]
+#[rtype(result = "()")]
+pub struct Forget {
+    /// Which.
+    pub call: CallId,
+    /// As in [`CallOver`].
+    pub actor: Addr<CallActor>,
+}
+
+/// Carry on an answered call of another tenure. Goes to the thread of its caller.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct CallOver(pub CallId);
+pub struct TakeOver {
+    /// Which.
+    pub call: CallId,
+    /// The tenure that carries it on.
+    pub epoch: Epoch,
+    /// Where it came in.
+    pub gateway: Arc<str>,
+    /// What the state has of it.
+    pub adopted: Adopted,
+    /// Towards the caller.
+    pub caller: Dialog,
+    /// Towards the callee.
+    pub callee: Dialog,
+}
 
+/// Take a leg of such a call whose other leg lives with another thread.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TakeLeg {
+    call: CallId,
+    actor: Addr<CallActor>,
+    side: Side,
+    dialog: Dialog,
+}
+
+/// Legs of a call that live here. A call taken over may have one of them with another thread.
 struct Legs {
     actor: Addr<CallActor>,
-    caller: LegId,
+    caller: Option<LegId>,
     callee: Option<(u16, LegId)>,
     max_forwards: u32,
 }
 
 /// One shard.
 pub struct Shard {
+    /// Its number among the threads of the node.
+    index: usize,
     core: Arc<Core>,
     pool: Addr<NumberPool>,
     endpoint: Endpoint,
@@ -108,6 +166,7 @@ pub struct Shard {
 impl Shard {
     /// A shard that is fed by `arrivals`.
     pub fn new(
+        index: usize,
         core: Arc<Core>,
         pool: Addr<NumberPool>,
         endpoint: Endpoint,
@@ -116,6 +175,7 @@ impl Shard {
         arrivals: mpsc::Receiver<Vec<Inbound>>,
     ) -> Self {
         Shard {
+            index,
             core,
             pool,
             endpoint,
@@ -200,7 +260,7 @@ impl Shard {
                     call,
                     Legs {
                         actor,
-                        caller: leg,
+                        caller: Some(leg),
                         callee: None,
                         max_forwards,
                     },
@@ -269,7 +329,7 @@ impl Shard {
             tracing::warn!(gateway = %attempt.gateway_name, "no listener for this gateway's transport");
             actor.do_send(FromLeg {
                 side,
-                event: LegEvent::Ended(unreachable_gateway()),
+                event: LegEvent::Ended(unreachable_far_end()),
             });
             return;
         };
@@ -308,21 +368,28 @@ impl Shard {
     }
 
     fn flow_to(&self, attempt: &Attempt) -> Option<Flow> {
-        let sip = &self.core.config.sip;
-        let same_family =
-            |local: &&std::net::SocketAddr| local.is_ipv4() == attempt.address.is_ipv4();
+        let remote = attempt.address;
         match attempt.transport {
-            Over::Udp => sip
-                .udp
-                .iter()
-                .find(same_family)
-                .map(|local| Flow::udp(*local, attempt.address)),
-            Over::Tcp => sip
-                .tcp
-                .iter()
-                .find(same_family)
-                .map(|local| Flow::tcp(*local, attempt.address)),
+            Over::Udp => self
+                .listener(Protocol::Udp, remote)
+                .map(|local| Flow::udp(local, remote)),
+            Over::Tcp => self
+                .listener(Protocol::Tcp, remote)
+                .map(|local| Flow::tcp(local, remote)),
         }
+    }
+
+    /// Our own address towards a peer.
+    fn listener(&self, transport: Protocol, remote: SocketAddr) -> Option<SocketAddr> {
+        let sip = &self.core.config.sip;
+        let listeners = match transport {
+            Protocol::Udp => &sip.udp,
+            Protocol::Tcp => &sip.tcp,
+        };
+        let mut fitting = listeners
+            .iter()
+            .filter(|local| local.is_ipv4() == remote.is_ipv4());
+        fitting.next().copied()
     }
 
     fn pass_on(
@@ -338,9 +405,10 @@ impl Shard {
         };
         let leg = match (side, legs.callee) {
             (Side::Caller, _) => legs.caller,
-            (Side::Callee(wanted), Some((attempt, leg))) if wanted == attempt => leg,
-            _ => return,
+            (Side::Callee(wanted), Some((attempt, leg))) if wanted == attempt => Some(leg),
+            _ => None,
         };
+        let Some(leg) = leg else { return };
         // A relayed request that its leg cannot take now must not leave the asking side without an answer.
         let unanswered = match &command {
             Command::Reoffer { .. } => Some(LegEvent::Reanswered {
@@ -372,6 +440,107 @@ impl Shard {
         }
     }
 
+    /// Makes the legs of a call of another tenure, and its actor.
+    fn take_over(&mut self, message: TakeOver, ctx: &mut Context<Self>) {
+        let TakeOver {
+            call,
+            epoch,
+            gateway,
+            adopted,
+            caller,
+            callee,
+        } = message;
+        let known = self.core.calls.contains(call);
+        let there = self.core.shard_of(&callee.call_id);
+        let Some(there) = there.filter(|_| !known) else {
+            return;
+        };
+        let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
+        let legs = call::actor::Legs {
+            caller: ctx.address(),
+            callee: there.clone(),
+        };
+        let side = Side::Callee(adopted.attempt.number);
+        let actor = CallActor::adopt(core, legs, pool, (call, epoch), gateway, adopted);
+        let leg = |side, dialog| TakeLeg {
+            call,
+            actor: actor.clone(),
+            side,
+            dialog,
+        };
+        self.take_leg(leg(Side::Caller, caller));
+        // The leg is there before anything is wanted of it: the actor has not begun yet.
+        match there == ctx.address() {
+            true => self.take_leg(leg(side, callee)),
+            false => there.do_send(leg(side, callee)),
+        }
+    }
+
+    fn take_leg(&mut self, message: TakeLeg) {
+        let TakeLeg {
+            call,
+            actor,
+            side,
+            mut dialog,
+        } = message;
+        let Flow {
+            transport,
+            local,
+            remote,
+            ..
+        } = dialog.flow;
+        let shared = &self.core.config.sip.shared;
+        let shared = match transport {
+            Protocol::Udp => &shared.udp,
+            Protocol::Tcp => &shared.tcp,
+        };
+        // An address that all nodes share stays the far end's way to the call, wherever it lives.
+        let local = match shared.contains(&local) {
+            true => Some(local),
+            false => self.listener(transport, remote),
+        };
+        let Some(local) = local else {
+            tracing::warn!(?call, ?side, "no listener for this leg's transport");
+            let event = LegEvent::Ended(unreachable_far_end());
+            return actor.do_send(FromLeg { side, event });
+        };
+        dialog.flow.local = local;
+        let now = self.now();
+        let leg = self.endpoint.adopt(dialog, now);
+        self.legs.insert(leg, (call, side));
+        let legs = self.calls.entry(call).or_insert_with(|| Legs {
+            actor: actor.clone(),
+            caller: None,
+            callee: None,
+            max_forwards: 0,
+        });
+        legs.actor = actor;
+        match side {
+            Side::Caller => legs.caller = Some(leg),
+            Side::Callee(attempt) => legs.callee = Some((attempt, leg)),
+        }
+    }
+
+    /// Events of the call's legs go nowhere from now on; the legs that were its actor's.
+    fn let_go(&mut self, call: CallId, actor: &Addr<CallActor>) -> Vec<LegId> {
+        if self
+            .calls
+            .get(&call)
+            .is_none_or(|legs| legs.actor != *actor)
+        {
+            return Vec::new();
+        }
+        let Some(legs) = self.calls.remove(&call) else {
+            return Vec::new();
+        };
+        let callee = legs.callee.map(|(_, leg)| leg);
+        let legs: Vec<LegId> = legs.caller.into_iter().chain(callee).collect();
+        for leg in &legs {
+            self.legs.remove(leg);
+        }
+        legs
+    }
+
     fn look_at_admission(&mut self, ctx: &mut Context<Self>) {
         let open = self.core.closed().is_none();
         if open != self.open {
@@ -401,6 +570,7 @@ impl Actor for Shard {
                 arrivals.poll_recv(task)
             }));
         }
+        self.core.shards.insert(self.index, ctx.address());
         self.endpoint.set_admission(CLOSED);
         self.look_at_admission(ctx);
     }
@@ -445,8 +615,11 @@ impl Handler<Dialogs> for Shard {
 
     fn handle(&mut self, Dialogs(call): Dialogs, _: &mut Context<Self>) -> Self::Result {
         let dialogs = self.calls.get(&call).map(|legs| {
-            let callee = legs.callee.and_then(|(_, leg)| self.endpoint.dialog(leg));
-            crate::handover::encode(self.endpoint.dialog(legs.caller), callee)
+            let dialog = |leg: Option<LegId>| self.endpoint.dialog(leg?);
+            Pair {
+                caller: dialog(legs.caller),
+                callee: dialog(legs.callee.map(|(_, leg)| leg)),
+            }
         });
         MessageResult(dialogs.unwrap_or_default())
     }
@@ -455,13 +628,36 @@ impl Handler<Dialogs> for Shard {
 impl Handler<CallOver> for Shard {
     type Result = ();
 
-    fn handle(&mut self, CallOver(call): CallOver, _: &mut Context<Self>) {
-        if let Some(legs) = self.calls.remove(&call) {
-            self.legs.remove(&legs.caller);
-            if let Some((_, leg)) = legs.callee {
-                self.legs.remove(&leg);
-            }
+    fn handle(&mut self, CallOver { call, actor }: CallOver, _: &mut Context<Self>) {
+        self.let_go(call, &actor);
+    }
+}
+
+impl Handler<Forget> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, Forget { call, actor }: Forget, _: &mut Context<Self>) {
+        for leg in self.let_go(call, &actor) {
+            self.endpoint.forget(leg);
         }
+    }
+}
+
+impl Handler<TakeOver> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, message: TakeOver, ctx: &mut Context<Self>) {
+        self.take_over(message, ctx);
+        self.drain(ctx);
+    }
+}
+
+impl Handler<TakeLeg> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, message: TakeLeg, ctx: &mut Context<Self>) {
+        self.take_leg(message);
+        self.drain(ctx);
     }
 }
 
@@ -490,7 +686,7 @@ impl Turned {
     }
 }
 
-fn unreachable_gateway() -> Ended {
+fn unreachable_far_end() -> Ended {
     Ended {
         by: leg::EndedBy::TransportFailed,
         cause: None::<Cause>,

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
 use tandem_billing::Store;
 use tandem_cluster::command::{Effect, Epoch, Refusal};
 use tandem_cluster::handle::{self, Cluster};
+use tandem_cluster::state::Phase;
 use tandem_ops::api::{Access, Token};
 use tandem_ops::switch::Switch;
 use tandem_sip::endpoint::{Advertised, Endpoint};
@@ -18,7 +20,7 @@ use tandem_vendors::definition::{Catalogue, CatalogueError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::biller::Arithmetic;
-use crate::call::actor::HangUp;
+use crate::call::actor::{HangUp, Leave};
 use crate::call::reason;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
@@ -203,6 +205,8 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
     device.send(Stopping).await.unwrap_or_default();
     settle(&core).await;
     device.send(Resign).await.unwrap_or_default();
+    // What talks is another node's from here on.
+    crate::device::drop_all(&core);
     admin.stop().await;
     transport.close();
     router.abort();
@@ -289,7 +293,16 @@ fn start_shards(
         // A thread that has ended by now is missed by readiness: its shard never opens.
         arbiter.spawn_fn(move || {
             let pool = NumberPool::new(Arc::clone(&core)).start();
-            Shard::new(core, pool, endpoint, transport, post, arrivals).start();
+            Shard::new(
+                index as usize,
+                core,
+                pool,
+                endpoint,
+                transport,
+                post,
+                arrivals,
+            )
+            .start();
         });
     }
 }
@@ -406,20 +419,48 @@ pub async fn signalled() {
     }
 }
 
-/// Ends what runs here and gives the last releases and records time to be carried out.
+/// Ends what no other node can carry on, and gives the last releases and records time to be carried out. Answered calls
+/// and their bindings stay for the nodes that live; when there is none, they end as well.
 async fn settle(core: &Arc<Core>) {
-    for (_, call) in core.calls.all() {
-        call.do_send(HangUp(reason::ADMIN_HANGUP));
-    }
+    let heirs = has_heirs(core);
     let until = tokio::time::Instant::now() + STOP_WITHIN;
-    while !(core.calls.is_empty() && core.bindings.is_empty())
-        && tokio::time::Instant::now() < until
-    {
+    loop {
+        for (_, call) in core.calls.all() {
+            match heirs {
+                true => call.do_send(Leave),
+                false => call.do_send(HangUp(reason::ADMIN_HANGUP)),
+            }
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
+        let settled = match heirs {
+            true => is_quiet(core),
+            false => core.calls.is_empty() && core.bindings.is_empty(),
+        };
+        if settled || tokio::time::Instant::now() >= until {
+            break;
+        }
     }
     while core.cluster.submitted() > 0 && tokio::time::Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Another node lives that can take over what talks here.
+fn has_heirs(core: &Core) -> bool {
+    let (own, now) = (core.epoch(), core.clock.now().wall);
+    let state = core.cluster.state();
+    let mut others = state
+        .tenures()
+        .filter(|tenure| Some(tenure.epoch) != own && tenure.lease_until() > now);
+    core.has_quorum() && others.next().is_some()
+}
+
+/// Nothing is under way but talk.
+fn is_quiet(core: &Core) -> bool {
+    let answered = core.figures.answered.load(Ordering::Relaxed);
+    let state = core.cluster.state();
+    let mut bindings = core.epoch().into_iter().flat_map(|e| state.bindings_of(e));
+    core.calls.len() as u64 <= answered && bindings.all(|row| row.phase == Phase::Bound)
 }
 
 fn describe_metrics() {

@@ -223,6 +223,7 @@ impl Caller {
     fn end(&self, call: CallId) -> Command {
         Command::End(End {
             call,
+            epoch: call.epoch(),
             ended_at: 1_700_000_001_000,
             answered_at: None,
             pdd_ms: None,

@@ -199,6 +199,13 @@ pub enum Effect {
         /// Which.
         binding: BindingId,
     },
+    /// An answered call changed hands: `owner` carries it on.
+    CallAdopted {
+        /// New owner.
+        owner: Epoch,
+        /// Which.
+        call: CallId,
+    },
     /// An operator asked for a release.
     UnbindAsked {
         /// Owner.

@@ -1,37 +1,25 @@
 //! An answered call: its answer is kept, its binding gets a moment of release, its credit is renewed.
 
 use super::{Blob, Call, Phase, State};
-use crate::command::{Answered, Biller, Credit, Effect, Refusal, Renew, Reply};
+use crate::command::{Answered, Biller, Credit, DIALOGS_MAX, Effect, Keep, Refusal, Renew, Reply};
 use crate::entity::Millis;
 use std::sync::Arc;
 
-/// Bytes of both dialogs.
-const DIALOGS_MAX: usize = 16 * 1024;
 /// Bytes of a codec's name.
 pub(super) const CODEC_MAX: usize = 64;
 
 impl State {
     pub(super) fn answered(&mut self, answered: &Answered, effects: &mut Vec<Effect>) -> Reply {
-        if answered.dialogs.len() > DIALOGS_MAX {
-            let text = format!(
-                "{} bytes where {DIALOGS_MAX} are kept",
-                answered.dialogs.len()
-            );
-            return Reply::Refused(Refusal::Invalid {
-                field: "dialogs".to_owned(),
-                text,
-            });
+        if let Err(refusal) = within_bounds(&answered.dialogs) {
+            return Reply::Refused(refusal);
         }
-        let Some(call) = self.content.calls.get_mut(&answered.call) else {
-            return Reply::Refused(
-                self.live(answered.call.epoch())
-                    .err()
-                    .unwrap_or(Refusal::UnknownCall),
-            );
-        };
-        if call.refused.is_some() {
+        if let Err(refusal) = self.own_call(answered.call, answered.epoch) {
+            return Reply::Refused(refusal);
+        }
+        let call = self.content.calls.get_mut(&answered.call);
+        let Some(call) = call.filter(|call| call.refused.is_none()) else {
             return Reply::Refused(Refusal::UnknownCall);
-        }
+        };
         let binding = call.binding;
         if call.answered_at.is_none() {
             let call = Arc::make_mut(call);
@@ -68,13 +56,25 @@ impl State {
         Reply::Answered { unbind_at }
     }
 
+    pub(super) fn keep(&mut self, keep: &Keep) -> Reply {
+        let allowed = within_bounds(&keep.dialogs)
+            .and_then(|()| self.own_call(keep.call, keep.epoch).map(drop));
+        if let Err(refusal) = allowed {
+            return Reply::Refused(refusal);
+        }
+        let call = self.content.calls.get_mut(&keep.call);
+        // An answer is what makes a call outlive its node.
+        let Some(call) = call.filter(|call| call.answered_at.is_some()) else {
+            return Reply::Refused(Refusal::UnknownCall);
+        };
+        Arc::make_mut(call).dialogs = Blob::from(&*keep.dialogs);
+        Reply::Done
+    }
+
     pub(super) fn renew(&mut self, renew: &Renew, biller: &dyn Biller) -> Reply {
-        let Some(call) = self.content.calls.get(&renew.call) else {
-            return Reply::Refused(
-                self.live(renew.call.epoch())
-                    .err()
-                    .unwrap_or(Refusal::UnknownCall),
-            );
+        let call = match self.own_call(renew.call, renew.epoch) {
+            Ok(call) => call,
+            Err(refusal) => return Reply::Refused(refusal),
         };
         let (Some(customer), Some(credit)) = (&call.customer, call.credit) else {
             return Reply::Renewed(Credit {
@@ -115,4 +115,14 @@ impl State {
         self.content.calls.insert(renew.call, Arc::new(call));
         Reply::Renewed(credit)
     }
+}
+
+fn within_bounds(dialogs: &[u8]) -> Result<(), Refusal> {
+    if dialogs.len() <= DIALOGS_MAX {
+        return Ok(());
+    }
+    Err(Refusal::Invalid {
+        field: "dialogs".to_owned(),
+        text: format!("{} bytes where {DIALOGS_MAX} are kept", dialogs.len()),
+    })
 }

@@ -6,7 +6,7 @@
 
 use super::route::Numbers;
 use super::{AxHold, Call, State};
-use crate::command::{AxLease, CallId, Effect, Reply};
+use crate::command::{AxLease, CallId, Effect, Epoch, Refusal, Reply};
 use crate::entity::{Id, XNumber};
 use std::sync::Arc;
 
@@ -71,11 +71,14 @@ impl State {
     pub(super) fn ax_accepted(
         &mut self,
         id: CallId,
+        epoch: Epoch,
         attempt: u16,
         effects: &mut Vec<Effect>,
     ) -> Reply {
-        let Some(call) = self.content.calls.get(&id) else {
-            return self.live(id.epoch()).map(|()| Reply::Done).into();
+        let call = match self.own_call(id, epoch) {
+            Ok(call) => call,
+            Err(Refusal::UnknownCall) => return Reply::Done,
+            Err(refusal) => return Reply::Refused(refusal),
         };
         if call.attempt.as_ref().map(|known| known.number) == Some(attempt) {
             self.leave_queue(id, effects);

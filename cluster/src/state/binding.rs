@@ -36,6 +36,9 @@ impl State {
         let Some(binding) = self.content.bindings.get(&bound.binding) else {
             return Reply::Refused(Refusal::NotFound);
         };
+        if let Err(stale) = self.owns(bound.epoch, binding.owner) {
+            return Reply::Refused(stale);
+        }
         let x_differs = binding.x != bound.x;
         let at = self.content.at;
         let wanted = binding.phase == Phase::Binding;
@@ -191,6 +194,9 @@ impl State {
         let Some(binding) = self.content.bindings.get(&unbound.binding) else {
             return Reply::Done;
         };
+        if let Err(stale) = self.owns(unbound.epoch, binding.owner) {
+            return Reply::Refused(stale);
+        }
         let (interface, confirmed) = (binding.interface, binding.bound_at.is_some());
         let (hold, rest_ms) = self.interface(interface).map_or((false, 0), |row| {
             (row.entity.hold_missing, row.entity.pair_rest_ms)
@@ -214,7 +220,9 @@ impl State {
     }
 
     pub(super) fn unbind_failed(&mut self, failed: &UnbindFailed) -> Reply {
-        if let Err(stale) = self.live(failed.epoch) {
+        let owner = self.content.bindings.get(&failed.binding);
+        let owner = owner.map_or(failed.epoch, |binding| binding.owner);
+        if let Err(stale) = self.owns(failed.epoch, owner) {
             return Reply::Refused(stale);
         }
         self.change_binding(failed.binding, |binding| {

@@ -210,8 +210,14 @@ impl State {
         let mut reserved = BTreeMap::new();
         for call in self.calls() {
             let id = call.id();
-            if !content.tenures.contains_key(&call.owner) {
+            let owned = content.tenures.contains_key(&call.owner);
+            let waits = content.tenures.is_empty() && call.outlives_its_node();
+            if !(owned || waits) {
                 return Err(format!("I6: call {id} has no live owner"));
+            }
+            let binding = call.binding.and_then(|id| content.bindings.get(&id));
+            if binding.is_some_and(|binding| binding.owner != call.owner) {
+                return Err(format!("binding of call {id} is with another owner"));
             }
             if call.refused.is_some() && (call.routed || call.a_id.is_some()) {
                 return Err(format!("refused call {id} holds a line"));

@@ -2,7 +2,7 @@
 
 use super::{Call, Deed, Device, Phase, State, Tenure};
 use crate::command::{
-    Biller, BindingId, Claim, Effect, End, EndReason, EndedBy, Epoch, Refusal, Reply,
+    Biller, BindingId, CallId, Claim, Effect, End, EndReason, EndedBy, Epoch, Refusal, Reply,
 };
 use crate::entity::Millis;
 use std::collections::BTreeMap;
@@ -19,8 +19,10 @@ const BOOTS_MAX: usize = 8;
 
 /// What becomes of a call whose tenure is over.
 enum Fate {
-    /// Its record is closed.
+    /// Its record is closed: it was still in set-up, or nobody else can carry it on.
     End,
+    /// It waits for [`State::adopt`].
+    GoOn,
 }
 
 impl State {
@@ -155,7 +157,7 @@ impl State {
         Reply::Done
     }
 
-    /// Fences a tenure and settles its calls. Its bindings wait for [`Self::adopt`].
+    /// Fences a tenure and settles its calls in set-up. Its answered calls and its bindings wait for [`Self::adopt`].
     fn end_tenure(&mut self, epoch: Epoch, biller: &dyn Biller, effects: &mut Vec<Effect>) {
         let Some(tenure) = self.content.tenures.get(&epoch).cloned() else {
             return;
@@ -180,10 +182,18 @@ impl State {
             .filter(|call| call.owner == epoch)
             .cloned()
             .collect();
-        let ended = !calls.is_empty();
+        let mut ended = false;
         for call in calls {
             match fate(&call) {
-                Fate::End => self.finish(&lost(&call, tenure.renewed_at), biller, effects),
+                Fate::End => {
+                    ended = true;
+                    self.finish(&lost(&call, tenure.renewed_at), biller, effects);
+                }
+                Fate::GoOn => {
+                    if let Some(call) = self.content.calls.get_mut(&call.id()) {
+                        Arc::make_mut(call).heard_at = Some(tenure.renewed_at);
+                    }
+                }
             }
         }
         self.content.tenures.remove(&epoch);
@@ -200,26 +210,48 @@ impl State {
         }
     }
 
-    /// Spreads bindings and static relations without a live owner over the live tenures, in the order of both. With no
-    /// tenure left they wait for the next claim.
+    /// Spreads answered calls, bindings and static relations without a live owner over the live tenures, in the order
+    /// of both. The binding of a call goes where its call goes, which tells it when to let go. With no tenure left they
+    /// wait for the next claim.
     fn adopt(&mut self, effects: &mut Vec<Effect>) {
         let owners: Vec<Epoch> = self.content.tenures.keys().copied().collect();
         if owners.is_empty() {
             return;
         }
-        let waiting: Vec<BindingId> = self
+        let mut next = owners.iter().copied().cycle();
+        let calls: Vec<CallId> = self
+            .calls()
+            .filter(|call| !self.content.tenures.contains_key(&call.owner))
+            .map(|call| call.id())
+            .collect();
+        let calls: Vec<(CallId, Epoch)> = calls.into_iter().zip(&mut next).collect();
+        for (call, owner) in &calls {
+            if let Some(call) = self.content.calls.get_mut(call) {
+                Arc::make_mut(call).owner = *owner;
+            }
+        }
+        let waiting: Vec<(BindingId, Option<Epoch>)> = self
             .bindings()
             .filter(|binding| !self.content.tenures.contains_key(&binding.owner))
-            .map(|binding| binding.id)
+            .map(|binding| {
+                let call = self.content.calls.get(&binding.call);
+                let call = call.filter(|call| call.binding == Some(binding.id));
+                (binding.id, call.map(|call| call.owner))
+            })
             .collect();
-        let mut next = owners.iter().copied().cycle();
-        for (binding, owner) in waiting.into_iter().zip(&mut next) {
+        for (binding, of_call) in waiting {
+            let Some(owner) = of_call.or_else(|| next.next()) else {
+                return;
+            };
             self.change_binding(binding, |binding| binding.owner = owner);
             effects.push(Effect::Adopted { owner, binding });
         }
         for (ax, owner) in self.ax_orphans().into_iter().zip(&mut next) {
             self.adopt_ax(ax, owner, effects);
         }
+        // Last, so that whoever looks after a call's binding is there before the call can end.
+        let adopted = calls.into_iter();
+        effects.extend(adopted.map(|(call, owner)| Effect::CallAdopted { owner, call }));
     }
 
     pub(super) fn device_edit(
@@ -276,8 +308,11 @@ impl State {
 }
 
 /// The one place that decides what becomes of a lost tenure's call.
-fn fate(_call: &Call) -> Fate {
-    Fate::End
+fn fate(call: &Call) -> Fate {
+    match call.outlives_its_node() {
+        true => Fate::GoOn,
+        false => Fate::End,
+    }
 }
 
 /// The end of a call whose node is lost. It is counted up to the moment at which that node was last heard.
@@ -287,6 +322,7 @@ fn lost(call: &Call, heard_at: Millis) -> End {
         .max(call.asked.started_at);
     End {
         call: call.id(),
+        epoch: call.owner,
         ended_at,
         answered_at: call.answered_at,
         pdd_ms: call.pdd_ms,

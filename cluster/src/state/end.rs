@@ -3,7 +3,7 @@
 use super::answer::CODEC_MAX;
 use super::model::cut;
 use super::{Blob, ENDED_MAX, State, Tariff};
-use crate::command::{Biller, Effect, End, EndReason, Rated, Reply, Usage};
+use crate::command::{Biller, Effect, End, EndReason, Rated, Refusal, Reply, Usage};
 
 /// Bytes of an end reason's key.
 const KEY_MAX: usize = 64;
@@ -15,8 +15,11 @@ impl State {
         biller: &dyn Biller,
         effects: &mut Vec<Effect>,
     ) -> Reply {
-        if !self.content.calls.contains_key(&end.call) {
-            return self.live(end.call.epoch()).map(|()| Reply::Done).into();
+        match self.own_call(end.call, end.epoch) {
+            Ok(_) => {}
+            // Once more: its record is there.
+            Err(Refusal::UnknownCall) => return Reply::Done,
+            Err(refusal) => return Reply::Refused(refusal),
         }
         self.finish(end, biller, effects);
         effects.push(Effect::Outbox {

@@ -252,7 +252,11 @@ impl State {
             }
             Command::AskAx(ask) => self.ask_ax(ask, effects),
             Command::AxOutcome(outcome) => self.ax_outcome(outcome, effects),
-            Command::AxAccepted { call, attempt } => self.ax_accepted(*call, *attempt, effects),
+            Command::AxAccepted {
+                call,
+                epoch,
+                attempt,
+            } => self.ax_accepted(*call, *epoch, *attempt, effects),
             Command::Regions(edit) => self.region_edit(edit),
             Command::PutMany(many) => self.put_many(many, effects),
             Command::Borrow(borrow) => {
@@ -265,11 +269,29 @@ impl State {
                 detail,
                 actor,
             } => self.note_member(*node, *deed, detail, actor),
+            Command::Keep(keep) => self.keep(keep),
         }
     }
 
     fn lookup(&self) -> &Lookup {
         self.index.lookup.of(&self.content)
+    }
+
+    /// A tenure that may speak for what is `owner`'s.
+    fn owns(&self, epoch: Epoch, owner: Epoch) -> Result<(), Refusal> {
+        self.live(epoch)?;
+        match epoch == owner {
+            true => Ok(()),
+            false => Err(Refusal::StaleEpoch),
+        }
+    }
+
+    /// The call, for the tenure that runs it.
+    fn own_call(&self, id: CallId, epoch: Epoch) -> Result<&Arc<Call>, Refusal> {
+        self.live(epoch)?;
+        let call = self.content.calls.get(&id).ok_or(Refusal::UnknownCall)?;
+        self.owns(epoch, call.owner)?;
+        Ok(call)
     }
 
     /// A tenure that may propose.

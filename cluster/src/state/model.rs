@@ -200,6 +200,8 @@ pub struct Call {
     pub codec: String,
     /// Both dialogs, encoded by the owner.
     pub dialogs: Blob,
+    /// When its former owner was last heard; `None` while it is with the node that took it.
+    pub heard_at: Option<Millis>,
     /// Gateways whose turn is over.
     pub tried: Vec<Id>,
     /// X rows that the platform refused in this call.
@@ -212,6 +214,11 @@ impl Call {
     /// Its id.
     pub fn id(&self) -> CallId {
         self.asked.call
+    }
+
+    /// Another node can carry it on.
+    pub fn outlives_its_node(&self) -> bool {
+        self.answered_at.is_some() && !self.dialogs.0.is_empty()
     }
 }
 

@@ -15,12 +15,9 @@ pub(super) const ERROR_MAX: usize = 500;
 
 impl State {
     pub(super) fn next(&mut self, next: &Next, rng: &mut Rng, effects: &mut Vec<Effect>) -> Reply {
-        let Some(call) = self.content.calls.get(&next.call) else {
-            return Reply::Refused(
-                self.live(next.call.epoch())
-                    .err()
-                    .unwrap_or(Refusal::UnknownCall),
-            );
+        let call = match self.own_call(next.call, next.epoch) {
+            Ok(call) => call,
+            Err(refusal) => return Reply::Refused(refusal),
         };
         let Some(attempt) = call.attempt.clone() else {
             return stored(call);

@@ -374,6 +374,7 @@ pub(super) fn fresh(asked: &Reserve, at: Millis) -> Call {
         pdd_ms: None,
         codec: String::new(),
         dialogs: Blob::default(),
+        heard_at: None,
         tried: Vec::new(),
         refused_x: Vec::new(),
         further_x: 0,

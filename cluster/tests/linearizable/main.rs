@@ -348,6 +348,7 @@ impl Scene {
             });
             let end = Command::End(End {
                 call,
+                epoch: call.epoch(),
                 ended_at: 1_700_000_000_000,
                 answered_at: None,
                 pdd_ms: None,

@@ -216,6 +216,7 @@ fn a_free_rate_needs_no_money() {
     assert_eq!(attempt.credit, None);
     let renewed = w.apply(Command::Renew(Renew {
         call,
+        epoch: w.owner(call),
         upto_secs: 60,
     }));
     assert_eq!(

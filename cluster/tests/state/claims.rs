@@ -88,6 +88,7 @@ fn everything_under_an_old_epoch_is_refused() {
     let binding = attempt.lease.expect("AXB").binding;
     let end = End {
         call,
+        epoch: old,
         ended_at: w.now,
         answered_at: None,
         pdd_ms: None,
@@ -103,6 +104,7 @@ fn everything_under_an_old_epoch_is_refused() {
         Command::Reserve(ask),
         Command::Next(Next {
             call,
+            epoch: old,
             attempt: 1,
             failure: Failure::Gateway { status: 503 },
         }),
@@ -116,6 +118,7 @@ fn everything_under_an_old_epoch_is_refused() {
         }),
         Command::Answered(Answered {
             call,
+            epoch: old,
             answered_at: w.now,
             pdd_ms: 0,
             dialogs: vec![],
@@ -123,6 +126,7 @@ fn everything_under_an_old_epoch_is_refused() {
         }),
         Command::Renew(Renew {
             call,
+            epoch: old,
             upto_secs: 60,
         }),
         Command::Unbound(Unbound {
@@ -136,6 +140,16 @@ fn everything_under_an_old_epoch_is_refused() {
             error: String::new(),
         }),
         Command::End(end),
+        Command::AxAccepted {
+            call,
+            epoch: old,
+            attempt: 1,
+        },
+        Command::Keep(Keep {
+            call,
+            epoch: old,
+            dialogs: vec![1],
+        }),
         Command::KeepAlive { epoch: old },
     ] {
         assert_eq!(
@@ -147,7 +161,7 @@ fn everything_under_an_old_epoch_is_refused() {
 }
 
 #[test]
-fn lost_node_has_its_calls_closed_and_its_bindings_spread_over_the_living() {
+fn lost_node_has_its_calls_in_set_up_closed_and_the_rest_spread_over_the_living() {
     let (mut w, rows) = World::usual(9, 9);
     w.change_interface(rows.interface, |i| i.unbind_delay_secs = Some(600));
     let lost = w.epoch;
@@ -157,7 +171,7 @@ fn lost_node_has_its_calls_closed_and_its_bindings_spread_over_the_living() {
     for (_, attempt) in &calls[..3] {
         w.bound(attempt.lease.as_ref().expect("AXB"));
     }
-    w.answered(calls[0].0);
+    let moment = w.answered(calls[0].0);
     w.wait(1_000);
     w.apply(Command::KeepAlive { epoch: lost });
     let heard = w.now;
@@ -168,38 +182,29 @@ fn lost_node_has_its_calls_closed_and_its_bindings_spread_over_the_living() {
         w.apply(Command::KeepAlive { epoch });
     }
     assert_eq!(w.apply(Command::NodeDown { epoch: lost }), Reply::Done);
+    let adopted = |owner, binding| Effect::Adopted { owner, binding };
     assert_eq!(
         w.effects,
         [
             Effect::Fenced { epoch: lost },
-            Effect::Outbox { last: 4 },
-            Effect::Adopted {
+            Effect::Outbox { last: 3 },
+            // With its call.
+            adopted(two, 1),
+            adopted(three, 2),
+            adopted(two, 3),
+            adopted(three, 4),
+            Effect::CallAdopted {
                 owner: two,
-                binding: 1
-            },
-            Effect::Adopted {
-                owner: three,
-                binding: 2
-            },
-            Effect::Adopted {
-                owner: two,
-                binding: 3
-            },
-            Effect::Adopted {
-                owner: three,
-                binding: 4
+                call: calls[0].0
             },
         ]
     );
-    // Billed up to the moment at which the node was last heard.
-    let hold = (heard - (heard - 1_000)) / 1_000;
-    let fees = format!(
-        "{}:100000 {}:30000 {}:6000",
-        rows.customer, rows.landing, rows.settlement
-    );
-    assert_eq!(
-        w.records(2)[0],
-        format!("{} node_failure {hold} {fees}", calls[0].0)
+    let gone_on = w.state.call(calls[0].0).expect("goes on");
+    assert_eq!((gone_on.owner, gone_on.heard_at), (two, Some(heard)));
+    assert!(
+        w.records(2)
+            .iter()
+            .all(|record| record.contains("node_failure 0"))
     );
     let phases: Vec<_> = w
         .state
@@ -207,13 +212,15 @@ fn lost_node_has_its_calls_closed_and_its_bindings_spread_over_the_living() {
         .map(|binding| (binding.phase, binding.unbind_at))
         .collect();
     let now = w.now;
-    assert_eq!(phases[0], (Phase::Unbinding, Some(now)));
+    assert_eq!(phases[0], (Phase::Bound, moment), "its deadline stays");
     assert_eq!(phases[1], (Phase::Unbinding, Some(heard)));
+    assert_eq!(phases[2], (Phase::Unbinding, Some(now)));
     assert_eq!(
         phases[3],
         (Phase::Orphan, Some(now)),
         "whether the platform has it, nobody knows"
     );
+    w.end(calls[0].0);
     let counts = w.state.counts();
     assert_eq!(
         (counts.calls, counts.a_in_use, counts.reserved_money),
@@ -223,6 +230,270 @@ fn lost_node_has_its_calls_closed_and_its_bindings_spread_over_the_living() {
         w.unbound(binding, false);
     }
     assert_eq!(w.state.counts().bindings, 0);
+}
+
+/// How each way of leaving deals with an answered call.
+#[test]
+fn answered_calls_go_on_with_one_living_node() {
+    type Leaves = fn(&mut World, Epoch);
+    let table: [(&str, Leaves, u64, usize); 4] = [
+        (
+            "its lease runs out",
+            |w, epoch| {
+                w.wait(3_000);
+                w.apply(Command::NodeDown { epoch });
+            },
+            2,
+            7,
+        ),
+        (
+            "it resigns",
+            |w, epoch| drop(w.apply(Command::Resign { epoch })),
+            2,
+            7,
+        ),
+        (
+            "it starts anew and is one of the living",
+            |w, _| {
+                w.claim("n1", 1, 2);
+            },
+            3,
+            7,
+        ),
+        (
+            "another node takes its expired name",
+            |w, _| {
+                w.wait(3_000);
+                w.claim("n1", 4, 1);
+            },
+            3,
+            7,
+        ),
+    ];
+    for (how, leave, living, calls) in table {
+        let (mut w, rows) = World::usual(9, 9);
+        let old = w.epoch;
+        let taken: Vec<CallId> = (0..calls)
+            .map(|n| {
+                let (call, attempt) = w.reserved(rows.mapping, "1", &format!("138{n}"));
+                w.bound(&attempt.lease.expect("AXB"));
+                w.answered(call);
+                call
+            })
+            .collect();
+        w.claim("n2", 2, 1);
+        w.claim("n3", 3, 1);
+        leave(&mut w, old);
+        let adopted = w.effects.iter().filter_map(|effect| match effect {
+            Effect::CallAdopted { owner, call } => Some((*owner, *call)),
+            _ => None,
+        });
+        let adopted: Vec<(Epoch, CallId)> = adopted.collect();
+        assert_eq!(
+            adopted.iter().map(|(_, call)| *call).collect::<Vec<_>>(),
+            taken,
+            "{how}"
+        );
+        let owners: std::collections::BTreeSet<Epoch> =
+            adopted.iter().map(|(owner, _)| *owner).collect();
+        assert_eq!(owners.len() as u64, living, "{how}");
+        for owner in owners {
+            assert!(w.state.tenure(owner).is_some(), "{how}");
+            let share = w.state.calls_of(owner).count();
+            assert!(
+                (2..=4).contains(&share),
+                "{how}: one has {share} of {calls}"
+            );
+            let bindings = w.state.bindings_of(owner);
+            assert!(
+                bindings.map(|row| w.owner(row.call)).all(|of| of == owner),
+                "{how}"
+            );
+        }
+        assert_eq!(w.state.counts().answered, calls as u64, "{how}");
+        for call in taken {
+            assert_eq!(w.end(call), Reply::Done, "{how}");
+        }
+        assert_eq!(w.records(1).len(), calls, "{how}");
+    }
+}
+
+#[test]
+fn answered_calls_of_the_last_node_wait_for_the_next_claim() {
+    let (mut w, rows) = World::usual(3, 3);
+    let (call, attempt) = w.reserved(rows.mapping, "1", "138");
+    w.bound(&attempt.lease.expect("AXB"));
+    w.answered(call);
+    let old = w.epoch;
+    w.apply(Command::Resign { epoch: old });
+    assert_eq!(w.effects, [Effect::Fenced { epoch: old }]);
+    assert_eq!(w.end(call), Reply::Refused(Refusal::StaleEpoch));
+    w.wait(600_000);
+    let epoch = w.claim("n2", 2, 1);
+    assert_eq!(
+        w.effects,
+        [
+            Effect::Adopted {
+                owner: epoch,
+                binding: 1
+            },
+            Effect::CallAdopted { owner: epoch, call }
+        ]
+    );
+    w.wait(1_000);
+    assert_eq!(w.end(call), Reply::Done);
+    assert!(w.records(1)[0].contains("normal 601 "));
+}
+
+#[test]
+fn an_answered_call_without_dialogs_ends_with_its_node() {
+    let (mut w, rows) = World::usual(3, 3);
+    let (call, _) = w.reserved(rows.mapping, "1", "138");
+    w.apply(Command::Answered(Answered {
+        call,
+        epoch: w.epoch,
+        answered_at: w.now,
+        pdd_ms: 1,
+        dialogs: Vec::new(),
+        codec: String::new(),
+    }));
+    w.wait(1_000);
+    w.apply(Command::KeepAlive { epoch: w.epoch });
+    w.claim("n2", 2, 1);
+    w.wait(2_000);
+    w.apply(Command::Resign { epoch: w.epoch });
+    assert!(w.state.call(call).is_none());
+    assert!(
+        w.records(1)[0].contains("node_failure 1 "),
+        "up to the moment at which the node was last heard"
+    );
+}
+
+#[test]
+fn only_the_new_owner_speaks_for_an_adopted_call() {
+    let (mut w, rows) = World::usual(3, 3);
+    w.change_interface(rows.interface, |i| i.unbind_delay_secs = Some(0));
+    let old = w.epoch;
+    let (call, attempt) = w.reserved(rows.mapping, "1", "138");
+    let lease = attempt.lease.expect("AXB");
+    w.bound(&lease);
+    w.answered(call);
+    let (two, three) = (w.claim("n2", 2, 1), w.claim("n3", 3, 1));
+    // It wakes up and has its name back.
+    let anew = w.claim("n1", 1, 2);
+    assert_eq!(w.owner(call), two);
+    let words = |epoch| {
+        let binding = lease.binding;
+        [
+            Command::Answered(Answered {
+                call,
+                epoch,
+                answered_at: 5,
+                pdd_ms: 0,
+                dialogs: vec![9],
+                codec: String::new(),
+            }),
+            Command::Keep(Keep {
+                call,
+                epoch,
+                dialogs: vec![8],
+            }),
+            Command::Renew(Renew {
+                call,
+                epoch,
+                upto_secs: 60,
+            }),
+            Command::AxAccepted {
+                call,
+                epoch,
+                attempt: 1,
+            },
+            Command::Next(Next {
+                call,
+                epoch,
+                attempt: 1,
+                failure: Failure::Gateway { status: 503 },
+            }),
+            Command::Bound(Bound {
+                binding,
+                epoch,
+                handle: Default::default(),
+                x: lease.x.clone(),
+                expires_at: None,
+                raw: String::new(),
+            }),
+            Command::UnbindFailed(UnbindFailed {
+                binding,
+                epoch,
+                error: "e".into(),
+            }),
+            Command::Unbound(Unbound {
+                binding,
+                epoch,
+                missing: false,
+            }),
+            Command::End(End {
+                call,
+                epoch,
+                ended_at: w.now,
+                answered_at: None,
+                pdd_ms: None,
+                codec: String::new(),
+                reason: EndReason {
+                    key: "normal".into(),
+                    sip: None,
+                    q850: None,
+                },
+                by: EndedBy::Caller,
+            }),
+        ]
+    };
+    let said: Vec<_> = [old, anew, three].into_iter().flat_map(words).collect();
+    let heeded = words(two);
+    let before = w.state.hash();
+    for command in said {
+        let reply = w.apply(command.clone());
+        assert_eq!(reply, Reply::Refused(Refusal::StaleEpoch), "{command:?}");
+    }
+    assert_eq!(w.state.hash(), before);
+    for command in heeded {
+        let reply = w.apply(command.clone());
+        assert!(
+            !matches!(reply, Reply::Refused(_)),
+            "{command:?}: {reply:?}"
+        );
+    }
+    assert_eq!(w.records(1).len(), 1);
+}
+
+#[test]
+fn what_another_node_needs_is_replaced_while_the_call_talks() {
+    let (mut w, rows) = World::usual(3, 3);
+    let (call, _) = w.reserved(rows.mapping, "1", "138");
+    let keep = |bytes: usize| {
+        Command::Keep(Keep {
+            call,
+            epoch: 1,
+            dialogs: vec![7; bytes],
+        })
+    };
+    assert_eq!(
+        w.apply(keep(10)),
+        Reply::Refused(Refusal::UnknownCall),
+        "not before the answer"
+    );
+    w.answered(call);
+    assert_eq!(w.apply(keep(16 * 1024)), Reply::Done);
+    let text = "16385 bytes where 16384 are kept".to_owned();
+    let field = "dialogs".to_owned();
+    assert_eq!(
+        w.apply(keep(16 * 1024 + 1)),
+        Reply::Refused(Refusal::Invalid { field, text })
+    );
+    let kept = |w: &World| w.state.call(call).map(|call| call.dialogs.0.len());
+    assert_eq!(kept(&w), Some(16 * 1024));
+    w.end(call);
+    assert_eq!(w.apply(keep(10)), Reply::Refused(Refusal::UnknownCall));
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct Held {
     pub binding: Option<BindingId>,
     pub ax: Option<(AxLease, Id)>,
     pub answered: bool,
+    /// Another node can carry it on.
+    pub outlives: bool,
     pub refused_x: BTreeSet<Id>,
 }
 
@@ -60,9 +62,10 @@ pub struct Ledger {
 }
 
 /// Everything that many histories must have come to.
-pub const EVENTS: [&str; 11] = [
+pub const EVENTS: [&str; 12] = [
     "adopted",
     "binding given",
+    "call adopted",
     "other X booked",
     "other X refused",
     "outcome unknown",
@@ -85,7 +88,8 @@ impl Ledger {
         reply: &Reply,
         effects: &[Effect],
     ) -> Checked {
-        self.fence(effects);
+        self.obey(command, reply)?;
+        self.fence(state, effects)?;
         match command {
             Command::Reserve(asked) => self.reserved(state, asked, reply)?,
             Command::Next(next) => self.moved_on(state, next, reply)?,
@@ -94,11 +98,16 @@ impl Ledger {
                 if let (Reply::Answered { .. }, Some(call)) =
                     (reply, self.calls.get_mut(&answered.call))
                 {
+                    if !call.answered {
+                        call.outlives = !answered.dialogs.is_empty();
+                    }
                     call.answered = true;
                     self.leave(answered.call);
                 }
             }
-            Command::AxAccepted { call, attempt } => self.accept(*call, *attempt),
+            Command::AxAccepted { call, attempt, .. } if *reply == Reply::Done => {
+                self.accept(*call, *attempt)
+            }
             Command::Unbound(unbound) if *reply == Reply::Done => {
                 let Some(stand) = self.stands.get_mut(&unbound.binding) else {
                     return Ok(());
@@ -122,23 +131,65 @@ impl Ledger {
             Command::Remove(remove) if *reply == Reply::Done => {
                 self.removed.insert((remove.table, remove.id));
             }
+            Command::Keep(keep) if *reply == Reply::Done => {
+                let call = self.calls.get_mut(&keep.call);
+                let call = call.filter(|call| call.answered);
+                call.ok_or("kept for a call without an answer")?.outlives =
+                    !keep.dialogs.is_empty();
+            }
             Command::End(end) if *reply == Reply::Done => self.forget(end.call),
             _ => {}
         }
         self.turns(state, effects)
     }
 
+    /// Nobody speaks for what is another's.
+    fn obey(&self, command: &Command, reply: &Reply) -> Checked {
+        let of_call = |call: &CallId| self.calls.get(call).map(|held| held.owner);
+        let of_stand = |id: &BindingId| self.stands.get(id).map(|stand| stand.owner);
+        let (owner, epoch) = match command {
+            Command::Next(next) => (of_call(&next.call), next.epoch),
+            Command::Answered(answered) => (of_call(&answered.call), answered.epoch),
+            Command::AxAccepted { call, epoch, .. } => (of_call(call), *epoch),
+            Command::Renew(renew) => (of_call(&renew.call), renew.epoch),
+            Command::Keep(keep) => (of_call(&keep.call), keep.epoch),
+            Command::End(end) => (of_call(&end.call), end.epoch),
+            Command::Bound(bound) => (of_stand(&bound.binding), bound.epoch),
+            Command::Unbound(unbound) => (of_stand(&unbound.binding), unbound.epoch),
+            Command::UnbindFailed(failed) => (of_stand(&failed.binding), failed.epoch),
+            _ => return Ok(()),
+        };
+        let stale = Reply::Refused(Refusal::StaleEpoch);
+        match owner.is_some_and(|owner| owner != epoch) && *reply != stale {
+            true => Err(format!("epoch {epoch} spoke for {owner:?}: {reply:?}")),
+            false => Ok(()),
+        }
+    }
+
     /// What a lost tenure had, and who goes on with it.
-    fn fence(&mut self, effects: &[Effect]) {
+    fn fence(&mut self, state: &State, effects: &[Effect]) -> Checked {
         for effect in effects {
             match effect {
                 Effect::Fenced { epoch } => {
-                    let of = |call: &&CallId| self.calls[call].owner == *epoch;
+                    let of = |call: &&CallId| {
+                        self.calls[call].owner == *epoch && !self.calls[call].outlives
+                    };
                     let calls: Vec<CallId> = self.calls.keys().filter(of).copied().collect();
-                    for stand in self.stands.values_mut() {
-                        stand.orphan |= stand.owner == *epoch && !stand.confirmed;
+                    let unsure = |stand: &&mut Stand| stand.owner == *epoch && !stand.confirmed;
+                    for stand in self.stands.values_mut().filter(unsure) {
+                        // Its call goes on without it, if it goes on.
+                        (stand.orphan, stand.wanted) = (true, false);
                     }
                     calls.into_iter().for_each(|call| self.forget(call));
+                }
+                Effect::CallAdopted { owner, call } => {
+                    let held = self.calls.get_mut(call);
+                    let held = held.ok_or(format!("call {call:?} is adopted and not there"))?;
+                    if !held.outlives || state.tenure(held.owner).is_some() {
+                        return Err(format!("call {call:?} is adopted and need not be"));
+                    }
+                    held.owner = *owner;
+                    self.see("call adopted");
                 }
                 Effect::Adopted { owner, binding } => {
                     if let Some(stand) = self.stands.get_mut(binding) {
@@ -150,6 +201,7 @@ impl Ledger {
                 _ => {}
             }
         }
+        Ok(())
     }
 
     fn see(&mut self, event: &'static str) {
@@ -209,6 +261,7 @@ impl Ledger {
             binding: None,
             ax: None,
             answered: false,
+            outlives: false,
             refused_x: BTreeSet::new(),
         };
         let from = &state
@@ -344,6 +397,7 @@ impl Ledger {
         };
         let moved = match reply {
             Reply::Reserved(attempt) => attempt.number > held.attempt,
+            Reply::Refused(Refusal::StaleEpoch) => false,
             Reply::Refused(_) => {
                 next.attempt == held.attempt && !held.answered && held.gateway.is_some()
             }
@@ -483,6 +537,14 @@ impl Ledger {
             .eq(self.calls.keys().copied())
         {
             return Err("I6: calls are lost or left behind".to_owned());
+        }
+        for call in state.calls() {
+            let held = &self.calls[&call.id()];
+            let owned = state.tenure(call.owner).is_some();
+            let waits = state.tenures().len() == 0 && held.outlives;
+            if call.owner != held.owner || !(owned || waits) {
+                return Err(format!("I6: nobody runs call {:?}", call.id()));
+            }
         }
         for a in state.a_numbers() {
             if state.a_use(a.id) != self.a_lines(a.id) {

@@ -5,7 +5,11 @@ use tandem_cluster::command::*;
 use tandem_cluster::entity::*;
 
 fn renew(w: &mut World, call: CallId, upto_secs: u32) -> Credit {
-    match w.apply(Command::Renew(Renew { call, upto_secs })) {
+    match w.apply(Command::Renew(Renew {
+        call,
+        epoch: w.owner(call),
+        upto_secs,
+    })) {
         Reply::Renewed(credit) => credit,
         other => panic!("{other:?}"),
     }
@@ -158,6 +162,7 @@ fn an_end_knows_its_answer_even_when_the_answer_was_lost() {
     w.wait(1_000);
     w.apply(Command::End(End {
         call,
+        epoch: w.owner(call),
         ended_at: w.now,
         answered_at,
         pdd_ms: Some(5),

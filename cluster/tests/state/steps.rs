@@ -124,12 +124,17 @@ impl History {
         let owner = binding
             .and_then(|id| state.binding(id))
             .map_or(1, |row| row.owner);
+        let owner = self.or_another(owner, dice);
+        let runs = call
+            .and_then(|id| state.call(id))
+            .map_or(1, |call| call.owner);
+        let runs = self.or_another(runs, dice);
         let relations: Vec<Id> = state.ax_bindings().map(|row| row.id).collect();
         let ax = dice.of(&relations);
         self.requests += 1;
         match (what, call, binding, ax) {
             (Call, ..) => self.call(dice)?,
-            (Fail, Some(call), ..) => self.fail(call, dice)?,
+            (Fail, Some(call), ..) => self.fail(call, runs, dice)?,
             (Confirm, _, Some(binding), _) => {
                 let row = self.w.binding(binding);
                 let xs: Vec<&str> = self
@@ -151,24 +156,40 @@ impl History {
                 self.apply(Command::Bound(bound))?;
             }
             (Answer, Some(call), ..) => {
+                let dialogs = vec![7; if dice.one_in(6) { 0 } else { 3 }];
+                if dice.one_in(6) {
+                    let keep = Keep {
+                        call,
+                        epoch: runs,
+                        dialogs,
+                    };
+                    self.apply(Command::Keep(keep))?;
+                    return Ok(());
+                }
                 let answered = Answered {
                     call,
+                    epoch: runs,
                     answered_at: self.w.now,
                     pdd_ms: 1,
-                    dialogs: vec![7; 3],
+                    dialogs,
                     codec: "PCMA".into(),
                 };
                 self.apply(Command::Answered(answered))?;
             }
             (Accept, Some(call), ..) => {
                 let attempt = self.attempt(call).saturating_sub(u16::from(dice.one_in(5)));
-                self.apply(Command::AxAccepted { call, attempt })?;
+                self.apply(Command::AxAccepted {
+                    call,
+                    epoch: runs,
+                    attempt,
+                })?;
             }
             (Renew, Some(call), ..) => {
                 let credit = self.w.state.call(call).and_then(|call| call.credit);
                 let upto_secs = credit.map_or(60, |credit| credit.upto_secs);
                 self.apply(Command::Renew(tandem_cluster::command::Renew {
                     call,
+                    epoch: runs,
                     upto_secs,
                 }))?;
             }
@@ -188,7 +209,7 @@ impl History {
                     error,
                 }))?;
             }
-            (HangUp, Some(call), ..) => self.hang_up(call)?,
+            (HangUp, Some(call), ..) => self.hang_up(call, runs)?,
             (AskUnbind, _, Some(binding), _) => {
                 let actor = "op".to_owned();
                 self.apply(match dice.one_in(2) {
@@ -269,6 +290,15 @@ impl History {
         dice.of(&epochs)
     }
 
+    /// Whose word it is; now and then somebody speaks whose it is not.
+    fn or_another(&self, owner: Epoch, dice: &mut Dice) -> Epoch {
+        let epochs: Vec<Epoch> = self.epochs.values().copied().collect();
+        match dice.one_in(16) {
+            true => dice.of(&epochs).unwrap_or(owner),
+            false => owner,
+        }
+    }
+
     fn attempt(&self, call: CallId) -> u16 {
         let call = self.w.state.call(call);
         call.and_then(|call| call.attempt.as_ref())
@@ -293,7 +323,7 @@ impl History {
         Ok(())
     }
 
-    fn fail(&mut self, call: CallId, dice: &mut Dice) -> Checked {
+    fn fail(&mut self, call: CallId, epoch: Epoch, dice: &mut Dice) -> Checked {
         let failure = match dice.below(4) {
             0 => Failure::NumberRefused { code: "n".into() },
             1 => Failure::PlatformRefused { code: "p".into() },
@@ -305,15 +335,17 @@ impl History {
         let attempt = self.attempt(call);
         self.apply(Command::Next(Next {
             call,
+            epoch,
             attempt,
             failure,
         }))?;
         Ok(())
     }
 
-    fn hang_up(&mut self, call: CallId) -> Checked {
+    fn hang_up(&mut self, call: CallId, epoch: Epoch) -> Checked {
         self.apply(Command::End(End {
             call,
+            epoch,
             ended_at: self.w.now,
             answered_at: None,
             pdd_ms: None,
@@ -497,13 +529,14 @@ impl History {
 
     /// Everybody hangs up and the platform lets everything go; then nothing may be held.
     pub fn finish(&mut self) -> Checked {
-        let calls: Vec<CallId> = self.w.state.calls().map(|call| call.id()).collect();
-        for call in calls {
-            self.hang_up(call)?;
-        }
         self.boots += 1;
         self.w.wait(60_000);
         self.claim_for(1)?;
+        let calls = self.w.state.calls();
+        let calls: Vec<(CallId, Epoch)> = calls.map(|call| (call.id(), call.owner)).collect();
+        for (call, owner) in calls {
+            self.hang_up(call, owner)?;
+        }
         let bindings: Vec<(BindingId, Epoch)> = self
             .w
             .state

@@ -250,9 +250,16 @@ impl World {
         }
     }
 
+    /// The tenure that runs a call; of one that is gone, the one that took it.
+    pub fn owner(&self, call: CallId) -> Epoch {
+        let row = self.state.call(call);
+        row.map_or(call.epoch(), |row| row.owner)
+    }
+
     pub fn next(&mut self, call: CallId, attempt: u16, failure: Failure) -> Reply {
         self.apply(Command::Next(Next {
             call,
+            epoch: self.owner(call),
             attempt,
             failure,
         }))
@@ -292,6 +299,7 @@ impl World {
     pub fn answered(&mut self, call: CallId) -> Option<Millis> {
         let command = Command::Answered(Answered {
             call,
+            epoch: self.owner(call),
             answered_at: self.now,
             pdd_ms: 900,
             dialogs: vec![1, 2, 3],
@@ -310,6 +318,7 @@ impl World {
     pub fn end_as(&mut self, call: CallId, key: &str) -> Reply {
         self.apply(Command::End(End {
             call,
+            epoch: self.owner(call),
             ended_at: self.now,
             answered_at: None,
             pdd_ms: None,
@@ -376,7 +385,12 @@ impl World {
     }
 
     pub fn accepted(&mut self, call: CallId, attempt: u16) -> Reply {
-        self.apply(Command::AxAccepted { call, attempt })
+        let epoch = self.owner(call);
+        self.apply(Command::AxAccepted {
+            call,
+            epoch,
+            attempt,
+        })
     }
 
     /// Calls whose turn the last command brought.

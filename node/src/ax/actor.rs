@@ -221,8 +221,8 @@ impl Actor for AxActor {
         }
     }
 
-    fn stopped(&mut self, _: &mut Context<Self>) {
-        self.core.relations.remove(self.id);
+    fn stopped(&mut self, ctx: &mut Context<Self>) {
+        self.core.relations.remove(self.id, &ctx.address());
         // A wish that arrived with the last breath.
         let epoch = self.core.epoch();
         let state = self.core.cluster.state();

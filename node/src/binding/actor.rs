@@ -71,6 +71,8 @@ pub enum Order {
     ReleaseAt(Option<Millis>),
     /// Its row is gone.
     Forced,
+    /// The tenure is over: another node looks after it.
+    Abandon,
 }
 
 impl BindingActor {
@@ -401,9 +403,9 @@ impl Actor for BindingActor {
         self.count_timer(self.machine.is_timed());
     }
 
-    fn stopped(&mut self, _: &mut Context<Self>) {
+    fn stopped(&mut self, ctx: &mut Context<Self>) {
         self.count_timer(false);
-        self.core.bindings.remove(self.id);
+        self.core.bindings.remove(self.id, &ctx.address());
     }
 }
 
@@ -415,6 +417,7 @@ impl Handler<Order> for BindingActor {
             Order::Release => Event::Release,
             Order::ReleaseAt(at) => Event::ReleaseAt(at),
             Order::Forced => Event::Forced,
+            Order::Abandon => return ctx.stop(),
         };
         self.feed(event, ctx);
     }

@@ -6,26 +6,34 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use tandem_cluster::command::{
-    Answered, AxLease, CallId, Command, End, Failure, Next, Refusal, Renew, Reply, Reserve,
+    Answered, AxLease, CallId, Command, End, Epoch, Failure, Keep, Next, Refusal, Renew, Reply,
+    Reserve,
 };
 use tandem_ops::log::mask_numbers;
-use tandem_sip::leg::{Body, LegEvent};
+use tandem_sip::leg::{self, Body, LegEvent};
 use tandem_vendors::outcome::{AxBind, Class, Failure as Refused, Service, SetCalleeOutcome};
 
-use super::machine::{Action, Event, Limits, Machine, TURN_MISSED, Timer};
+use super::machine::{Action, Adopted, Event, Limits, Machine, TURN_MISSED, Takeover, Timer, Told};
 use super::reason;
 use crate::binding::actor::{BindingActor, Order};
 use crate::core::Core;
+use crate::handover::{self, Far, Handover};
 use crate::pool::{Ask, NumberPool};
-use crate::shard::{Dial, Dialogs, Shard, Side, ToLeg};
+use crate::shard::{CallOver, Dial, Dialogs, Forget, Shard, Side, ToLeg};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Pause before credit is asked for again while no quorum answers.
 const RENEW_AGAIN: Duration = Duration::from_secs(1);
 
-/// One call on the node that took it.
+/// A call taken over gives its leave to refresh back after so long, whether its far ends have answered or not.
+const REFRESH_HOLD: Duration = Duration::from_millis(500);
+
+/// One call on the node that runs it.
 pub struct CallActor {
     core: Arc<Core>,
-    shard: Addr<Shard>,
+    legs: Legs,
+    /// The tenure under which it runs here.
+    epoch: Epoch,
     pool: Addr<NumberPool>,
     id: CallId,
     machine: Machine,
@@ -40,6 +48,57 @@ pub struct CallActor {
     counted_answered: bool,
     /// Monotonic time of the INVITE.
     started: u64,
+    /// Leave to refresh the far ends, while it is used.
+    leave: Option<OwnedSemaphorePermit>,
+}
+
+/// Where the legs of a call live: the thread that the Call-ID of each falls to. A node that takes a call has both in
+/// one place; one that takes it over may have another number of threads.
+#[derive(Clone)]
+pub struct Legs {
+    /// The caller's.
+    pub caller: Addr<Shard>,
+    /// The callee's.
+    pub callee: Addr<Shard>,
+}
+
+impl Legs {
+    fn of(&self, side: Side) -> &Addr<Shard> {
+        match side {
+            Side::Caller => &self.caller,
+            Side::Callee(_) => &self.callee,
+        }
+    }
+
+    /// Tells every thread that has a leg of the call.
+    fn tell<M>(&self, message: M)
+    where
+        M: Message<Result = ()> + Clone + Send + 'static,
+        Shard: Handler<M>,
+    {
+        if self.callee != self.caller {
+            self.callee.do_send(message.clone());
+        }
+        self.caller.do_send(message);
+    }
+
+    /// Both dialogs and what was last told in them, encoded for the state; empty when a leg is gone.
+    async fn encoded(self, call: CallId, told: Told) -> Vec<u8> {
+        let mut dialogs = self.caller.send(Dialogs(call)).await.unwrap_or_default();
+        if self.callee != self.caller {
+            dialogs.callee = match self.callee.send(Dialogs(call)).await {
+                Ok(there) => there.callee,
+                Err(_) => None,
+            };
+        }
+        match (dialogs.caller, dialogs.callee) {
+            (Some(caller), Some(callee)) => handover::encode(Handover {
+                caller: Far::new(caller, told.caller.as_ref()),
+                callee: Far::new(callee, told.callee.as_ref()),
+            }),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// Something happened on one of the call's legs.
@@ -85,6 +144,16 @@ pub struct Turn {
 #[rtype(result = "()")]
 pub struct HangUp(pub &'static str);
 
+/// The node is about to stop, and others live: what no other node can carry on ends.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Leave;
+
+/// The tenure is over: what talks is another node's from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Abandon;
+
 impl CallActor {
     /// Starts the actor of a call that this node has just taken.
     pub fn launch(
@@ -95,29 +164,79 @@ impl CallActor {
         gateway: Arc<str>,
         offer: Option<Body>,
     ) -> Addr<Self> {
-        let limits = Limits {
-            reserve_ms: core.config.limits.reserve_ms,
-            commit_ms: core.config.limits.commit_ms,
-            ..Limits::default()
-        };
         let now = core.clock.now();
-        let (machine, first) = Machine::new(offer, limits, now);
-        let started = now.mono;
-        let (id, registry) = (admission.call, Arc::clone(&core));
+        let (machine, first) = Machine::new(offer, limits(&core), now);
+        let legs = Legs {
+            caller: shard.clone(),
+            callee: shard,
+        };
+        let (id, epoch) = (admission.call, admission.call.epoch());
+        let begun = Begun {
+            id,
+            epoch,
+            gateway,
+            machine,
+            first,
+        };
+        Self::start_as(core, legs, pool, begun, Some(Box::new(admission)))
+    }
+
+    /// Starts the actor of an answered call of another tenure.
+    pub fn adopt(
+        core: Arc<Core>,
+        legs: Legs,
+        pool: Addr<NumberPool>,
+        (id, epoch): (CallId, Epoch),
+        gateway: Arc<str>,
+        adopted: Adopted,
+    ) -> Addr<Self> {
+        let now = core.clock.now();
+        let (machine, first) = Machine::adopted(adopted, limits(&core), now);
+        let begun = Begun {
+            id,
+            epoch,
+            gateway,
+            machine,
+            first,
+        };
+        Self::start_as(core, legs, pool, begun, None)
+    }
+
+    fn start_as(
+        core: Arc<Core>,
+        legs: Legs,
+        pool: Addr<NumberPool>,
+        begun: Begun,
+        admission: Option<Box<Reserve>>,
+    ) -> Addr<Self> {
+        let Begun {
+            id,
+            epoch,
+            gateway,
+            machine,
+            first,
+        } = begun;
+        let counted_answered = machine.is_answered();
+        if counted_answered {
+            core.figures.answered.fetch_add(1, Ordering::Relaxed);
+        }
+        let (registry, started) = (Arc::clone(&core), core.clock.mono());
         let actor = CallActor {
             core,
-            shard,
+            legs,
+            epoch,
             pool,
             id,
             machine,
             first,
-            admission: Some(Box::new(admission)),
+            admission,
             gateway,
             binding: None,
             timers: Vec::new(),
             queued: None,
-            counted_answered: false,
+            counted_answered,
             started,
+            leave: None,
         };
         let addr = actor.start();
         registry.calls.insert(id, addr.clone());
@@ -127,6 +246,9 @@ impl CallActor {
     fn feed(&mut self, event: Event, ctx: &mut Context<Self>) {
         for action in self.machine.on(event, self.core.clock.now()) {
             self.perform(action, ctx);
+        }
+        if !self.machine.is_refreshing() {
+            self.leave = None;
         }
         if self.machine.is_over() {
             ctx.stop();
@@ -149,6 +271,7 @@ impl CallActor {
                 self.ask(
                     Command::Next(Next {
                         call: self.id,
+                        epoch: self.epoch,
                         attempt,
                         failure,
                     }),
@@ -159,7 +282,7 @@ impl CallActor {
                 let core = Arc::clone(&self.core);
                 self.binding = Some(BindingActor::ask(
                     core,
-                    self.id.epoch(),
+                    self.epoch,
                     &lease,
                     ctx.address(),
                     attempt,
@@ -168,6 +291,7 @@ impl CallActor {
             Action::NameCallee { attempt, lease } => self.name_callee(attempt, lease, ctx),
             Action::Accepted { attempt } => self.core.submit(Command::AxAccepted {
                 call: self.id,
+                epoch: self.epoch,
                 attempt,
             }),
             Action::ReleaseAt(at) => self.tell_binding(Order::ReleaseAt(at)),
@@ -179,33 +303,33 @@ impl CallActor {
                 self.core
                     .submit(Command::Unbound(tandem_cluster::command::Unbound {
                         binding,
-                        epoch: self.id.epoch(),
+                        epoch: self.epoch,
                         missing: false,
                     }))
             }
-            Action::Dial { attempt, body } => self.shard.do_send(Dial {
+            Action::Dial { attempt, body } => self.legs.callee.do_send(Dial {
                 call: self.id,
                 attempt,
                 body,
             }),
-            Action::Caller(command) => self.shard.do_send(ToLeg {
-                call: self.id,
-                side: Side::Caller,
-                command,
-            }),
+            Action::Caller(command) => self.to_leg(Side::Caller, command),
             Action::Callee(command) => {
                 let attempt = self.machine.attempt().map_or(0, |attempt| attempt.number);
-                self.shard.do_send(ToLeg {
-                    call: self.id,
-                    side: Side::Callee(attempt),
-                    command,
-                });
+                self.to_leg(Side::Callee(attempt), command);
             }
             Action::Commit {
                 answered_at,
                 pdd_ms,
                 codec,
-            } => self.commit(answered_at, pdd_ms, codec, ctx),
+                told,
+            } => self.commit(answered_at, pdd_ms, codec, told, ctx),
+            Action::Keep(told) => self.keep(told, ctx),
+            Action::AskRefresh => self.ask_refresh(ctx),
+            Action::TakenOver(result) => crate::metrics::taken_over("call", takeover_word(result)),
+            Action::Forget => self.legs.tell(Forget {
+                call: self.id,
+                actor: ctx.address(),
+            }),
             Action::Renew { upto_secs } => self.renew(upto_secs, ctx),
             Action::Arm(timer, at) => {
                 if timer == Timer::Turn {
@@ -242,6 +366,7 @@ impl CallActor {
                 }
                 let end = End {
                     call: self.id,
+                    epoch: self.epoch,
                     ended_at,
                     answered_at,
                     pdd_ms,
@@ -334,13 +459,30 @@ impl CallActor {
         }
     }
 
-    fn commit(&mut self, answered_at: u64, pdd_ms: u32, codec: String, ctx: &mut Context<Self>) {
-        let (shard, cluster, call) = (self.shard.clone(), self.core.cluster.clone(), self.id);
+    fn to_leg(&self, side: Side, command: leg::Command) {
+        self.legs.of(side).do_send(ToLeg {
+            call: self.id,
+            side,
+            command,
+        });
+    }
+
+    fn commit(
+        &mut self,
+        answered_at: u64,
+        pdd_ms: u32,
+        codec: String,
+        told: Told,
+        ctx: &mut Context<Self>,
+    ) {
+        let (legs, cluster) = (self.legs.clone(), self.core.cluster.clone());
+        let (call, epoch) = (self.id, self.epoch);
         let committed = async move {
-            let dialogs = shard.send(Dialogs(call)).await.unwrap_or_default();
+            let dialogs = legs.encoded(call, told).await;
             cluster
                 .propose(Command::Answered(Answered {
                     call,
+                    epoch,
                     answered_at,
                     pdd_ms,
                     dialogs,
@@ -370,11 +512,44 @@ impl CallActor {
         );
     }
 
+    /// The state learns of a changed session. Nobody waits: until then another node would begin where it was before.
+    fn keep(&mut self, told: Told, ctx: &mut Context<Self>) {
+        let (legs, core) = (self.legs.clone(), Arc::clone(&self.core));
+        let (call, epoch) = (self.id, self.epoch);
+        let kept = async move {
+            let dialogs = legs.encoded(call, told).await;
+            // A leg that has just ended ends the call.
+            if !dialogs.is_empty() {
+                core.submit(Command::Keep(Keep {
+                    call,
+                    epoch,
+                    dialogs,
+                }));
+            }
+        };
+        ctx.spawn(kept.into_actor(self));
+    }
+
+    /// Waits for its turn among the calls that were taken over.
+    fn ask_refresh(&mut self, ctx: &mut Context<Self>) {
+        let leave = Arc::clone(&self.core.refreshes).acquire_owned();
+        ctx.spawn(leave.into_actor(self).map(|leave, actor, ctx| {
+            // An error would say that no leave is needed any more.
+            actor.leave = leave.ok();
+            ctx.run_later(REFRESH_HOLD, |actor, _| actor.leave = None);
+            actor.feed(Event::Refresh, ctx);
+        }));
+    }
+
     fn renew(&mut self, upto_secs: u32, ctx: &mut Context<Self>) {
-        let (cluster, call) = (self.core.cluster.clone(), self.id);
+        let (cluster, call, epoch) = (self.core.cluster.clone(), self.id, self.epoch);
         let renewed = async move {
             cluster
-                .propose(Command::Renew(Renew { call, upto_secs }))
+                .propose(Command::Renew(Renew {
+                    call,
+                    epoch,
+                    upto_secs,
+                }))
                 .await
         };
         ctx.spawn(
@@ -382,6 +557,7 @@ impl CallActor {
                 .into_actor(self)
                 .map(move |reply, actor, ctx| match reply {
                     Ok(Reply::Renewed(credit)) => actor.feed(Event::Renewed(credit), ctx),
+                    Ok(Reply::Refused(Refusal::StaleEpoch)) => actor.feed(Event::Abandon, ctx),
                     Ok(_) => actor.feed(Event::HangUp(reason::NODE_FAILURE), ctx),
                     Err(_) => {
                         ctx.run_later(RENEW_AGAIN, move |actor, ctx| actor.renew(upto_secs, ctx));
@@ -391,7 +567,12 @@ impl CallActor {
     }
 
     fn tell_binding(&self, order: Order) {
-        if let Some(binding) = &self.binding {
+        // The binding of a call that was taken over was taken over with it.
+        let adopted = || {
+            let lease = self.machine.attempt()?.lease.as_ref()?;
+            self.core.bindings.get(lease.binding)
+        };
+        if let Some(binding) = self.binding.clone().or_else(adopted) {
             // A call gives its binding two orders at most.
             binding.do_send(order);
         }
@@ -435,7 +616,7 @@ impl Actor for CallActor {
         }
     }
 
-    fn stopped(&mut self, _: &mut Context<Self>) {
+    fn stopped(&mut self, ctx: &mut Context<Self>) {
         self.core
             .figures
             .timers
@@ -443,8 +624,10 @@ impl Actor for CallActor {
         if self.counted_answered {
             self.core.figures.answered.fetch_sub(1, Ordering::Relaxed);
         }
-        self.core.calls.remove(self.id);
-        self.shard.do_send(crate::shard::CallOver(self.id));
+        let actor = ctx.address();
+        self.core.calls.remove(self.id, &actor);
+        let call = self.id;
+        self.legs.tell(CallOver { call, actor });
     }
 }
 
@@ -483,11 +666,53 @@ impl Handler<Turn> for CallActor {
     }
 }
 
+impl Handler<Leave> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
+        self.feed(Event::Leave, ctx);
+    }
+}
+
+impl Handler<Abandon> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Abandon, ctx: &mut Context<Self>) {
+        self.feed(Event::Abandon, ctx);
+    }
+}
+
 impl Handler<HangUp> for CallActor {
     type Result = ();
 
     fn handle(&mut self, HangUp(why): HangUp, ctx: &mut Context<Self>) {
         self.feed(Event::HangUp(why), ctx);
+    }
+}
+
+/// What a call begins with, here.
+struct Begun {
+    id: CallId,
+    epoch: Epoch,
+    gateway: Arc<str>,
+    machine: Machine,
+    first: Vec<Action>,
+}
+
+fn limits(core: &Core) -> Limits {
+    Limits {
+        reserve_ms: core.config.limits.reserve_ms,
+        commit_ms: core.config.limits.commit_ms,
+        ..Limits::default()
+    }
+}
+
+fn takeover_word(result: Takeover) -> &'static str {
+    match result {
+        Takeover::Refreshed => "refreshed",
+        Takeover::Unrefreshed => "unrefreshed",
+        Takeover::Ended => "ended",
+        Takeover::Failed => "failed",
     }
 }
 

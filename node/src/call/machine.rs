@@ -13,6 +13,9 @@
 //! leaves may still arrive and would be the next call's: so a call that leaves then keeps its turn until the platform has
 //! answered.
 //!
+//! A call of a node that is gone begins as talking, on the node that adopts it (`refresh.rs`); a node whose tenure is
+//! over drops its answered calls without a word, for they are another's.
+//!
 //! A call has one caller leg and at most one callee leg at a time; events of an earlier attempt's leg or binding carry
 //! that attempt's number and are ignored. What the switch promised is never forgotten: a reservation that arrives
 //! after the caller left is ended at once, and every call ends with exactly one [`Action::End`].
@@ -25,8 +28,11 @@ use tandem_sip::leg::{Body, Command, LegEvent};
 
 use super::reason;
 
+mod refresh;
 mod set_up;
 mod talk;
+
+pub use refresh::{Adopted, FarEnd, Takeover};
 
 /// Both clocks of one moment: timers follow the first, records the second.
 #[derive(Clone, Copy, Debug)]
@@ -120,10 +126,16 @@ pub enum Event {
     },
     /// The next slice of credit.
     Renewed(Credit),
+    /// The far ends of an adopted call may be told now.
+    Refresh,
     /// A timer armed earlier.
     Timer(Timer),
     /// An operator, or the node's own stop, ends the call.
     HangUp(&'static str),
+    /// The node is about to stop and to hand its answered calls over; comes again until it does.
+    Leave,
+    /// The tenure is over: an answered call is another node's now.
+    Abandon,
 }
 
 /// Timers of a call, one of each at most.
@@ -141,6 +153,35 @@ pub enum Timer {
     Renew,
     /// The talk limit; the reason with which it ends.
     Limit,
+    /// The caller is asked again to take the refresh of an adopted call.
+    RefreshCaller,
+    /// The callee is.
+    RefreshCallee,
+}
+
+/// The last descriptions that the far ends were sent, for whoever takes the call over.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// To the caller.
+    pub caller: Option<Body>,
+    /// To the callee.
+    pub callee: Option<Body>,
+}
+
+impl Told {
+    /// What one side was told, and the other.
+    fn new(side: Side, told: Option<Body>, other: Option<Body>) -> Self {
+        match side {
+            Side::Caller => Told {
+                caller: told,
+                callee: other,
+            },
+            Side::Callee => Told {
+                caller: other,
+                callee: told,
+            },
+        }
+    }
 }
 
 /// What a call wants done, in order.
@@ -199,7 +240,17 @@ pub enum Action {
         pdd_ms: u32,
         /// First audio codec.
         codec: String,
+        /// What the caller will be told, and the callee was.
+        told: Told,
     },
+    /// Replicate the call as it is since its session has changed; nobody waits.
+    Keep(Told),
+    /// Ask for leave to refresh both far ends: is answered once, by `Refresh`.
+    AskRefresh,
+    /// Count a call that was taken over.
+    TakenOver(Takeover),
+    /// Forget both legs without a word.
+    Forget,
     /// Ask for the next slice.
     Renew {
         /// End of the one in hand.
@@ -268,13 +319,17 @@ pub struct Machine {
     pdd_ms: Option<u32>,
     codec: String,
     answer: Option<Body>,
-    answered: Option<Now>,
+    /// Wall time.
+    answered: Option<Millis>,
+    /// The answer is replicated: another node can carry the call on.
+    kept: bool,
+    refresh: Option<Box<refresh::Refresh>>,
     credit: Option<Credit>,
     limit_reason: &'static str,
-    /// Whose re-INVITE or UPDATE waits for the other side's answer, and whether it asks for our offer.
-    reoffer: Option<(Side, bool)>,
-    /// The side whose ACK brings the answer to an offer that the other side made.
-    ack_owed: Option<Side>,
+    /// A re-INVITE or UPDATE that waits for the other side's answer.
+    reoffer: Option<Box<Reoffer>>,
+    /// The side whose ACK brings the answer to an offer that the other side made, and that offer.
+    ack_owed: Option<Box<(Side, Option<Body>)>>,
     /// INFO requests passed on and not yet answered: whose, and its id there.
     infos: Vec<(Side, u64)>,
     /// Why an abandoned call will end once its reservation, or its callee's naming, is known.
@@ -285,6 +340,15 @@ pub struct Machine {
     has_turn: bool,
     /// Why the next attempt is asked for once the turn may be given up.
     doubt: Option<Failure>,
+}
+
+/// A change of the session under way.
+#[derive(Debug)]
+struct Reoffer {
+    /// Who asked for it.
+    asker: Side,
+    /// `None`: the other side is to make it.
+    offer: Option<Body>,
 }
 
 /// The code of an attempt whose turn on its X did not come in time.
@@ -304,6 +368,8 @@ impl Machine {
             codec: String::new(),
             answer: None,
             answered: None,
+            kept: false,
+            refresh: None,
             credit: None,
             limit_reason: reason::MAX_DURATION,
             reoffer: None,
@@ -414,10 +480,20 @@ impl Machine {
             }
             (Committing, Event::Committed { unbind_at }) => self.answer(unbind_at, now),
             (Committing, Event::Timer(Timer::Commit)) => self.answer_unprotected(now),
-            (Talking, Event::Committed { unbind_at }) => vec![Action::ReleaseAt(unbind_at)],
+            (Talking, Event::Committed { unbind_at }) => {
+                self.kept = true;
+                vec![Action::ReleaseAt(unbind_at)]
+            }
 
             (Talking, Event::Caller(event)) => self.in_dialog(Side::Caller, event, now),
             (Talking, Event::Callee(_, event)) => self.in_dialog(Side::Callee, event, now),
+            (Talking, Event::Refresh) => self.refresh_both(now),
+            (Talking, Event::Timer(Timer::RefreshCaller)) => self.refresh_one(Side::Caller, now),
+            (Talking, Event::Timer(Timer::RefreshCallee)) => self.refresh_one(Side::Callee, now),
+            (Talking, Event::Abandon) if self.kept => {
+                self.phase = Over;
+                vec![Action::Forget]
+            }
             (Talking, Event::Renewed(credit)) => self.renewed(credit, now),
             (Talking, Event::Timer(Timer::Renew)) => self.renew(),
             (Talking, Event::Timer(Timer::Limit)) => {
@@ -426,6 +502,12 @@ impl Machine {
 
             (_, Event::Caller(LegEvent::Ended(ended))) => self.caller_gone(&ended, now),
             (_, Event::HangUp(why)) => self.hang_up_all(why, now),
+            // It is being replicated, or is so: another node will have it.
+            (Committing, Event::Leave) => Vec::new(),
+            (Talking, Event::Leave) if self.kept => Vec::new(),
+            (_, Event::Leave) => self.hang_up_all(reason::ADMIN_HANGUP, now),
+            // Nobody else has it.
+            (_, Event::Abandon) => self.hang_up_all(reason::NODE_FAILURE, now),
             // Before the answer no dialog stands that could be changed.
             (_, Event::Caller(LegEvent::Reoffered { .. })) => {
                 vec![Action::Caller(Command::RefuseReoffer { status: 491 })]
@@ -443,6 +525,7 @@ impl Machine {
             (
                 _,
                 Event::Timer(_)
+                | Event::Refresh
                 | Event::Committed { .. }
                 | Event::Renewed(_)
                 | Event::Caller(_)
@@ -471,21 +554,32 @@ impl Machine {
 
     /// Releases the binding if there is one, and closes the record.
     fn close(&mut self, reason: EndReason, by: EndedBy, now: Now) -> Vec<Action> {
+        self.close_at(reason, by, now.wall)
+    }
+
+    fn close_at(&mut self, reason: EndReason, by: EndedBy, ended_at: Millis) -> Vec<Action> {
         let mut actions = Vec::new();
+        if self.refresh.take().is_some() {
+            actions.push(Action::TakenOver(Takeover::Ended));
+        }
         if self.attempt.as_ref().is_some_and(|a| a.lease.is_some()) {
             actions.push(Action::Release);
         }
-        actions.push(self.end(reason, by, now));
+        actions.push(self.end_at(reason, by, ended_at));
         actions
     }
 
     fn end(&mut self, reason: EndReason, by: EndedBy, now: Now) -> Action {
+        self.end_at(reason, by, now.wall)
+    }
+
+    fn end_at(&mut self, reason: EndReason, by: EndedBy, ended_at: Millis) -> Action {
         // The customer pays from the answer it was told of.
         let talked = self.phase == Phase::Talking;
         self.phase = Phase::Over;
         Action::End {
-            ended_at: now.wall,
-            answered_at: self.answered.filter(|_| talked).map(|at| at.wall),
+            ended_at,
+            answered_at: self.answered.filter(|_| talked),
             pdd_ms: self.pdd_ms,
             codec: std::mem::take(&mut self.codec),
             reason,

@@ -103,8 +103,8 @@ pub enum Action {
     Renew(Epoch),
     /// Give the claim up; `None`: there is none, and nothing to wait for.
     Resign(Option<Epoch>),
-    /// End the calls of a tenure that is over.
-    EndCalls(Epoch),
+    /// Drop what runs under a tenure that is over: it is another's.
+    Drop(Epoch),
     /// Calls may or may not count on a majority.
     SetQuorum(bool),
     /// New calls are refused, or taken.
@@ -126,8 +126,12 @@ pub enum Action {
     Release(Epoch, BindingId),
     /// Send the last request of a dropped binding.
     Farewell(Epoch, Box<Binding>),
+    /// Look after everything that the state gives to a tenure that has just begun.
+    AdoptAll(Epoch),
+    /// Carry on an answered call, unless somebody does.
+    TakeOver(Epoch, CallId),
     /// Close the record of a call that nobody runs.
-    Close(CallId),
+    Close(Epoch, CallId),
     /// Tell a call that its turn has come.
     Turn(CallId, u16),
     /// Do what a static relation's row wants.
@@ -151,6 +155,8 @@ pub struct Machine {
     silent: BTreeSet<u64>,
     /// Seen without an actor at the last look; acted on when still so at the next.
     suspects: BTreeSet<Suspect>,
+    /// Calls of other tenures that were taken over under this one: one of them that nobody runs has ended.
+    taken: BTreeSet<CallId>,
 }
 
 impl Machine {
@@ -165,6 +171,7 @@ impl Machine {
             healthy_at: None,
             silent: BTreeSet::new(),
             suspects: BTreeSet::new(),
+            taken: BTreeSet::new(),
         }
     }
 
@@ -202,8 +209,11 @@ impl Machine {
         }
         self.epoch = Some(epoch);
         self.suspects.clear();
+        self.taken.clear();
         let mut actions = vec![Action::Serve(Some(epoch))];
         actions.extend(self.tell_first(Ok(epoch)));
+        // What was given to it in the same step may have been told before this answer.
+        actions.push(Action::AdoptAll(epoch));
         actions
     }
 
@@ -220,14 +230,14 @@ impl Machine {
         first.then_some(Action::TellFirst(answer))
     }
 
-    /// The tenure is over: what runs under it is ended here (the state has closed the records), then the name is
-    /// claimed anew.
+    /// The tenure is over: what runs under it is dropped here without a word, for the state has closed it or given it to
+    /// others; then the name is claimed anew.
     fn fence(&mut self, epoch: Epoch) -> Vec<Action> {
         if self.epoch != Some(epoch) {
             return Vec::new();
         }
         self.epoch = None;
-        let mut actions = vec![Action::Serve(None), Action::EndCalls(epoch)];
+        let mut actions = vec![Action::Serve(None), Action::Drop(epoch)];
         if !self.stopping {
             actions.push(Action::Claim { afresh: true });
         }
@@ -292,11 +302,19 @@ impl Machine {
             }
             actions.push(match suspect {
                 Suspect::Binding(binding) => Action::Adopt(epoch, binding),
-                Suspect::Call(call) => Action::Close(call),
+                Suspect::Call(call) if call.epoch() == epoch || self.taken.contains(&call) => {
+                    Action::Close(epoch, call)
+                }
+                Suspect::Call(call) => self.take_over(epoch, call),
                 Suspect::Relation(relation) => Action::Look(epoch, relation),
             });
         }
         actions
+    }
+
+    fn take_over(&mut self, epoch: Epoch, call: CallId) -> Action {
+        self.taken.insert(call);
+        Action::TakeOver(epoch, call)
     }
 
     fn applied(&mut self, effect: Effect) -> Vec<Action> {
@@ -306,6 +324,9 @@ impl Machine {
         match effect {
             Effect::Adopted { owner, binding } if owner == own => {
                 vec![Action::CountAdopted, Action::Adopt(own, binding)]
+            }
+            Effect::CallAdopted { owner, call } if owner == own => {
+                vec![self.take_over(own, call)]
             }
             Effect::UnbindAsked { owner, binding } if owner == own => {
                 vec![Action::Release(own, binding)]

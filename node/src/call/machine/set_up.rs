@@ -4,7 +4,7 @@ use tandem_cluster::command::{Attempt, EndReason, EndedBy, Failure, Refusal};
 use tandem_sip::leg::{Body, Command, Ended, LegEvent};
 use tandem_sip::sdp::Session;
 
-use super::{Action, Machine, Now, Phase, Timer};
+use super::{Action, Machine, Now, Phase, Timer, Told};
 use crate::call::reason;
 
 /// Longest codec name kept.
@@ -113,7 +113,7 @@ impl Machine {
                 let pdd_ms = self.note_pdd(now);
                 self.codec = body.as_ref().map(codec_of).unwrap_or_default();
                 self.answer = body;
-                self.answered = Some(now);
+                self.answered = Some(now.wall);
                 self.phase = Phase::Committing;
                 let mut actions = vec![Action::Disarm(Timer::Response)];
                 actions.extend(self.give_turn_up());
@@ -122,6 +122,10 @@ impl Machine {
                     answered_at: now.wall,
                     pdd_ms,
                     codec: self.codec.clone(),
+                    told: Told {
+                        caller: self.answer.clone(),
+                        callee: self.offer.clone(),
+                    },
                 });
                 actions
             }

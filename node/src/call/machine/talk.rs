@@ -2,9 +2,9 @@
 
 use tandem_cluster::command::{Credit, EndedBy};
 use tandem_cluster::entity::Millis;
-use tandem_sip::leg::{Body, Command, LegEvent, Offer};
+use tandem_sip::leg::{Body, Command, EndedBy as LegEnd, LegEvent, Offer};
 
-use super::{Action, Machine, Now, Phase, Side, Timer, other, to};
+use super::{Action, Machine, Now, Phase, Reoffer, Side, Timer, Told, other, to};
 use crate::call::reason;
 
 /// INFO requests in flight in one call; more are refused with 500.
@@ -12,6 +12,7 @@ const INFOS_MAX: usize = 8;
 
 impl Machine {
     pub(super) fn answer(&mut self, unbind_at: Option<Millis>, now: Now) -> Vec<Action> {
+        self.kept = true;
         let mut actions = vec![Action::Disarm(Timer::Commit)];
         actions.extend(self.let_talk(now));
         actions.push(Action::ReleaseAt(unbind_at));
@@ -27,9 +28,12 @@ impl Machine {
     pub(super) fn let_talk(&mut self, now: Now) -> Vec<Action> {
         self.phase = Phase::Talking;
         self.offer = None;
-        let mut actions = vec![Action::Caller(Command::Answer {
-            body: self.answer.take(),
-        })];
+        let body = match self.delayed {
+            // Wanted once more when its answer is known.
+            true => self.answer.clone(),
+            false => self.answer.take(),
+        };
+        let mut actions = vec![Action::Caller(Command::Answer { body })];
         actions.extend(self.set_limits(now));
         actions
     }
@@ -39,7 +43,11 @@ impl Machine {
         let Some(answered) = self.answered else {
             return Vec::new();
         };
-        let from_answer = |secs: u32| answered.mono + u64::from(secs) * 1_000;
+        // By the wall clock, which moves with the other one: the answer may be older than this process.
+        let from_answer = |secs: u32| {
+            let moment = answered.saturating_add(u64::from(secs) * 1_000);
+            now.mono + moment.saturating_sub(now.wall)
+        };
         let configured = self
             .attempt
             .as_ref()
@@ -96,6 +104,11 @@ impl Machine {
 
     pub(super) fn in_dialog(&mut self, from: Side, event: LegEvent, now: Now) -> Vec<Action> {
         match event {
+            LegEvent::Ended(ended)
+                if self.is_unsettled(from) && !matches!(ended.by, LegEnd::Bye) =>
+            {
+                self.lost(from, &ended, now)
+            }
             LegEvent::Ended(ended) => {
                 let (reason, by) = match from {
                     Side::Caller => reason::of_talk(&ended, EndedBy::Caller),
@@ -107,20 +120,26 @@ impl Machine {
             }
             LegEvent::Confirmed { body } => {
                 // The answer to an offer that travelled in our 200 (RFC 3261 §13.2.1).
-                if self.delayed {
-                    vec![to(other(from), Command::Ack { body })]
-                } else {
-                    Vec::new()
+                if !self.delayed {
+                    return Vec::new();
                 }
+                let told = Told::new(from, self.answer.take(), body.clone());
+                vec![to(other(from), Command::Ack { body }), Action::Keep(told)]
             }
             LegEvent::Reoffered { via, body } => self.reoffered(from, via, body),
+            LegEvent::Reanswered {
+                status,
+                body,
+                retry_after_ms,
+                ..
+            } if self.is_asked(from) => self.refreshed(from, status, body, retry_after_ms, now),
             LegEvent::Reanswered { status, body, .. } => self.reanswered(from, status, body),
-            LegEvent::Reconfirmed { body } => match self.ack_owed {
-                Some(side) if side == from => {
-                    self.ack_owed = None;
-                    vec![to(other(from), Command::Ack { body })]
+            LegEvent::Reconfirmed { body } => match self.ack_owed.take_if(|owed| owed.0 == from) {
+                Some(owed) => {
+                    let told = Told::new(from, owed.1, body.clone());
+                    vec![to(other(from), Command::Ack { body }), Action::Keep(told)]
                 }
-                _ => Vec::new(),
+                None => Vec::new(),
             },
             LegEvent::Info {
                 content_type,
@@ -157,11 +176,14 @@ impl Machine {
     }
 
     pub(super) fn reoffered(&mut self, from: Side, via: Offer, body: Option<Body>) -> Vec<Action> {
-        if self.reoffer.is_some() {
-            // Glare: both ends changed the session at once (RFC 3261 §14.1).
+        if self.reoffer.is_some() || self.is_asked(other(from)) {
+            // Glare: both ends changed the session at once (RFC 3261 §14.1), or one is just being refreshed.
             return vec![to(from, Command::RefuseReoffer { status: 491 })];
         }
-        self.reoffer = Some((from, via == Offer::Invite && body.is_none()));
+        self.reoffer = Some(Box::new(Reoffer {
+            asker: from,
+            offer: body.clone(),
+        }));
         vec![to(other(from), Command::Reoffer { via, body })]
     }
 
@@ -171,19 +193,25 @@ impl Machine {
         status: u16,
         body: Option<Body>,
     ) -> Vec<Action> {
-        match self.reoffer {
-            Some((asker, delayed)) if asker == other(from) => {
-                self.reoffer = None;
-                let command = match status {
-                    200..=299 => {
-                        self.ack_owed = delayed.then_some(asker);
-                        Command::AcceptReoffer { body }
-                    }
-                    _ => Command::RefuseReoffer { status },
-                };
-                vec![to(asker, command)]
+        let asker = other(from);
+        let Some(change) = self.reoffer.take_if(|change| change.asker == asker) else {
+            return Vec::new();
+        };
+        if !(200..=299).contains(&status) {
+            return vec![to(asker, Command::RefuseReoffer { status })];
+        }
+        match change.offer {
+            None => {
+                self.ack_owed = Some(Box::new((asker, body.clone())));
+                vec![to(asker, Command::AcceptReoffer { body })]
             }
-            _ => Vec::new(),
+            Some(offer) => {
+                let told = Told::new(asker, body.clone(), Some(offer));
+                vec![
+                    to(asker, Command::AcceptReoffer { body }),
+                    Action::Keep(told),
+                ]
+            }
         }
     }
 }

@@ -107,7 +107,12 @@ fn word(action: &Action) -> String {
             answered_at,
             pdd_ms,
             codec,
+            ..
         } => format!("commit {answered_at} pdd {pdd_ms} {codec}"),
+        Action::Keep(told) => format!("keep {} | {}", text(&told.caller), text(&told.callee)),
+        Action::AskRefresh => "ask to refresh".into(),
+        Action::TakenOver(result) => format!("taken over: {result:?}"),
+        Action::Forget => "forget".into(),
         Action::Renew { upto_secs } => format!("renew {upto_secs}"),
         Action::Arm(timer, at) => format!("arm {timer:?} {at}"),
         Action::Disarm(timer) => format!("disarm {timer:?}"),
@@ -126,6 +131,12 @@ fn word(action: &Action) -> String {
             format!("end {talked} {} by {by:?}", reason.key)
         }
     }
+}
+
+fn text(body: &Option<Body>) -> String {
+    body.as_ref().map_or("-".into(), |body| {
+        String::from_utf8_lossy(&body.bytes).into_owned()
+    })
 }
 
 fn command_word(command: &Command) -> String {
@@ -500,7 +511,7 @@ fn hold_crosses_from_leg_to_leg_and_back() {
     };
     story.check(
         Event::Callee(1, held),
-        &["caller: accept reoffer with body"],
+        &["caller: accept reoffer with body", "keep held | hold"],
     );
     story.check(Event::Caller(LegEvent::Reconfirmed { body: None }), &[]);
 }
@@ -549,7 +560,7 @@ fn a_reinvite_without_an_offer_is_answered_in_its_ack() {
         Event::Caller(LegEvent::Reconfirmed {
             body: Some(sdp("answer")),
         }),
-        &["callee: ack with body"],
+        &["callee: ack with body", "keep offer | answer"],
     );
 }
 
@@ -568,8 +579,24 @@ fn an_invite_without_an_offer_is_answered_in_its_ack() {
         Event::Caller(LegEvent::Confirmed {
             body: Some(sdp("answer")),
         }),
-        &["callee: ack with body"],
+        &["callee: ack with body", "keep offer | answer"],
     );
+}
+
+#[test]
+fn the_descriptions_are_replicated_with_the_answer() {
+    for (offer, kept) in [(Some(sdp("offer")), "offer"), (None, "-")] {
+        let (mut story, _) = Story::begins(offer);
+        story.on(Event::Reserved(plain(1)));
+        let body = Some(sdp("answer"));
+        let answered = Event::Callee(1, LegEvent::Answered { body });
+        let actions = story.machine.on(answered, story.now);
+        let told = actions.iter().find_map(|action| match action {
+            Action::Commit { told, .. } => Some((text(&told.caller), text(&told.callee))),
+            _ => None,
+        });
+        assert_eq!(told, Some(("answer".to_owned(), kept.to_owned())));
+    }
 }
 
 #[test]
@@ -726,6 +753,7 @@ fn a_far_ends_cause_goes_over_to_the_other_side() {
 }
 
 mod ax;
+mod refresh;
 
 mod histories {
     use super::ax::{ax, platform_refused, refused_callee};
@@ -734,7 +762,7 @@ mod histories {
 
     /// Any event at any time, most of them out of place.
     fn event() -> impl Strategy<Value = u8> {
-        0..31u8
+        0..34u8
     }
 
     fn make(kind: u8, attempt: u16) -> Event {
@@ -794,6 +822,9 @@ mod histories {
             26 | 27 => Event::CalleeNamed { attempt },
             28 => refused_callee(attempt, platform_refused(), true),
             29 => Event::Timer(Timer::Turn),
+            31 => Event::Refresh,
+            32 => Event::Leave,
+            33 => Event::Timer(Timer::RefreshCallee),
             _ => Event::Renewed(Credit {
                 upto_secs: 60,
                 last: false,

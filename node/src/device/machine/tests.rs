@@ -18,7 +18,11 @@ fn claimed() -> Machine {
     );
     assert_eq!(
         machine.on(Event::Claimed(7), 10),
-        [Action::Serve(Some(7)), Action::TellFirst(Ok(7))]
+        [
+            Action::Serve(Some(7)),
+            Action::TellFirst(Ok(7)),
+            Action::AdoptAll(7)
+        ]
     );
     machine
 }
@@ -59,7 +63,7 @@ fn the_first_answer_is_told_once_and_a_refused_claim_is_tried_again() {
     );
     assert_eq!(
         machine.on(Event::Claimed(7), 1_100),
-        [Action::Serve(Some(7))]
+        [Action::Serve(Some(7)), Action::AdoptAll(7)]
     );
 }
 
@@ -70,7 +74,7 @@ fn only_a_claim_that_stands_is_renewed() {
 }
 
 #[test]
-fn a_tenure_that_is_over_ends_its_calls_once_and_claims_as_another_process() {
+fn a_tenure_that_is_over_drops_what_it_ran_once_and_claims_as_another_process() {
     for news in [Event::Stale(7), fenced(7)] {
         let mut machine = claimed();
         assert_eq!(machine.on(fenced(6), 20), [], "an earlier one");
@@ -78,7 +82,7 @@ fn a_tenure_that_is_over_ends_its_calls_once_and_claims_as_another_process() {
             machine.on(news, 20),
             [
                 Action::Serve(None),
-                Action::EndCalls(7),
+                Action::Drop(7),
                 Action::Claim { afresh: true }
             ]
         );
@@ -184,10 +188,11 @@ fn a_silent_node_is_told_of_once_and_once_more_when_it_answers() {
 
 #[test]
 fn what_nobody_looks_after_is_taken_up_at_the_second_look_and_not_before_it_has_settled() {
-    let call = CallId::new(7, 1);
+    let (call, others) = (CallId::new(7, 1), CallId::new(3, 1));
     let table = [
         (Suspect::Binding(3), Action::Adopt(7, 3)),
-        (Suspect::Call(call), Action::Close(call)),
+        (Suspect::Call(call), Action::Close(7, call)),
+        (Suspect::Call(others), Action::TakeOver(7, others)),
         (Suspect::Relation(4), Action::Look(7, 4)),
     ];
     for (suspect, want) in table {
@@ -229,6 +234,10 @@ fn effects_are_carried_out_by_their_owner_alone() {
                 attempt: 2,
             },
             Effect::AxAsked { owner, ax: 4 },
+            Effect::CallAdopted {
+                owner,
+                call: CallId::new(3, 1),
+            },
         ]
     };
     let mut machine = claimed();
@@ -245,6 +254,7 @@ fn effects_are_carried_out_by_their_owner_alone() {
         Action::Release(7, 3),
         Action::Turn(CallId::new(7, 1), 2),
         Action::Look(7, 4),
+        Action::TakeOver(7, CallId::new(3, 1)),
     ];
     assert_eq!(done, want);
 }
@@ -258,4 +268,17 @@ fn an_edited_interface_is_asked_again_by_every_node_and_other_edits_by_none() {
         [Action::AskAgain(7, 5)]
     );
     assert_eq!(machine.on(edited(Table::XNumbers), 0), []);
+}
+
+#[test]
+fn a_call_taken_over_that_nobody_runs_any_more_is_closed() {
+    let mut machine = claimed();
+    let (owner, call) = (7, CallId::new(3, 1));
+    machine.on(Event::Applied(Effect::CallAdopted { owner, call }), 0);
+    let mut look = |at| {
+        let what = vec![(Suspect::Call(call), 1_000)];
+        machine.on(Event::Unattended { at, what }, at)
+    };
+    look(7_000);
+    assert_eq!(look(9_000), [Action::Close(7, call)]);
 }
