@@ -22,6 +22,7 @@ pub struct Sipp {
     calls: Option<u32>,
     rate: (u32, u32),
     pause_ms: u32,
+    patience_ms: u32,
     numbers: Vec<(String, String)>,
     messages: bool,
 }
@@ -38,6 +39,7 @@ impl Sipp {
             calls: None,
             rate: (10, 1000),
             pause_ms: 0,
+            patience_ms: 60_000,
             numbers: Vec::new(),
             messages: false,
         }
@@ -71,6 +73,15 @@ impl Sipp {
     pub fn pause(self, ms: u32) -> Sipp {
         Sipp {
             pause_ms: ms,
+            ..self
+        }
+    }
+
+    /// How long a side waits for any message of the other one before it gives the call up, or goes on where the
+    /// scenario has something else to do then. Usually a minute.
+    pub fn patience(self, ms: u32) -> Sipp {
+        Sipp {
+            patience_ms: ms,
             ..self
         }
     }
@@ -140,7 +151,7 @@ impl Sipp {
         // Calls that hang are SIPp's to give up, so that a test sees them as failed calls and not as its own time-out.
         sipp.args([
             "-recv_timeout",
-            "60000",
+            &self.patience_ms.to_string(),
             "-timer_resol",
             "2",
             "-buff_size",

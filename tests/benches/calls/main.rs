@@ -2,7 +2,7 @@
 //! SIPp. A measurement, not a test: it judges nothing and prints a table. Everything shares one machine, so SIPp and
 //! the simulator take their part of the cores; their share is printed beside.
 //!
-//! `cargo bench -p tandem-tests --bench calls [-- processor proxy delay neighbours rate memory]`
+//! `cargo bench -p tandem-tests --bench calls [-- processor proxy delay neighbours rate memory takeover]`
 
 mod open_proxy;
 
@@ -32,13 +32,14 @@ fn main() {
         .skip(1)
         .filter(|arg| arg != "--bench")
         .collect();
-    let parts: [(&str, fn()); 6] = [
+    let parts: [(&str, fn()); 7] = [
         ("processor", processor_time),
         ("proxy", open_proxy),
         ("delay", post_dial_delay),
         ("neighbours", neighbours),
         ("rate", sustained_rate),
         ("memory", memory),
+        ("takeover", takeover),
     ];
     for (name, part) in parts {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
@@ -430,4 +431,73 @@ fn memory() {
         held.push(customer);
     }
     drop((held, phone));
+}
+
+/// How long the answered calls of a dead node are without one: from the kill until a new owner has told both far ends
+/// of each where it lives. The lease of three seconds and, for a leader, an election are part of it.
+fn takeover() {
+    const CALLS: usize = 1_000;
+    for leads in [false, true] {
+        let switch = cluster();
+        let leader = switch.leader();
+        let victim = if leads { leader } else { leader % NODES + 1 };
+        let living: Vec<u8> = (1..=NODES).filter(|node| *node != victim).collect();
+        let phone = Sipp::phone("phone_moves", switch.phone_port())
+            .patience(120_000)
+            .start(switch.dir());
+        let numbers = numbers(15_900_000_000, callees(AXB, 90), CALLS);
+        let customer = Sipp::customer(
+            "customer_moves",
+            switch.own_port(),
+            switch.sip(victim),
+            numbers,
+        )
+        .rate(100, 1_000)
+        .patience(60_000)
+        .start(switch.dir());
+        eventually(
+            "every call is answered",
+            Duration::from_secs(60),
+            || match customer.lines("ANSWERED").len() {
+                CALLS => Ok(()),
+                some => Err(format!("{some}")),
+            },
+        );
+        let done = |results: &[&str]| -> usize {
+            let count = |node: &u8, result: &&str| {
+                let labels = ["what=\"call\"", &format!("result=\"{result}\"")];
+                switch.api(*node).metric("takeovers_total", &labels)
+            };
+            let of = |node| results.iter().map(|r| count(node, r)).sum::<f64>();
+            living.iter().map(of).sum::<f64>() as usize
+        };
+        let killed = Instant::now();
+        switch.kill(victim);
+        let mut first = None;
+        let all = loop {
+            match done(&["refreshed", "unrefreshed", "failed", "ended"]) {
+                CALLS => break killed.elapsed(),
+                some if some > 0 => drop(first.get_or_insert(killed.elapsed())),
+                _ => {}
+            }
+            if killed.elapsed() > Duration::from_secs(60) {
+                break killed.elapsed();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let began = first.unwrap_or(all);
+        row(
+            &format!(
+                "{CALLS} calls of a dead {} refreshed",
+                if leads { "leader" } else { "follower" }
+            ),
+            &format!(
+                "{:.2} s after its death, within {:.0} ms of the first; {} of them by both ends",
+                all.as_secs_f64(),
+                (all - began).as_secs_f64() * 1_000.0,
+                done(&["refreshed"]),
+            ),
+        );
+        drop((customer, phone));
+    }
 }
