@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::api::Api;
 use crate::http;
-use crate::process::Guarded;
+use crate::process::{self, Guarded};
 use crate::records::{self, Record};
 use crate::seed::Seed;
 use crate::switch::binary;
@@ -125,7 +125,7 @@ impl Apart {
             );
         let path = self.dir.path().join("seed.toml");
         std::fs::write(&path, seed.text(15_000)).expect("a file");
-        self.cli(&["seed", "apply", &path.display().to_string()]);
+        self.cli(1, &["seed", "apply", &path.display().to_string()]);
         // Every node must have heard of it.
         for node in 1..=NODES {
             eventually("the configuration", Duration::from_secs(10), || {
@@ -141,10 +141,10 @@ impl Apart {
     }
 
     #[track_caller]
-    fn cli(&self, args: &[&str]) -> String {
+    fn cli(&self, node: u8, args: &[&str]) -> String {
         let output = Command::new(binary())
             .args(args)
-            .env("TANDEM_SERVER", format!("http://{}", self.api(1).at))
+            .env("TANDEM_SERVER", format!("http://{}", self.api(node).at))
             .env("TANDEM_TOKEN", TOKEN)
             .stdin(Stdio::null())
             .output()
@@ -216,36 +216,61 @@ impl Apart {
     /// Moves the shared address, as a VRRP daemon does, and waits until all nodes know.
     #[track_caller]
     pub fn move_to(&self, from: Option<u8>, to: u8) {
-        let shared = self.shared().ip();
         if let Some(from) = from {
-            ip(&format!(
-                "-n {} addr del {shared}/32 dev eth0",
-                self.space(from)
-            ));
+            self.take_from(from);
         }
-        ip(&format!(
-            "-n {} addr add {shared}/32 dev eth0",
-            self.space(to)
-        ));
-        // Instead of the gratuitous ARP.
-        ip(&format!("neigh flush to {shared}"));
+        self.give_to(to);
         for node in 1..=NODES {
-            ip(&format!("-n {} neigh flush to {shared}", self.space(node)));
-            let wanted = format!("tandem_node_shared_addresses {}", u8::from(node == to));
-            eventually("the address is seen", Duration::from_secs(5), || {
-                let text = self.api(node).metrics();
-                let has = text.lines().any(|line| line == wanted);
-                has.then_some(())
-                    .ok_or_else(|| format!("node {node}: no {wanted}"))
-            });
+            self.sees(node, node == to);
         }
         // Until the new holder's word has come around.
         std::thread::sleep(Duration::from_millis(700));
     }
 
-    /// CDRs as the first node exports them.
+    /// The same from a node that is dead.
     #[track_caller]
-    pub fn cdrs(&self) -> Vec<Record> {
+    pub fn hand_over(&self, dead: u8, to: u8) {
+        self.take_from(dead);
+        self.give_to(to);
+        self.sees(to, true);
+    }
+
+    fn take_from(&self, node: u8) {
+        let (space, shared) = (self.space(node), self.shared().ip());
+        ip(&format!("-n {space} addr del {shared}/32 dev eth0"));
+    }
+
+    fn give_to(&self, node: u8) {
+        let (space, shared) = (self.space(node), self.shared().ip());
+        ip(&format!("-n {space} addr add {shared}/32 dev eth0"));
+        // Instead of the gratuitous ARP.
+        ip(&format!("neigh flush to {shared}"));
+        for node in 1..=NODES {
+            ip(&format!("-n {} neigh flush to {shared}", self.space(node)));
+        }
+    }
+
+    #[track_caller]
+    fn sees(&self, node: u8, has: bool) {
+        let wanted = format!("tandem_node_shared_addresses {}", u8::from(has));
+        eventually("the address is seen", Duration::from_secs(5), || {
+            let text = self.api(node).metrics();
+            let seen = text.lines().any(|line| line == wanted);
+            seen.then_some(())
+                .ok_or_else(|| format!("node {node}: no {wanted}"))
+        });
+    }
+
+    /// Kills node n, which keeps its addresses.
+    #[track_caller]
+    pub fn kill(&self, node: u8) {
+        let pid = self.nodes[usize::from(node) - 1].id();
+        assert!(process::signal(pid, "KILL"), "node {node} was not running");
+    }
+
+    /// CDRs as node n exports them.
+    #[track_caller]
+    pub fn cdrs(&self, node: u8) -> Vec<Record> {
         let span = [
             "--since",
             "2020-01-01T00:00:00Z",
@@ -253,7 +278,7 @@ impl Apart {
             "2100-01-01T00:00:00Z",
         ];
         let args = [&["cdr", "export", "-o", "jsonl"][..], &span].concat();
-        records::read(&self.cli(&args))
+        records::read(&self.cli(node, &args))
     }
 }
 

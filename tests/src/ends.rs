@@ -34,6 +34,8 @@ pub struct Caller {
     /// Where requests inside the dialog are aimed: the switch's Contact.
     pub target: String,
     cseq: u32,
+    /// What the switch asked and was agreed to.
+    pub agreed: Vec<Heard>,
 }
 
 #[derive(Debug)]
@@ -102,6 +104,7 @@ impl Caller {
             to: format!("<{uri}>"),
             target: uri,
             cseq: 0,
+            agreed: Vec::new(),
         }
     }
 
@@ -228,6 +231,7 @@ impl Caller {
     pub fn agree(&mut self, request: &Heard) {
         let answer = agreement(&request.text, self.local);
         self.say(request.from, &answer);
+        self.agreed.push(request.clone());
     }
 }
 

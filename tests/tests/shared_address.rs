@@ -89,15 +89,66 @@ fn calls_go_on_and_end_in_order_when_the_address_moves() {
     hears(&callee, "CANCEL", 1);
     assert_eq!(callee.count("INVITE"), 1);
 
-    eventually("three records", LIMIT, || match switch.cdrs() {
+    eventually("three records", LIMIT, || match switch.cdrs(1) {
         rows if rows.len() == 3 => Ok(()),
         rows => Err(format!("{rows:?}")),
     });
     let mut reasons: Vec<String> = switch
-        .cdrs()
+        .cdrs(1)
         .iter()
         .map(|row| row.text("end_reason").to_owned())
         .collect();
     reasons.sort();
     assert_eq!(reasons, ["cancelled", "normal", "normal"]);
+}
+
+#[test]
+fn calls_of_a_dead_node_go_on_behind_the_address_wherever_they_live_then() {
+    const CALLS: usize = 6;
+    let switch = Apart::start();
+    let shared = switch.shared();
+    switch.move_to(None, 1);
+    let callee = Callee::on(switch.carrier(), true);
+    let mut callers: Vec<Caller> = (0..CALLS)
+        .map(|number| {
+            let callee = format!("9000000000{number}");
+            let mut caller = Caller::new(switch.own(), Over::Udp, shared, &callee);
+            caller.invite(shared);
+            caller.acknowledge(shared);
+            caller
+        })
+        .collect();
+    hears(&callee, "ACK", CALLS);
+    switch.kill(1);
+    // Two and three carry the calls on; the address is with two alone.
+    switch.hand_over(1, 2);
+    std::thread::scope(|scope| {
+        for caller in &mut callers {
+            scope.spawn(move || {
+                let told = ("application/dtmf-relay", "Signal=5\r\n");
+                let answer = caller.ask(shared, "INFO", Some(told));
+                assert_eq!((status(&answer.text), answer.from), (200, shared));
+                while caller.agreed.is_empty() {
+                    let asked = caller.hear(shared, LIMIT).expect("word of the new owner");
+                    if status(&asked.text) == 0 {
+                        caller.agree(&asked);
+                    }
+                }
+                let moved = &caller.agreed[0];
+                assert_eq!(moved.from, shared);
+                let contact = format!("Contact: <sip:{shared}>");
+                assert!(moved.text.contains(&contact), "{}", moved.text);
+                let answer = caller.ask(shared, "BYE", None);
+                assert_eq!((status(&answer.text), answer.from), (200, shared));
+            });
+        }
+    });
+    hears(&callee, "BYE", CALLS);
+    eventually("the records", LIMIT, || match switch.cdrs(2) {
+        rows if rows.len() == CALLS => Ok(()),
+        rows => Err(format!("{rows:?}")),
+    });
+    for row in switch.cdrs(3) {
+        assert_eq!(row.text("end_reason"), "normal");
+    }
 }

@@ -1,8 +1,9 @@
 //! What far ends say within a call is served at whichever node they say it to.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 use tandem_tests::checks::nothing_left;
-use tandem_tests::ends::{Callee, Caller, Over};
+use tandem_tests::ends::{Callee, Caller, Heard, Over};
 use tandem_tests::wire::status;
 use tandem_tests::{Switch, eventually};
 
@@ -161,4 +162,88 @@ fn names_of_no_call_are_refused_at_once_everywhere() {
     }
     assert_eq!(callee.count("BYE"), 2);
     assert_eq!(switch.cdrs(3).len(), 2);
+}
+
+fn say(caller: &mut Caller, node: SocketAddr, method: &str) -> Heard {
+    match method {
+        "BYE" => caller.ask(node, "BYE", None),
+        _ => caller.reoffer(node, node),
+    }
+}
+
+#[test]
+fn what_is_said_to_the_living_waits_until_they_have_the_calls_of_the_dead() {
+    let switch = Switch::start();
+    let callee = Callee::at(switch.plain_port());
+    let nodes = [1, 2, 3].map(|node| switch.sip(node));
+    // Who hangs up and who changes the session, over what, at which of the living.
+    let said = [
+        (Over::Udp, "BYE", nodes[1]),
+        (Over::Tcp, "BYE", nodes[2]),
+        (Over::Udp, "INVITE", nodes[2]),
+        (Over::Tcp, "INVITE", nodes[1]),
+    ];
+    let mut callers: Vec<_> = said
+        .into_iter()
+        .zip(1..)
+        .map(|((over, method, node), number)| {
+            let mut caller = Caller::place(over, nodes[0], &format!("9000000000{number}"));
+            caller.acknowledge(nodes[0]);
+            (caller, method, node)
+        })
+        .collect();
+    eventually("every ACK", Duration::from_secs(5), || {
+        match callee.count("ACK") {
+            4 => Ok(()),
+            heard => Err(format!("{heard}")),
+        }
+    });
+    switch.kill(1);
+    std::thread::scope(|scope| {
+        for (caller, method, node) in &mut callers {
+            scope.spawn(move || {
+                let mut answer = say(caller, *node, method);
+                // Crosses what the new owner asks; that is over in a moment.
+                while status(&answer.text) == 491 {
+                    std::thread::sleep(Duration::from_millis(200));
+                    answer = say(caller, *node, method);
+                }
+                assert_eq!(
+                    (status(&answer.text), answer.from),
+                    (200, *node),
+                    "{method}"
+                );
+            });
+        }
+    });
+    for (caller, method, node) in &mut callers {
+        if *method != "BYE" {
+            let answer = caller.ask(*node, "BYE", None);
+            assert_eq!((status(&answer.text), answer.from), (200, *node));
+        }
+    }
+    eventually("every BYE", Duration::from_secs(5), || {
+        match callee.count("BYE") {
+            4 => Ok(()),
+            heard => Err(format!("{heard}")),
+        }
+    });
+    eventually("four records", Duration::from_secs(10), || {
+        match switch.cdrs(2).len() {
+            4 => Ok(()),
+            rows => Err(format!("{rows}")),
+        }
+    });
+    for row in switch.cdrs(3) {
+        assert_eq!(row.text("end_reason"), "normal");
+    }
+    let held = |node| {
+        counted(
+            &switch,
+            node,
+            "tandem_node_strays_total",
+            "outcome=\"held\"",
+        )
+    };
+    assert!(held(2) + held(3) >= 4, "{} {}", held(2), held(3));
 }
