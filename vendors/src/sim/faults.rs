@@ -27,6 +27,8 @@ pub struct Faults {
     pub other_x: String,
     /// The words of the log for which all of the above holds; empty: every one.
     pub ops: Vec<String>,
+    /// Nothing is pushed of calls.
+    pub no_callbacks: bool,
     /// Each push of a call's events and bill is made twice.
     pub duplicate_callbacks: bool,
     /// Each push waits so long. At most 600,000.

@@ -116,7 +116,11 @@ fn letters(
         };
         notices.extend(tell(&billed, Told::Bill, &teller.account));
     }
-    let times = if faults.duplicate_callbacks { 2 } else { 1 };
+    let times = match (faults.no_callbacks, faults.duplicate_callbacks) {
+        (true, _) => 0,
+        (false, true) => 2,
+        (false, false) => 1,
+    };
     let due_ms = now_ms.saturating_add(faults.callback_delay_ms);
     let letter = |notice: Notice| Letter::new(teller.clone(), &story.carrier, notice);
     notices

@@ -84,8 +84,11 @@ fn a_call_is_told_step_by_step_to_the_customer_whose_binding_carries_it() {
 }
 
 #[test]
-fn faults_double_delay_and_falsify() {
+fn faults_silence_double_delay_and_falsify() {
     let mut vendor = one("volcengine");
+    vendor.faults.no_callbacks = true;
+    assert_eq!(told(&life(&mut vendor, "02131000001")), []);
+    vendor.faults.no_callbacks = false;
     vendor.faults.duplicate_callbacks = true;
     vendor.faults.callback_delay_ms = 500;
     vendor.faults.wrong_bills = true;
