@@ -7,7 +7,8 @@ use tandem_sip::endpoint::{Refusal, Stray};
 use tandem_sip::message::{Message, Method};
 use tandem_sip::transport::{Flow, Protocol, Received};
 
-use super::{RETRY_AFTER_S, Shard, text};
+use super::admit::text;
+use super::{RETRY_AFTER_S, Shard};
 use crate::metrics::{Strays, strays as count};
 use crate::strays::held::Waiting;
 use crate::strays::post::Way;
