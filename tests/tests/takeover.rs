@@ -1,4 +1,4 @@
-//! Answered calls outlive the nodes that run them: killed, killed while leading, and stopped in order.
+//! Answered calls outlive the nodes that run them: killed, killed while leading, stopped in order, paused, all at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,14 +10,9 @@ use tandem_tests::{Sipp, Switch, eventually, process};
 
 /// Calls placed through each node.
 const SHARE: usize = 60;
-/// How long a customer talks after its call was answered or moved; longer than all three moves take together.
-const TALK_MS: u32 = 26_000;
+const CALLS: usize = SHARE * NODES as usize;
 /// What clocks and datagrams may add between the switch and its far ends.
 const APART_SECS: f64 = 1.0;
-
-fn lines(running: &[Running], verb: &str) -> usize {
-    running.iter().map(|r| r.lines(verb).len()).sum()
-}
 
 fn answered(switch: &Switch, node: u8) -> Result<u64, String> {
     let status = switch.api(node).try_status()?;
@@ -28,7 +23,7 @@ fn answered(switch: &Switch, node: u8) -> Result<u64, String> {
 
 /// Waits until these nodes run all calls and have told every far end of theirs.
 #[track_caller]
-fn carried_on(switch: &Switch, living: &[u8], calls: usize) {
+fn carried_on(switch: &Switch, living: &[u8]) {
     eventually(
         "the living carry every call on",
         Duration::from_secs(15),
@@ -37,9 +32,9 @@ fn carried_on(switch: &Switch, living: &[u8], calls: usize) {
             for node in living {
                 sum += answered(switch, *node)?;
             }
-            match sum == calls as u64 {
+            match sum == CALLS as u64 {
                 true => Ok(()),
-                false => Err(format!("{sum} of {calls} calls")),
+                false => Err(format!("{sum} of {CALLS} calls")),
             }
         },
     );
@@ -60,107 +55,167 @@ fn moments(lines: impl IntoIterator<Item = Line>) -> BTreeMap<String, f64> {
         .collect()
 }
 
+/// Calls through every node, answered, with the far ends that hold them.
+struct Held {
+    phone: Running,
+    customers: Vec<Running>,
+}
+
+impl Held {
+    /// Places them and waits until all are answered. A customer talks for `talk_ms` after its call was answered or moved,
+    /// so that must be longer than everything that happens to the nodes.
+    #[track_caller]
+    fn begin(switch: &Switch, talk_ms: u32) -> Held {
+        switch.make_room(20, 20);
+        switch.api(1).unbind_delay(None);
+        switch.states_agree(Duration::from_secs(5));
+        let phone = Sipp::phone("phone_moves", switch.phone_port())
+            .patience(90_000)
+            .start(switch.dir());
+        let customers: Vec<Running> = (1..=NODES)
+            .map(|node| {
+                let from = u64::from(node) * 10_000;
+                let numbers = numbers(15_900_000_000 + from, 13_800_000_000 + from, SHARE);
+                let (port, to) = (switch.own_port(), switch.sip(node));
+                Sipp::customer("customer_moves", port, to, numbers)
+                    .rate(30, 1_000)
+                    .patience(talk_ms)
+                    .start(switch.dir())
+            })
+            .collect();
+        let held = Held { phone, customers };
+        eventually(
+            "all calls are answered",
+            Duration::from_secs(20),
+            || match held.lines("ANSWERED") {
+                CALLS => Ok(()),
+                some => Err(format!("{some} of {CALLS}")),
+            },
+        );
+        held
+    }
+
+    fn lines(&self, verb: &str) -> usize {
+        self.customers.iter().map(|r| r.lines(verb).len()).sum()
+    }
+
+    /// Waits until so many customers have heard of a move since the beginning.
+    #[track_caller]
+    fn moved(&self, calls: usize) {
+        eventually(
+            "every far end knows",
+            Duration::from_secs(10),
+            || match self.lines("MOVED") {
+                all if all >= calls => Ok(()),
+                some => Err(format!("{some} of {calls} customers were told")),
+            },
+        );
+        assert_eq!(self.lines("LEAVES"), 0, "the talk is too short");
+    }
+
+    /// The customers hang up: every call ends well, with one record that says how long its far ends talked, and nothing
+    /// is left anywhere.
+    #[track_caller]
+    fn end(self, switch: &Switch) {
+        let finish = |running: Running| running.finish(Duration::from_secs(60));
+        let customers: Vec<_> = self.customers.into_iter().map(finish).collect();
+        for customer in &customers {
+            customer.all_good(SHARE);
+        }
+        nothing_bound(switch, Duration::from_secs(10));
+        nothing_left(switch, Duration::from_secs(10));
+        let phone = self.phone.stop();
+        assert_eq!(phone.failed(), 0, "{}", phone.errors());
+
+        let log = switch.platform_log();
+        assert_eq!((log.applied("bind"), log.applied("unbind")), (CALLS, CALLS));
+        let load = Load::read(switch, CALLS);
+        load.unbound_in_time(&log.lives(), None);
+        let began = moments(customers.iter().flat_map(|c| c.lines("ANSWERED")));
+        let ended = moments(customers.iter().flat_map(|c| c.lines("LEAVES")));
+        for cdr in load.cdrs.values() {
+            assert_eq!(cdr.text("end_reason"), "normal", "{cdr:?}");
+            let callee = plain(cdr.text("callee"));
+            let talk = ended[&callee] - began[&callee];
+            let secs = |field| cdr.time(field).map(|ms| ms as f64 / 1_000.0);
+            let billed = secs("ended_at").zip(secs("answered_at"));
+            let (end, answer) = billed.unwrap_or_else(|| panic!("a talk: {cdr:?}"));
+            let apart = (end - answer - talk).abs();
+            assert!(apart <= APART_SECS, "{apart:.3} s off: {cdr:?}");
+        }
+    }
+}
+
+fn others(node: u8) -> Vec<u8> {
+    (1..=NODES).filter(|other| *other != node).collect()
+}
+
 #[test]
 fn answered_calls_outlive_their_nodes() {
     let mut switch = Switch::start();
-    switch.make_room(20, 20);
-    switch.api(1).unbind_delay(None);
-    switch.states_agree(Duration::from_secs(5));
-    let phone = Sipp::phone("phone_moves", switch.phone_port())
-        .patience(90_000)
-        .start(switch.dir());
-    let customers: Vec<Running> = (1..=NODES)
-        .map(|node| {
-            let from = u64::from(node) * 10_000;
-            let numbers = numbers(15_900_000_000 + from, 13_800_000_000 + from, SHARE);
-            let customer = Sipp::customer(
-                "customer_moves",
-                switch.own_port(),
-                switch.sip(node),
-                numbers,
-            );
-            customer
-                .rate(30, 1_000)
-                .patience(TALK_MS)
-                .start(switch.dir())
-        })
-        .collect();
-    let calls = SHARE * usize::from(NODES);
-    eventually(
-        "all calls are answered",
-        Duration::from_secs(20),
-        || match lines(&customers, "ANSWERED") {
-            all if all == calls => Ok(()),
-            some => Err(format!("{some} of {calls}")),
-        },
-    );
-
+    let held = Held::begin(&switch, 26_000);
     // A follower, the leader, and a node that is drained and stopped in order.
     let leader = switch.leader();
     let (second, third) = (leader % NODES + 1, (leader + 1) % NODES + 1);
     let mut moved = 0;
     for (victim, signal) in [(second, "KILL"), (leader, "KILL"), (third, "TERM")] {
-        let living: Vec<u8> = (1..=NODES).filter(|node| *node != victim).collect();
-        let held = answered(&switch, victim).expect("it still lives");
-        assert!(held > 0, "node {victim} has calls to hand over");
+        let living = others(victim);
+        let here = answered(&switch, victim).expect("it still lives");
+        assert!(here > 0, "node {victim} has calls to hand over");
         if signal == "TERM" {
             switch.cli(living[0], &["cluster", "drain", &format!("dev-{victim}")]);
         }
         let pid = switch.pid(victim);
         assert!(process::signal(pid, signal), "node {victim} ran");
-        assert!(
-            process::gone(pid, Duration::from_secs(10)),
-            "{signal} ends it"
-        );
-        carried_on(&switch, &living, calls);
-        moved += held as usize;
-        eventually(
-            "every far end knows",
-            Duration::from_secs(10),
-            || match lines(&customers, "MOVED") {
-                all if all >= moved => Ok(()),
-                some => Err(format!("{some} of {moved} customers were told")),
-            },
-        );
+        let gone = process::gone(pid, Duration::from_secs(10));
+        assert!(gone, "{signal} ends it");
+        carried_on(&switch, &living);
+        moved += here as usize;
+        held.moved(moved);
         for node in living {
             for result in ["failed", "unrefreshed", "ended"] {
                 let count = taken_over(&switch, node, result);
-                assert_eq!(
-                    count, 0.0,
-                    "{result} on node {node} after {signal} of {victim}"
-                );
+                let when = format!("{result} on node {node} after {signal} of {victim}");
+                assert_eq!(count, 0.0, "{when}");
             }
         }
         switch.restart(victim);
     }
-    assert_eq!(lines(&customers, "LEAVES"), 0, "TALK_MS is too short");
+    held.end(&switch);
+}
 
-    let customers: Vec<_> = customers
-        .into_iter()
-        .map(|running| running.finish(Duration::from_secs(60)))
-        .collect();
-    for customer in &customers {
-        customer.all_good(SHARE);
-    }
-    nothing_bound(&switch, Duration::from_secs(10));
-    nothing_left(&switch, Duration::from_secs(10));
-    let phone = phone.stop();
-    assert_eq!(phone.failed(), 0, "{}", phone.errors());
+#[test]
+fn a_paused_node_that_wakes_up_changes_nothing() {
+    let switch = Switch::start();
+    let held = Held::begin(&switch, 20_000);
+    let paused = switch.leader() % NODES + 1;
+    let here = answered(&switch, paused).expect("it still runs");
+    let pid = switch.pid(paused);
+    assert!(process::signal(pid, "STOP"));
+    carried_on(&switch, &others(paused));
+    held.moved(here as usize);
+    assert!(process::signal(pid, "CONT"));
+    eventually(
+        "it has dropped its calls",
+        Duration::from_secs(10),
+        || match answered(&switch, paused)? {
+            0 => Ok(()),
+            left => Err(format!("{left} are left")),
+        },
+    );
+    switch.wait_ready(paused);
+    held.end(&switch);
+}
 
-    let log = switch.platform_log();
-    assert_eq!((log.applied("bind"), log.applied("unbind")), (calls, calls));
-    let load = Load::read(&switch, calls);
-    load.unbound_in_time(&log.lives(), None);
-    let began = moments(customers.iter().flat_map(|c| c.lines("ANSWERED")));
-    let ended = moments(customers.iter().flat_map(|c| c.lines("LEAVES")));
-    for cdr in load.cdrs.values() {
-        assert_eq!(cdr.text("end_reason"), "normal", "{cdr:?}");
-        let callee = plain(cdr.text("callee"));
-        let talk = ended[&callee] - began[&callee];
-        let secs = |field| cdr.time(field).map(|ms| ms as f64 / 1_000.0);
-        let billed = secs("ended_at").zip(secs("answered_at"));
-        let (end, answer) = billed.unwrap_or_else(|| panic!("a talk: {cdr:?}"));
-        let apart = (end - answer - talk).abs();
-        assert!(apart <= APART_SECS, "{apart:.3} s off: {cdr:?}");
+#[test]
+fn answered_calls_outlive_the_restart_of_all_nodes() {
+    let mut switch = Switch::start();
+    let held = Held::begin(&switch, 25_000);
+    for node in 1..=NODES {
+        switch.kill(node);
     }
+    switch.restart_all();
+    carried_on(&switch, &[1, 2, 3]);
+    held.moved(CALLS);
+    held.end(&switch);
 }
