@@ -25,7 +25,7 @@ use self::board::Board;
 use self::core::Core;
 use crate::codec::{self, CodecError};
 use crate::command::Biller;
-use crate::link::RequestError;
+use crate::link::{Files, RequestError, TlsError};
 use crate::state::State;
 use crate::wal::WalError;
 use bytes::Bytes;
@@ -75,6 +75,8 @@ pub struct Config {
     pub members: Vec<Member>,
     /// This node never begins a cluster: it waits to be added to one that exists. `members` may then be empty.
     pub join: bool,
+    /// Certificates for the links between nodes; `None` leaves them in the clear.
+    pub tls: Option<Files>,
     /// When elections happen.
     pub timings: Timings,
     /// When snapshots happen.
@@ -106,6 +108,7 @@ impl Config {
             listen,
             members,
             join: false,
+            tls: None,
             timings: Timings::default(),
             snapshots: Snapshots::default(),
             workers: 1,
@@ -214,6 +217,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The certificates for links.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The others do not take this node, and only an operator can change that.
     #[error("{0}")]
     Expelled(String),

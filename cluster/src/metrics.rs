@@ -8,6 +8,8 @@ use metrics::{
 use std::time::Duration;
 
 const LINKS: &str = "tandem_cluster_links_made_total";
+const INSECURE: &str = "tandem_cluster_links_insecure_total";
+const CERTIFICATES: &str = "tandem_cluster_certificates_read_total";
 const ROLE: &str = "tandem_cluster_role";
 const TERM: &str = "tandem_cluster_term";
 const LEADER: &str = "tandem_cluster_leader";
@@ -93,6 +95,25 @@ pub fn describe() {
         LINKS,
         "Connections made to other nodes, by what they are for."
     );
+    describe_counter!(
+        INSECURE,
+        "Links refused because a certificate did not prove who dialled or answered."
+    );
+    describe_counter!(
+        CERTIFICATES,
+        "Times that changed certificate files were read, by whether they were used."
+    );
+}
+
+/// A link was refused because a certificate proved nothing.
+pub(crate) fn link_insecure() {
+    counter!(INSECURE).increment(1);
+}
+
+/// Certificates had changed and were read.
+pub(crate) fn certificates_read(good: bool) {
+    let result = if good { "used" } else { "refused" };
+    counter!(CERTIFICATES, "result" => result).increment(1);
 }
 
 /// A batch was written and synced.

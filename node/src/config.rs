@@ -123,6 +123,8 @@ pub struct Cluster {
     /// what the cluster says; an address here is then tried after the one that was given when the node was added.
     #[serde(default)]
     pub peers: Vec<Peer>,
+    /// Certificates with which nodes prove to each other who they are; absent: links are in the clear.
+    pub tls: Option<LinkTls>,
     /// This node never begins a cluster: it waits until `tandem cluster add` takes it into one that exists.
     #[serde(default)]
     pub join: bool,
@@ -132,6 +134,25 @@ pub struct Cluster {
     /// Shortest and longest wait before an election.
     #[serde(default = "election_ms")]
     pub election_ms: [u64; 2],
+}
+
+impl Cluster {
+    /// Links leave this machine in the clear.
+    pub fn has_plain_links(&self) -> bool {
+        self.tls.is_none() && !self.listen.ip().is_loopback()
+    }
+}
+
+/// PEM files; read again while the node runs when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkTls {
+    /// The authorities that node certificates are accepted of.
+    pub ca: PathBuf,
+    /// This node's certificate, for the name `node-N.tandem`, N its `node.id`.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// One voter.
@@ -442,6 +463,13 @@ token_file = "token"
         let text = GOOD.replacen(peers, "join = true", 1);
         let config = Config::parse(Path::new("n.toml"), &text).expect("is whole");
         assert!(config.cluster.join && config.cluster.peers.is_empty());
+        let secured = text.replacen(
+            "[admin]",
+            "[cluster.tls]\nca = \"ca.pem\"\ncertificate = \"n.pem\"\nkey = \"n.key\"\n[admin]",
+            1,
+        );
+        let config = Config::parse(Path::new("n.toml"), &secured).expect("is whole");
+        assert!(config.cluster.tls.is_some() && !config.cluster.has_plain_links());
         let named = GOOD.replacen("127.0.0.1:5070\" }", "node-1.switch.example:5070\" }", 1);
         assert!(Config::parse(Path::new("n.toml"), &named).is_ok());
     }

@@ -494,6 +494,7 @@ fn node_config(top: &Path, base: u16, n: u64, peers: Vec<config::Peer>) -> confi
             listen: local(base, port_of(n, 70)),
             peers,
             join: false,
+            tls: None,
             heartbeat_ms: 50,
             election_ms: [150, 300],
         },

@@ -171,6 +171,11 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
         .effects()
         .ok_or(ServeError::Internal("effects are taken already"))?;
     tracing::info!(listen = %config.cluster.listen, "links listen");
+    if config.cluster.has_plain_links() {
+        tracing::warn!(
+            "links between nodes are in the clear: anybody on the way can read and change them"
+        );
+    }
     let store = Arc::new(Store::open(config.node.data_dir.join("records")).await?);
     tracing::info!(last = store.last(), "records open");
 
@@ -236,6 +241,15 @@ fn cluster_config(config: &Config) -> handle::Config {
     let [shortest, longest] = config.cluster.election_ms;
     handle::Config {
         join: config.cluster.join,
+        tls: config
+            .cluster
+            .tls
+            .as_ref()
+            .map(|tls| tandem_cluster::link::Files {
+                ca: tls.ca.clone(),
+                certificate: tls.certificate.clone(),
+                key: tls.key.clone(),
+            }),
         timings: handle::Timings {
             heartbeat: Duration::from_millis(config.cluster.heartbeat_ms),
             election_min: Duration::from_millis(shortest),

@@ -139,6 +139,7 @@ impl Switch for Process {
                 })
                 .collect(),
             former: status.former,
+            plain_links: self.core.config.cluster.has_plain_links(),
         }
     }
 

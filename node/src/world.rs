@@ -79,6 +79,7 @@ impl World {
                 listen,
                 peers: vec![],
                 join: false,
+                tls: None,
                 heartbeat_ms: 50,
                 election_ms: [150, 300],
             },

@@ -202,6 +202,7 @@ impl Switch for Fake {
                 })
                 .into(),
             former: vec![3],
+            plain_links: false,
         }
     }
 

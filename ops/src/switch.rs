@@ -268,6 +268,8 @@ pub struct RaftStatus {
     pub members: Vec<Member>,
     /// Raft ids of nodes that were removed.
     pub former: Vec<u64>,
+    /// Its links to other machines are not encrypted.
+    pub plain_links: bool,
 }
 
 /// Counters of one node. The first eight are 0 when it is idle.

@@ -4,6 +4,7 @@ use super::members;
 use super::proposer::{Proposer, Queue};
 use super::serve::{self, Server};
 use super::{Config, MemberStatus, ProposeError, Role, StartError, Status};
+use crate::link::tls::Tls;
 use crate::link::{ANSWER_LIMIT, Channel, Dialer, LinkError, Members, Peer, RequestError, Roster};
 use crate::raft::Raft;
 use crate::raft::machine::{Driver, Progress, StateMachine};
@@ -386,6 +387,19 @@ async fn open(
         .iter()
         .map(|member| (member.id, member.address.clone()))
         .collect();
+    let tls = match config.tls.clone() {
+        None => None,
+        Some(files) => {
+            let opened = tokio::task::spawn_blocking(move || Tls::open(config.node_id, files));
+            let opened = opened
+                .await
+                .map_err(|error| StartError::Restore(error.to_string()))?;
+            Some(Arc::new(opened?))
+        }
+    };
+    if let Some(tls) = &tls {
+        tokio::spawn(tls.clone().follow_files());
+    }
     let (wal, store, snapshot, roster, pristine) = {
         let (dir, identity) = (config.data_dir.clone(), identity.clone());
         let configured = configured.clone();
@@ -398,7 +412,7 @@ async fn open(
             )?;
             let (store, snapshot) = Store::open(&dir.join("snapshots"), &identity)?;
             let pristine = wal.last().is_none() && wal.vote().is_none() && snapshot.is_none();
-            let roster = Roster::open(&dir, identity, configured, !pristine)?;
+            let roster = Roster::open(&dir, identity, configured, !pristine, tls)?;
             Ok((wal, Arc::new(store), snapshot, Arc::new(roster), pristine))
         })
         .await

@@ -6,7 +6,8 @@ use super::Role;
 use super::core::{Shared, Standing};
 use crate::link::Channel;
 use crate::link::{
-    ANSWER_LIMIT, Connection, Frame, Hello, LinkError, Response, accept, response, take_request,
+    ANSWER_LIMIT, Connection, Frame, Hello, LinkError, Response, accept, outdated, response,
+    take_request,
 };
 use crate::raft::batch::{put_list, take_list};
 use crate::raft::snapshot::Store;
@@ -131,15 +132,26 @@ impl Server {
     }
 
     async fn connection(self, stream: TcpStream) -> Result<(), LinkError> {
-        let (connection, Hello { from, channel, .. }) = accept(stream, &self.shared.roster).await?;
+        let (mut connection, Hello { from, channel, .. }) =
+            accept(stream, &self.shared.roster).await?;
         let shared = self.shared.clone();
         let touch = move || shared.touch(from);
         touch();
-        match channel {
-            Channel::Append => serve::appends(&self.raft, connection, touch).await,
-            Channel::Control => serve::control(&self.raft, connection, touch).await,
-            Channel::Snapshot => serve::snapshots(&self.raft, &self.store, connection, touch).await,
-            Channel::Request => self.requests(from, connection).await,
+        let mut renewed = connection.renewed.take();
+        let serving = async {
+            match channel {
+                Channel::Append => serve::appends(&self.raft, connection, touch).await,
+                Channel::Control => serve::control(&self.raft, connection, touch).await,
+                Channel::Snapshot => {
+                    serve::snapshots(&self.raft, &self.store, connection, touch).await
+                }
+                Channel::Request => self.requests(from, connection).await,
+            }
+        };
+        tokio::select! {
+            served = serving => served,
+            // The other side makes it anew, and asks again what was not answered.
+            () = outdated(&mut renewed) => Ok(()),
         }
     }
 

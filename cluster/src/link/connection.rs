@@ -2,20 +2,22 @@
 
 use super::frame::{Frame, FrameCodec, FrameError, kind};
 use super::roster::Roster;
+use super::stream::{ReadHalf, Stream, WriteHalf};
+use super::tls;
 use super::{ANSWER_LIMIT, CONNECT_LIMIT, Channel, Hello, LinkError, Welcome};
 use crate::codec::{self, CodecError};
 use futures::{SinkExt, StreamExt};
 use std::io;
 use std::sync::Arc;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 use tokio_util::codec::{FramedRead, FramedWrite};
 
 /// Frames in.
-pub(crate) type Reader = FramedRead<OwnedReadHalf, FrameCodec>;
+pub(crate) type Reader = FramedRead<ReadHalf, FrameCodec>;
 /// Frames out. Frames are gathered until they are flushed or weigh 64 KB.
-pub(crate) type Writer = FramedWrite<OwnedWriteHalf, FrameCodec>;
+pub(crate) type Writer = FramedWrite<WriteHalf, FrameCodec>;
 
 const GATHER_BYTES: usize = 64 << 10;
 
@@ -23,18 +25,36 @@ const GATHER_BYTES: usize = 64 << 10;
 pub(crate) struct Connection {
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
+    /// Changes when it is to be made anew, with other certificates; `None` in the clear.
+    pub(crate) renewed: Option<watch::Receiver<u64>>,
+}
+
+/// Waits until a connection is to be made anew.
+pub(crate) async fn outdated(renewed: &mut Option<watch::Receiver<u64>>) {
+    if let Some(renewed) = renewed
+        && renewed.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 impl Connection {
-    fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        let (read, write) = stream.into_split();
+    fn new(stream: Stream, renewed: Option<watch::Receiver<u64>>) -> Self {
+        let (read, write) = stream.split();
         let mut writer = FramedWrite::new(write, FrameCodec);
         writer.set_backpressure_boundary(GATHER_BYTES);
-        Ok(Connection {
+        Connection {
             reader: FramedRead::new(read, FrameCodec),
             writer,
-        })
+            renewed,
+        }
+    }
+
+    /// It is to be made anew.
+    pub(crate) fn is_outdated(&self) -> bool {
+        let renewed = self.renewed.as_ref();
+        renewed.is_some_and(|renewed| renewed.has_changed().unwrap_or(true))
     }
 
     /// The next frame; an error when the connection ends.
@@ -119,12 +139,18 @@ impl Dialer {
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(unreachable)?;
-        let mut connection = Connection::new(stream).map_err(unreachable)?;
+        stream.set_nodelay(true).map_err(unreachable)?;
+        let mut connection = self.secure(address, stream).await?;
         let hello = self.roster.hello(self.node, channel, founders);
         let body = codec::encode(&hello).expect("numbers and strings always encode");
         let answer = connection
             .ask(self.node, Frame::new(kind::HELLO, body))
-            .await?;
+            .await
+            // The other side looks at our certificate after its own part of the handshake is done.
+            .map_err(|error| match error {
+                LinkError::Broken(source) if is_tls(&source) => self.insecure(address, source),
+                error => error,
+            })?;
         let unread = |_| LinkError::Protocol("answer to the hello cannot be read");
         match answer.kind {
             kind::WELCOME => {
@@ -146,13 +172,71 @@ impl Dialer {
     }
 }
 
+impl Dialer {
+    /// The connection behind the handshake of TLS, where links have that.
+    async fn secure(&self, address: &str, stream: TcpStream) -> Result<Connection, LinkError> {
+        let Some(tls) = &self.roster.tls else {
+            return Ok(Connection::new(Stream::Plain(stream), None));
+        };
+        let renewed = Some(tls.renewed());
+        let shaken = timeout(ANSWER_LIMIT, tls.connect(self.node, stream))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match shaken {
+            Ok(secure) => Ok(Connection::new(Stream::Secure(Box::new(secure)), renewed)),
+            Err(source) => Err(self.insecure(address, source)),
+        }
+    }
+
+    fn insecure(&self, address: &str, source: io::Error) -> LinkError {
+        if let Some(tls) = &self.roster.tls
+            && is_tls(&source)
+        {
+            tls.tell(
+                &format!("node {} at {address}", self.node),
+                &source.to_string(),
+            );
+        }
+        LinkError::Insecure {
+            node: self.node,
+            address: address.to_owned(),
+            source,
+        }
+    }
+}
+
+/// Certificates or the protocol, rather than the network.
+fn is_tls(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
 /// Shakes hands with a peer that dialled us. Strangers are told why they are rejected.
 pub(crate) async fn accept(
     stream: TcpStream,
     roster: &Arc<Roster>,
 ) -> Result<(Connection, Hello), LinkError> {
     let deadline = tokio::time::Instant::now() + ANSWER_LIMIT;
-    let mut connection = Connection::new(stream)?;
+    stream.set_nodelay(true)?;
+    let mut proof = None;
+    let mut connection = match &roster.tls {
+        None => Connection::new(Stream::Plain(stream), None),
+        Some(tls) => {
+            let (from, renewed) = (stream.peer_addr()?.ip(), tls.renewed());
+            let shaken = timeout_at(deadline, tls.accept(stream))
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let secure = shaken.map_err(|error| {
+                if is_tls(&error) {
+                    tls.tell(&from.to_string(), &error.to_string());
+                }
+                LinkError::Stranger(from.to_string())
+            })?;
+            proof = tls::certificate_of(&secure);
+            Connection::new(Stream::Secure(Box::new(secure)), Some(renewed))
+        }
+    };
     let frame = timeout_at(deadline, connection.next())
         .await
         .unwrap_or(Err(LinkError::Protocol("no hello in time")))?;
@@ -160,7 +244,7 @@ pub(crate) async fn accept(
         return Err(LinkError::Protocol("first frame is no hello"));
     }
     let put = |body: Result<Vec<u8>, CodecError>| body.expect("numbers and strings always encode");
-    match roster.receive(&frame.body).await {
+    match roster.receive(&frame.body, proof.as_ref()).await {
         Ok((hello, welcome)) => {
             let body = put(codec::encode(&welcome));
             connection
@@ -195,7 +279,7 @@ mod tests {
             cluster: cluster.into(),
             node,
         };
-        let roster = Roster::open(dir.path(), us, BTreeMap::new(), true).expect("opens");
+        let roster = Roster::open(dir.path(), us, BTreeMap::new(), true, None).expect("opens");
         (Arc::new(roster), dir)
     }
 

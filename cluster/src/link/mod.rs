@@ -7,18 +7,21 @@
 //!
 //! Here stands what all four share: frames, the handshake, dialling, who may take part ([`roster`]), and the client of
 //! the request connection. What the frames mean to the consensus stands in `raft`. There is one place where a stream is made and one where it is
-//! accepted, which is where TLS goes.
+//! accepted, which is where [`tls`] goes.
 
 mod connection;
 mod frame;
 mod requests;
 mod roster;
+mod stream;
+pub(crate) mod tls;
 
-pub(crate) use connection::{Connection, Dialer, accept};
+pub(crate) use connection::{Connection, Dialer, accept, outdated};
 pub(crate) use frame::{Frame, FrameError, kind};
 pub use requests::RequestError;
 pub(crate) use requests::{Peer, Response, response, take_request};
 pub(crate) use roster::{Members, Roster};
+pub use tls::{Files, TlsError, name_of as tls_name};
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -146,6 +149,20 @@ pub enum LinkError {
         /// Why.
         reason: String,
     },
+    /// Who the peer is, is not proven, or it does not find it proven who we are.
+    #[error("no secure link to node {node} at `{address}`")]
+    Insecure {
+        /// Which.
+        node: u64,
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A stranger dialled us.
+    #[error("stranger at {0} proves nothing")]
+    Stranger(String),
     /// The peer does not take us.
     #[error("node {node} at `{address}` rejected us: {reason}")]
     Rejected {

@@ -1,6 +1,6 @@
 //! The client of the request connection: many questions at once, each with an answer in time or an error.
 
-use super::connection::{Connection, Dialer};
+use super::connection::{Connection, Dialer, outdated};
 use super::frame::{Frame, kind};
 use super::{ANSWER_LIMIT, Channel, LinkError};
 use crate::wal::record::{BadRecord, Cursor};
@@ -146,7 +146,12 @@ impl Keeper {
         let mut tick = interval(ANSWER_LIMIT / 4);
         // Looked at only while something is owed: what was missed before does not matter.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // With other certificates in force nothing more is asked here; what was asked is still answered.
+        let mut last = false;
         loop {
+            if last && pending.is_empty() {
+                return Err(LinkError::Protocol("certificates have changed"));
+            }
             tokio::select! {
                 biased;
                 frame = connection.reader.next() => {
@@ -158,7 +163,8 @@ impl Keeper {
                         let _ = waiting.answer.send(outcome);
                     }
                 }
-                ask = self.queue.recv() => {
+                () = outdated(&mut connection.renewed), if !last => last = true,
+                ask = self.queue.recv(), if !last => {
                     let Some(ask) = ask else { return Ok(()) };
                     self.send(&mut connection, ask, pending).await?;
                     // What else waits goes out in the same write.

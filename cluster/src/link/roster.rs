@@ -7,11 +7,13 @@
 //!
 //! The file `roster` in the data directory holds a fact a line: `disk`, `origin`, and `peer` for each node met.
 
+use super::tls::{self, Tls};
 use super::{Hello, LinkError, PROTOCOL, Rejection, Welcome};
 use crate::codec;
 use crate::link::Channel;
 use crate::wal::Identity;
 use crate::wal::disk::{Disk, DiskError, RealDisk};
+use rustls::pki_types::CertificateDer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -115,6 +117,8 @@ pub(crate) struct Roster {
     known: Mutex<Known>,
     members: RwLock<Members>,
     expelled: watch::Sender<Option<String>>,
+    /// Where links are encrypted, with what.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 impl Roster {
@@ -124,6 +128,7 @@ impl Roster {
         us: Identity,
         configured: BTreeMap<u64, String>,
         has_log: bool,
+        tls: Option<Arc<Tls>>,
     ) -> Result<Roster, DiskError> {
         let path = dir.join("roster");
         let mut known = match fs::read_to_string(&path) {
@@ -149,6 +154,7 @@ impl Roster {
             known: Mutex::new(known),
             members: RwLock::default(),
             expelled: watch::Sender::new(None),
+            tls,
         })
     }
 
@@ -273,13 +279,18 @@ impl Roster {
         }
     }
 
-    /// The answer to a hello. Whoever is welcome is known from then on.
+    /// The answer to a hello; `proof` is the certificate that its sender has proven. Whoever is welcome is known from then on.
     pub(crate) async fn receive(
         self: &Arc<Self>,
         body: &[u8],
+        proof: Option<&CertificateDer<'_>>,
     ) -> Result<(Hello, Welcome), Rejection> {
         let hello: Hello =
             codec::decode(body).map_err(|_| Rejection::passing("hello cannot be read".into()))?;
+        if proof.is_some_and(|proof| !tls::is_of(proof, hello.from)) {
+            let reason = format!("certificate is not that of node {}", hello.from);
+            return Err(Rejection::passing(reason));
+        }
         self.check(&hello)?;
         self.meet(hello.from, hello.disk, hello.origin).await?;
         let known = self.known();
@@ -412,13 +423,13 @@ mod tests {
             node,
         };
         let configured = nodes.iter().map(|id| (*id, format!("n{id}:1"))).collect();
-        Arc::new(Roster::open(dir, us, configured, has_log).expect("opens"))
+        Arc::new(Roster::open(dir, us, configured, has_log, None).expect("opens"))
     }
 
     async fn greet(from: &Roster, to: &Arc<Roster>, founders: &[u64]) -> Result<(), String> {
         let hello = from.hello(to.us.node, Channel::Control, founders);
         let body = codec::encode(&hello).expect("encodes");
-        to.receive(&body)
+        to.receive(&body, None)
             .await
             .map(drop)
             .map_err(|rejection| rejection.reason)
@@ -510,7 +521,7 @@ mod tests {
             cluster: "c".into(),
             node: 1,
         };
-        assert!(Roster::open(dir.path(), us, BTreeMap::new(), true).is_err());
+        assert!(Roster::open(dir.path(), us, BTreeMap::new(), true, None).is_err());
     }
 
     fn tempdir() -> tempfile::TempDir {

@@ -4,7 +4,9 @@ use super::snapshot::SnapshotFile;
 use super::types::{self, LogId, TypeConfig, Vote};
 use super::wire;
 use crate::codec;
-use crate::link::{ANSWER_LIMIT, Channel, Connection, Dialer, Frame, LinkError, Roster, kind};
+use crate::link::{
+    ANSWER_LIMIT, Channel, Connection, Dialer, Frame, LinkError, Roster, kind, outdated,
+};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -307,10 +309,9 @@ impl<S: Stream<Item = Append> + Unpin> Session<'_, S> {
             };
             // A connection kept from an earlier stream may be dead by now: then it has something to read.
             let mut kept = self.network.connection.take();
-            if kept
-                .as_mut()
-                .is_some_and(|kept| kept.reader.next().now_or_never().is_some())
-            {
+            if kept.as_mut().is_some_and(|kept| {
+                kept.is_outdated() || kept.reader.next().now_or_never().is_some()
+            }) {
                 kept = None;
             }
             let connection = match kept {
@@ -358,6 +359,9 @@ impl<S: Stream<Item = Append> + Unpin> Session<'_, S> {
                         .map_err(|_| failed(LinkError::Protocol("append's answer cannot be read")))?;
                     self.answered = true;
                     return Ok(Some(appended));
+                }
+                () = outdated(&mut connection.renewed) => {
+                    return Err(failed(LinkError::Protocol("certificates have changed")));
                 }
                 request = input => match request {
                     Some(request) => self.send(request).await?,

@@ -33,7 +33,9 @@ pub(crate) async fn appends(
     connection: Connection,
     touch: impl Fn() + Send + 'static,
 ) -> Result<(), LinkError> {
-    let Connection { reader, mut writer } = connection;
+    let Connection {
+        reader, mut writer, ..
+    } = connection;
     let requests = stream::unfold(reader, move |mut reader| {
         touch();
         async move {

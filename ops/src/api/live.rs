@@ -95,13 +95,26 @@ fn odd(node: &str, answer: &Answer) -> Problem {
 
 pub async fn cluster(shared: web::Data<Shared>) -> Outcome {
     let (state, raft) = (shared.switch.state(), shared.switch.raft());
-    // What a removed node once claimed is history.
-    let stays = |device: &&Device| device.epoch.is_some() || !raft.former.contains(&device.node);
+    // What a node once claimed that is no member any more is history.
+    let member = |node: u64| raft.members.iter().any(|member| member.node == node);
+    let stays = |device: &&Device| device.epoch.is_some() || member(device.node);
     let devices: Vec<&Device> = state.devices().filter(stays).collect();
     let asked = devices
         .iter()
         .map(|device| shared.switch.ask(&device.access_name, Query::Status));
     let answers = join_all(asked).await;
+    let mut alarms = alarms(&state);
+    let plain = answers.iter().filter_map(|answer| match answer {
+        Ok(Answer::Status(status)) if status.raft.plain_links => Some(status.name.as_str()),
+        _ => None,
+    });
+    let plain: Vec<&str> = plain.collect();
+    if !plain.is_empty() {
+        alarms.push(format!(
+            "links of {} are not encrypted: anybody on the way can read and change what nodes tell each other",
+            plain.join(", ")
+        ));
+    }
     let nodes: Vec<Value> = devices
         .iter()
         .zip(answers)
@@ -130,6 +143,7 @@ pub async fn cluster(shared: web::Data<Shared>) -> Outcome {
         "leader": raft.leader.and_then(|leader| name_of(&state, leader)),
         "term": raft.term,
         "voters": raft.voters,
+        "former": raft.former,
         "members": raft.members.iter().map(|member| json!({
             "node": member.node,
             "address": member.address,
@@ -140,7 +154,7 @@ pub async fn cluster(shared: web::Data<Shared>) -> Outcome {
         })).collect::<Vec<_>>(),
         "answered_by": shared.switch.name(),
         "nodes": nodes,
-        "alarms": alarms(&state),
+        "alarms": alarms,
     })))
 }
 

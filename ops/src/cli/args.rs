@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use super::certificates::CertificatesArgs;
 use super::files::{AVerb, RegionVerb, XVerb};
 use super::plan::PlanArgs;
 use super::platform::{BillArgs, EventVerb};
@@ -168,6 +169,8 @@ pub enum ClusterVerb {
         #[arg(long)]
         force: bool,
     },
+    /// Makes a private authority and certificates for the links between nodes; asks no server.
+    Certificates(CertificatesArgs),
     /// Writes a snapshot of the state.
     Snapshot {
         /// On this node; on all of them when left out.

@@ -4,6 +4,7 @@
 //! output, words to standard error, and the exit code tells programs what happened ([`Exit`]).
 
 mod args;
+mod certificates;
 mod columns;
 mod fields;
 mod files;
@@ -20,6 +21,7 @@ mod verbs;
 
 pub use args::{ClientCommand, Globals, Output};
 
+use args::ClusterVerb;
 use http::Client;
 use print::Printer;
 use serde_json::Value;
@@ -127,6 +129,7 @@ async fn once(command: &ClientCommand, globals: &Globals) -> Result<Exit, CliErr
     printer.colours = colours(&io::stdout());
     let exit = match command {
         ClientCommand::Plan(args) => plan::run(args, &mut printer, colours(&io::stdout()))?,
+        ClientCommand::Cluster(ClusterVerb::Certificates(args)) => certificates::run(args)?,
         command => {
             let mut globals = globals.clone();
             globals.timeout = globals.timeout.max(command.takes_secs());

@@ -447,6 +447,8 @@ async fn cluster<W: Write>(
             let who = (*id, address.as_str(), replaces.as_deref());
             members::add(client, printer, who, wait).await
         }
+        // Carried out before a server is looked for.
+        ClusterVerb::Certificates(_) => Err(CliError::new(Exit::Usage, "asks no server")),
         ClusterVerb::Remove { node, force } => members::remove(client, printer, node, *force).await,
         ClusterVerb::Drain { node } => {
             show(client, printer, order("drain", json!({"node": node}))).await
