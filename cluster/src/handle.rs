@@ -14,12 +14,14 @@ mod driver;
 mod effects;
 mod members;
 mod proposer;
+mod restore;
 mod serve;
 
 pub use self::core::{Handler, Standing};
 pub use self::driver::Machine;
 pub use self::effects::{Applied, EffectReceiver};
 pub use self::members::{Joining, MemberError};
+pub use self::restore::restore;
 
 use self::board::Board;
 use self::core::Core;

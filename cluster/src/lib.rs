@@ -8,6 +8,7 @@
 //!
 //! Start reading at [`command`], then [`state`].
 
+pub mod backup;
 pub mod codec;
 pub mod command;
 pub mod dial_rules;

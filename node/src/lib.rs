@@ -8,6 +8,7 @@
 //! which shows the whole process from top to bottom.
 
 pub mod ax;
+pub mod backup;
 pub mod barrier;
 pub mod biller;
 pub mod binding;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tandem_node::{demo, dev, start, vendor};
+use tandem_node::{backup, demo, dev, start, vendor};
 use tandem_ops::cli::{ClientCommand, Globals};
 
 /// Calls are many small allocations that one thread makes and another frees, which is what this one is made for:
@@ -46,6 +46,8 @@ enum Command {
     /// Definitions of X platforms: list them, show one, check one of your own
     #[command(subcommand)]
     Vendor(vendor::VendorVerb),
+    /// Begin a cluster with a backup, on a node that does not run
+    Restore(backup::RestoreArgs),
     /// Check configuration files
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Serve { config } => start::serve(&config),
         Command::VendorSim { config } => simulate(&config),
         Command::Vendor(verb) => vendor::run(&verb, cli.globals.output),
+        Command::Restore(args) => backup::run(&args),
         Command::Config(ConfigVerb::Check { file }) => tandem_node::check::run(&file),
         Command::Client(command) => tandem_ops::cli::run(&command, &cli.globals),
     }

@@ -232,7 +232,8 @@ fn free_port(listen: SocketAddr) -> Result<(), ServeError> {
     }
 }
 
-fn cluster_config(config: &Config) -> handle::Config {
+/// What the cluster of this node is told.
+pub(crate) fn cluster_config(config: &Config) -> handle::Config {
     let peers = config.cluster.peers.iter();
     let peers = peers.map(|peer| handle::Member {
         id: peer.id,

@@ -22,8 +22,9 @@ use tandem_ops::switch::{
     Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable,
 };
 use tandem_ops::types::Types;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
+use crate::backup;
 use crate::biller::Arithmetic;
 use crate::call::actor::HangUp;
 use crate::call::reason;
@@ -33,6 +34,7 @@ use crate::members;
 use crate::peer;
 use crate::platforms::fill_type_rules;
 use crate::reconcile;
+use crate::start::chain;
 use crate::trial;
 use crate::types::Vendors;
 
@@ -52,6 +54,8 @@ pub struct Process {
     store: Arc<Store>,
     /// Where actors live that are begun for the admin API, whose own threads end before the calls do.
     actors: ArbiterHandle,
+    /// One at a time.
+    backups: Semaphore,
 }
 
 impl Process {
@@ -64,6 +68,7 @@ impl Process {
             core,
             store,
             actors: Arbiter::current(),
+            backups: Semaphore::new(1),
         }
     }
 }
@@ -238,6 +243,23 @@ impl Switch for Process {
                 tokio::time::sleep(SNAPSHOT_LOOK_EVERY).await;
             }
             Err(Failed("the snapshot is not written yet".to_owned()))
+        }
+        .boxed()
+    }
+
+    fn backup(&self, records: bool) -> BoxFuture<'_, Result<std::fs::File, Failed>> {
+        async move {
+            let Ok(_one) = self.backups.try_acquire() else {
+                return Err(Failed("another backup is being written".to_owned()));
+            };
+            let core = &self.core;
+            let (cluster, store) = (core.cluster.clone(), Arc::clone(&self.store));
+            let at = core.clock.now().wall;
+            let written = backup::write(cluster, store, &core.config, at, records).await;
+            written.map_err(|error| {
+                tracing::warn!(error = chain(&error), "no backup");
+                Failed(chain(&error))
+            })
         }
         .boxed()
     }

@@ -15,11 +15,13 @@ use crate::types::{
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use std::io::Seek;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tandem_billing::Store;
 use tandem_billing::usage::{self, Usage};
+use tandem_cluster::backup::{self, About, Writer};
 use tandem_cluster::command::{Borrow, CallId, Claim, Command, Epoch, Reply, Reserve, Unbound};
 use tandem_cluster::entity::{Conflict, Entity, Id, Interface, Millis, Table};
 use tandem_cluster::state::State;
@@ -255,6 +257,30 @@ impl Switch for Fake {
 
     fn snapshot(&self) -> BoxFuture<'_, Result<u64, Failed>> {
         async { Ok(self.entries.load(Ordering::Relaxed)) }.boxed()
+    }
+
+    fn backup(&self, records: bool) -> BoxFuture<'_, Result<std::fs::File, Failed>> {
+        let (state, applied) = self.state_at();
+        let failed = |error: &dyn std::fmt::Display| Failed(error.to_string());
+        let written = || {
+            let about = About {
+                format: backup::FORMAT,
+                cluster: "fake".into(),
+                version: "0.1.0".into(),
+                at: NOW,
+                applied,
+                state_hash: state.hash(),
+                recorded: 0,
+                records,
+            };
+            let file = tempfile::tempfile().map_err(|error| failed(&error))?;
+            let mut writer = Writer::new(file, &about).map_err(|error| failed(&error))?;
+            writer.state(&*state).map_err(|error| failed(&error))?;
+            let mut file = writer.finish().map_err(|error| failed(&error))?;
+            file.rewind().map_err(|error| failed(&error))?;
+            Ok(file)
+        };
+        std::future::ready(written()).boxed()
     }
 
     fn transfer_leader(&self, to: u64) -> BoxFuture<'_, Result<(), Failed>> {

@@ -69,6 +69,10 @@ pub trait Switch: Send + Sync + 'static {
     /// Writes a snapshot of this node's state and answers the entry it reaches. Ends within 30 s.
     fn snapshot(&self) -> BoxFuture<'_, Result<u64, Failed>>;
 
+    /// Writes a backup of the cluster, with the records of this node if they are wanted, and hands it over as an open
+    /// file. One at a time; with millions of records it takes minutes.
+    fn backup(&self, records: bool) -> BoxFuture<'_, Result<std::fs::File, Failed>>;
+
     /// Hands leadership from this node to the raft node `to`. Ends within 5 s.
     fn transfer_leader(&self, to: u64) -> BoxFuture<'_, Result<(), Failed>>;
 

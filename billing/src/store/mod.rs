@@ -113,6 +113,22 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens a store of which nothing is there, as if the rows up to `last` had been stored and dropped: the next one
+    /// is `last + 1`. A store that has rows is left as it is.
+    pub async fn begin_after(dir: impl AsRef<Path>, last: u64) -> Result<Store, StoreError> {
+        let store = Store::open(dir).await?;
+        if store.last() == 0 && last > 0 {
+            store
+                .writer
+                .lock()
+                .await
+                .begin_after(&store.path, last)
+                .await?;
+            store.last.send_replace(last);
+        }
+        Ok(store)
+    }
+
     /// Number of the last row stored, 0 for none.
     pub fn last(&self) -> u64 {
         *self.last.borrow()

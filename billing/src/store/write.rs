@@ -58,6 +58,17 @@ impl Writer {
         Ok(last)
     }
 
+    /// The rows up to this one count as stored.
+    pub(super) async fn begin_after(&mut self, path: &Path, last: u64) -> Result<(), StoreError> {
+        self.last = None;
+        sqlx::query("UPDATE meta SET last = ?")
+            .bind(last as i64)
+            .execute(&mut self.conn)
+            .await
+            .map_err(|error| StoreError::sql(path, error))?;
+        Ok(())
+    }
+
     pub(super) async fn append(
         &mut self,
         path: &Path,

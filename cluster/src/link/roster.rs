@@ -122,6 +122,18 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
+    /// Begins the roster of a data directory that is restored from the backup with this mark. Blocks.
+    pub(crate) fn begin(dir: &Path, mark: u64) -> Result<(), DiskError> {
+        let path = dir.join("roster");
+        let known = Known {
+            disk: random(),
+            origin: Some(mark),
+            ..Known::default()
+        };
+        write_whole(&path, known.text().as_bytes())
+            .map_err(|source| DiskError::new("write", &path, source))
+    }
+
     /// Reads the roster of a data directory, or begins one. Blocks. `has_log`: the directory held a log before.
     pub(crate) fn open(
         dir: &Path,

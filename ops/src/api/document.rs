@@ -137,6 +137,11 @@ const PLAIN: &[Plain] = &[
         "Hands leadership to the node named, or to any other.",
         &[("node", false)],
     ),
+    post(
+        "/backup",
+        "The replicated state as a file, with `records` also what has left it of calls. Holds the secrets of platforms.",
+        &[("records", false)],
+    ),
     get(
         "/devices",
         "AXB 设备: the nodes that ever claimed an access name.",

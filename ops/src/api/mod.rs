@@ -8,6 +8,7 @@
 //! A route stands in [`routes`]; its document for OpenAPI in `document`; a test holds the two together.
 
 mod auth;
+mod backup;
 mod callbacks;
 mod current;
 mod document;
@@ -232,6 +233,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(path("/cluster/add").route(web::post().to(members::add)))
         .service(path("/cluster/remove").route(web::post().to(members::remove)))
         .service(path("/cluster/transfer-leader").route(web::post().to(live::transfer_leader)))
+        .service(path("/backup").route(web::post().to(backup::backup)))
         .service(path("/devices").route(web::get().to(live::devices)))
         .service(
             path("/devices/{name}")

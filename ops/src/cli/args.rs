@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use super::backup::BackupArgs;
 use super::certificates::CertificatesArgs;
 use super::files::{AVerb, RegionVerb, XVerb};
 use super::plan::PlanArgs;
@@ -127,6 +128,8 @@ pub enum ClientCommand {
     /// Configuration from a file.
     #[command(subcommand)]
     Seed(SeedVerb),
+    /// Writes the whole state of the cluster into a file, for `restore`.
+    Backup(BackupArgs),
     /// How many X and A numbers a traffic needs, and what unbinding early saves; asks no server.
     Plan(PlanArgs),
 }
@@ -680,6 +683,7 @@ impl ClientCommand {
     pub(super) fn takes_secs(&self) -> u64 {
         match self {
             ClientCommand::Interface(InterfaceVerb::Test(args)) => u64::from(args.within_secs) + 10,
+            ClientCommand::Backup(_) => 600,
             _ => 0,
         }
     }

@@ -4,6 +4,7 @@
 //! output, words to standard error, and the exit code tells programs what happened ([`Exit`]).
 
 mod args;
+mod backup;
 mod certificates;
 mod columns;
 mod fields;

@@ -355,6 +355,13 @@ async fn exit_codes_tell_what_happened() {
         .prints("cluster add --id 4 --address 10.0.0.4:5070")
         .await;
     assert!(added.contains("voter"), "{added}");
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("state.backup");
+    let line = format!("backup {}", file.display());
+    let told = world.prints(&line).await;
+    assert!(told.contains("fake"), "{told}");
+    let bytes = std::fs::read(&file).expect("is there");
+    assert!(tandem_cluster::backup::check(&bytes[..]).is_ok());
     world.prints("a-group add name=gb").await;
     assert_eq!(
         world.fails("a-group remove gb gc").await,

@@ -10,8 +10,8 @@ use super::files::{self, AVerb, XVerb};
 use super::http::{Client, Request};
 use super::print::Printer;
 use super::{
-    CliError, Exit, Output, alarm, complain, fields, interfaces, members, platform, relations,
-    route, types, warn,
+    CliError, Exit, Output, alarm, backup, complain, fields, interfaces, members, platform,
+    relations, route, types, warn,
 };
 use crate::dto;
 use reqwest::Method;
@@ -156,6 +156,7 @@ pub async fn carry_out<W: Write>(
             list(client, printer, &["audit"], AUDIT, args).await
         }
         ClientCommand::Seed(SeedVerb::Apply { file }) => seed(client, printer, file).await,
+        ClientCommand::Backup(args) => backup::run(client, printer, args).await,
         ClientCommand::X(XVerb::Import { interface, file }) => {
             files::import_numbers(client, printer, "x-numbers", ("interface", interface), file)
                 .await
