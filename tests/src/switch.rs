@@ -19,6 +19,9 @@ use std::time::Duration;
 /// Nodes of every test cluster.
 pub const NODES: u8 = 3;
 
+/// Nodes that a cluster may grow to.
+const NODES_MAX: u8 = 9;
+
 /// The counters of `status` that are 0 when nothing is going on.
 pub const IDLE: [&str; 8] = [
     "calls",
@@ -260,8 +263,28 @@ impl Switch {
         }
     }
 
+    /// Starts a new node, which waits to be added, and answers where its links arrive.
+    #[track_caller]
+    pub fn join(&mut self, node: u8) -> SocketAddr {
+        self.spawn_node_with(node, &["--join"]);
+        eventually("the new node answers", Duration::from_secs(60), || {
+            let livez = http::request(self.api(node).at, "GET", "/livez", None, None)?;
+            if livez.status == 200 {
+                Ok(())
+            } else {
+                Err(livez.body)
+            }
+        });
+        self.at(100 * u16::from(node) + 70)
+    }
+
     #[track_caller]
     fn spawn_node(&mut self, node: u8) {
+        self.spawn_node_with(node, &[]);
+    }
+
+    #[track_caller]
+    fn spawn_node_with(&mut self, node: u8, more: &[&str]) {
         let log = File::create(self.dir.path().join(format!("dev-node-{node}.log")))
             .expect("a file for the output");
         let errors = log.try_clone().expect("a second handle");
@@ -276,6 +299,7 @@ impl Switch {
             ])
             .arg(self.data())
             .args(["node", &node.to_string()])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
@@ -487,7 +511,7 @@ impl Drop for Switch {
             pids.push(child.id());
         }
         // A node whose parent died first is nobody's descendant any more.
-        for node in 1..=NODES {
+        for node in 1..=NODES_MAX {
             let text = std::fs::read_to_string(self.data().join(format!("n{node}/pid")))
                 .unwrap_or_default();
             pids.extend(
