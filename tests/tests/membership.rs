@@ -1,11 +1,23 @@
 //! Nodes come and go, and the state outlives them all.
 
-use std::process::Command;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use tandem_tests::api::Api;
 use tandem_tests::checks::nothing_left;
 use tandem_tests::sipp::numbers;
-use tandem_tests::switch::binary;
-use tandem_tests::{Sipp, Switch, process};
+use tandem_tests::switch::{binary, free_port};
+use tandem_tests::{Sipp, Switch, eventually, process};
+
+/// A node of its own, killed when it is dropped.
+struct Alone(Child);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Calls placed through one node.
 fn calls(switch: &Switch, node: u8, from: u64) {
@@ -63,6 +75,86 @@ fn a_node_joins_carries_calls_and_is_removed_and_a_backup_is_sound() {
     let again = switch.client(1, &add);
     assert_eq!(again.status.code(), Some(4), "an id is given once");
     calls(&switch, 2, 200);
+    drop(phone);
+    nothing_left(&switch, Duration::from_secs(20));
+}
+
+#[test]
+fn a_backup_of_calls_in_progress_begins_a_cluster_without_them() {
+    let switch = Switch::start();
+    let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
+    let talking = Sipp::customer(
+        "customer",
+        switch.own_port(),
+        switch.sip(2),
+        numbers(15_900_000_001, 13_800_000_001, 3),
+    );
+    let talking = talking.pause(6_000).start(switch.dir());
+    eventually("three calls", Duration::from_secs(10), || {
+        match switch.api(2).try_status()?["answered_calls"].as_u64() {
+            Some(3) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    let file = switch.dir().join("live.backup");
+    let path = file.to_str().expect("a path in words");
+    switch.cli(3, &["backup", "--records", path]);
+
+    let dir = switch.dir().join("alone");
+    std::fs::create_dir(&dir).expect("is made");
+    std::fs::write(dir.join("token"), "alone").expect("is written");
+    let at = |port: u16| format!("127.0.0.1:{port}");
+    let (sip, links, admin) = (at(free_port()), at(free_port()), at(free_port()));
+    let config = format!(
+        "[node]\nid = 7\naccess_name = \"alone\"\ndata_dir = \"{0}/data\"\n[sip]\nudp = [\"{sip}\"]\n[cluster]\n\
+         id = \"other\"\nlisten = \"{links}\"\npeers = [{{ id = 7, address = \"{links}\" }}]\n[admin]\n\
+         listen = \"{admin}\"\ntoken_file = \"{0}/token\"\n",
+        dir.display()
+    );
+    let node = dir.join("node.toml");
+    std::fs::write(&node, config).expect("is written");
+    let restore = || {
+        let mut command = Command::new(binary());
+        command.args(["restore", path, "--config"]).arg(&node);
+        command.output().expect("the binary is there")
+    };
+    let done = restore();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    assert_eq!(restore().status.code(), Some(4), "once is enough");
+    let alone = Command::new(binary())
+        .args(["serve", "--config"])
+        .arg(&node)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary is there");
+    let _alone = Alone(alone);
+    let admin: SocketAddr = admin.parse().expect("an address");
+    let api = Api::new(admin, "alone");
+    eventually(
+        "the new cluster has its records",
+        Duration::from_secs(20),
+        || {
+            let cdrs = api
+                .try_call("GET", "cdrs?end_reason=node_failure", None)?
+                .body;
+            match cdrs.matches("\"flow_no\"").count() {
+                3 => Ok(()),
+                _ => Err(cdrs),
+            }
+        },
+    );
+    assert_eq!(api.try_status().expect("answers")["answered_calls"], 0);
+    assert!(
+        api.get("calls")["items"]
+            .as_array()
+            .expect("a list")
+            .is_empty()
+    );
+
+    // The old one has not noticed.
+    talking.finish(Duration::from_secs(20)).all_good(3);
     drop(phone);
     nothing_left(&switch, Duration::from_secs(20));
 }
