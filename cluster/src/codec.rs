@@ -36,6 +36,16 @@ pub enum CodecError {
     },
 }
 
+impl CodecError {
+    /// What the stream that was written to said, if that was the reason.
+    pub fn io(&self) -> Option<std::io::ErrorKind> {
+        match self {
+            CodecError::Encode(bincode::error::EncodeError::Io { inner, .. }) => Some(inner.kind()),
+            _ => None,
+        }
+    }
+}
+
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<LIMIT_BYTES>()
 }

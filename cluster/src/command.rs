@@ -117,7 +117,7 @@ pub enum Command {
         access_name: String,
         /// 标识
         label: Option<String>,
-        /// 补充设置
+        /// 补充设置 to be changed ([`crate::state::settings`]); an empty value takes one back, others stay.
         settings: Option<BTreeMap<String, String>>,
         /// Takes no new calls.
         draining: Option<bool>,
@@ -173,6 +173,12 @@ pub enum Command {
     /// The session of an answered call has changed: what another node needs to carry it on is replaced. Answers
     /// `Done`, or `Refused`.
     Keep(Keep),
+    /// Every node keeps its state as it is behind this entry for a while, so that nodes can be compared at the same
+    /// entry under any load. Changes nothing. Answers `Done`.
+    Mark {
+        /// Random; by which the kept state is found.
+        id: u64,
+    },
 }
 
 /// What was done to a member of the cluster.

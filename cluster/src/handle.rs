@@ -29,13 +29,13 @@ use crate::codec::{self, CodecError};
 use crate::command::Biller;
 use crate::link::{Files, RequestError, TlsError};
 use crate::state::State;
-use crate::wal::WalError;
+use crate::wal::{AnyDisk, WalError};
 use bytes::Bytes;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -92,6 +92,17 @@ pub struct Config {
     /// Measured with 500 calls/s of five commands: 0.94 ms CPU a call over three nodes without a pace, 0.69 at 300,
     /// 0.46 at 100.
     pub entries_per_s: u32,
+    /// Where the log lies: this machine's disk, but in tests of bad disks. Snapshots always lie on this machine's.
+    pub disk: AnyDisk,
+    /// This machine's clock, milliseconds since 1970: [`wall_clock`], but in tests of wrong clocks.
+    pub wall: fn() -> u64,
+}
+
+/// The machine's clock, milliseconds since 1970.
+pub fn wall_clock() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 impl Config {
@@ -116,6 +127,8 @@ impl Config {
             workers: 1,
             linger: Duration::from_millis(20),
             entries_per_s: 200,
+            disk: AnyDisk::default(),
+            wall: wall_clock,
         }
     }
 
@@ -233,6 +246,17 @@ pub enum StartError {
     Runtime(#[source] io::Error),
 }
 
+impl StartError {
+    /// What lies in the data directory does not let this node start: starting again will not help.
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            StartError::Restore(_) => true,
+            StartError::Log(error) => !matches!(error, WalError::Disk(_)) || error.is_damage(),
+            _ => false,
+        }
+    }
+}
+
 /// Why a proposal has no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum ProposeError {
@@ -251,6 +275,20 @@ pub enum ProposeError {
     /// The command has no encoding, or the reply none that we can read.
     #[error(transparent)]
     Codec(#[from] CodecError),
+}
+
+/// Why another node's state was not put in place.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The bytes are no state.
+    #[error("copied state cannot be read")]
+    Codec(#[from] CodecError),
+    /// What was applied behind it cannot be applied to it; nothing has changed.
+    #[error("copied state is of no use: {0}")]
+    Replay(String),
+    /// The node is stopping or has failed.
+    #[error("cluster node has stopped")]
+    Stopped,
 }
 
 /// What a node is.
@@ -324,6 +362,10 @@ pub struct Status {
     pub quorum: bool,
     /// Why the node stopped, if it did.
     pub stopped: Option<String>,
+    /// Why the log cannot be written just now: the disk is full. Nothing that was acknowledged is in danger, and the log
+    /// goes on by itself when there is room. Until then this node leads no longer than it must, and should take no
+    /// calls.
+    pub disk_full: Option<String>,
 }
 
 /// A running node. Clones share it; it stops with the last one.
@@ -455,6 +497,13 @@ impl<M: Machine> Handle<M> {
         }
     }
 
+    /// The log's time now, milliseconds since 1970: what an entry would be stamped with. Leases and deadlines of the
+    /// state are meant in it. Runs on between entries; alike on all nodes but for what an entry takes to come, and
+    /// behind while this node is catching up. `None` before this process has seen an entry.
+    pub fn log_time(&self) -> Option<u64> {
+        self.core.log_time()
+    }
+
     /// Submitted commands that are not committed yet.
     pub fn submitted(&self) -> usize {
         self.core.queue.submitted()
@@ -521,6 +570,34 @@ impl<M: Machine> Handle<M> {
     /// Sets what answers other nodes' questions. At most 64 are answered at once for each node.
     pub fn on_peer_request(&self, handler: Handler) {
         self.core.set_handler(handler);
+    }
+
+    /// The state as every node has it behind the entry of a mark ([`Machine::mark`]), and the index after that entry.
+    /// Waits for it for at most `limit`. It is kept until two more marks have been applied, or
+    /// [`forget_marks`](Handle::forget_marks).
+    pub async fn marked(&self, id: u64, limit: Duration) -> Result<(Arc<M>, u64), ProposeError> {
+        self.core
+            .when_applied(limit, || self.board.marked(id))
+            .await
+    }
+
+    /// Lets go of marked states kept for longer than `age`: each costs the memory of what has changed since.
+    pub fn forget_marks(&self, age: Duration) {
+        self.board.forget_marks(age);
+    }
+
+    /// Puts a state that another node encoded ([`codec::encode`] of what [`marked`](Handle::marked) gave there) in
+    /// place of this node's, which was found to differ: `upto` is the index after the last entry in it. Entries applied
+    /// here since are applied to it from the own log, so that no entry is missed and nothing is done twice; then
+    /// readers see it. Log, vote and membership stay as they are, so to the consensus nothing has happened and no
+    /// promise of this node is broken. Answers the index after the last entry applied.
+    ///
+    /// The newest snapshot of this node may still hold the damage: build one at once
+    /// ([`trigger_snapshot`](Handle::trigger_snapshot)) that reaches behind the answered index.
+    pub async fn restore(&self, state: Bytes, upto: u64) -> Result<u64, RestoreError> {
+        let decoded = tokio::task::spawn_blocking(move || codec::decode::<M>(&state)).await;
+        let state = decoded.map_err(|_| RestoreError::Stopped)??;
+        self.core.put_in_place(Box::new(state), upto).await
     }
 
     /// Builds a snapshot now and trims the log behind it; returns once that has begun.

@@ -31,6 +31,8 @@ const SNAPSHOT_BYTES: &str = "tandem_cluster_snapshot_bytes";
 const FSYNC: &str = "tandem_cluster_fsync_seconds";
 const LOG_ENTRIES: &str = "tandem_cluster_log_entries_total";
 
+const DISK_FULL: &str = "tandem_cluster_disk_full";
+
 /// Describes every metric of the room; called once at the start of the process, after the recorder is installed.
 pub fn describe() {
     describe_gauge!(ROLE, "1 for the role this node has, 0 for the others.");
@@ -40,6 +42,11 @@ pub fn describe() {
         COMMITTED,
         "Index after the last entry known here to be committed."
     );
+    describe_gauge!(
+        DISK_FULL,
+        "1 while the disk is full and the log waits for room."
+    );
+    gauge!(DISK_FULL).set(0.0);
     describe_gauge!(APPLIED, "Index after the last entry applied here.");
     describe_gauge!(LAST_LOG, "Index after the last entry in the log here.");
     describe_gauge!(
@@ -192,4 +199,9 @@ pub(crate) fn submit_refused() {
 /// Effects of an entry went nowhere.
 pub(crate) fn effects_dropped() {
     counter!(EFFECTS_DROPPED).increment(1);
+}
+
+/// The log waits for room on its disk, or has some again.
+pub(crate) fn disk_full(full: bool) {
+    gauge!(DISK_FULL).set(f64::from(u8::from(full)));
 }

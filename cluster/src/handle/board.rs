@@ -5,6 +5,7 @@
 //! or waits for one entry, needs one clone then. A node at rest makes none and has no timer for them.
 
 use arc_swap::ArcSwap;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -14,6 +15,17 @@ pub(crate) struct Live<M> {
     pub(crate) state: M,
     /// Index after the last entry applied to it.
     pub(crate) upto: u64,
+}
+
+/// Marked states kept. Each holds what has changed since; more than two are wanted by nobody.
+const MARKS_MAX: usize = 2;
+
+/// A state kept at a mark.
+struct Marked<M> {
+    id: u64,
+    state: Arc<M>,
+    upto: u64,
+    since: Instant,
 }
 
 /// The state and what is shown of it.
@@ -28,6 +40,8 @@ pub(crate) struct Board<M> {
     shown_at: AtomicU64,
     /// A reader found the state being written and took an old clone.
     missed: AtomicBool,
+    /// The newest last.
+    marks: Mutex<VecDeque<Marked<M>>>,
     begun: Instant,
 }
 
@@ -40,7 +54,43 @@ impl<M: Clone> Board<M> {
             shown_upto: AtomicU64::new(0),
             shown_at: AtomicU64::new(0),
             missed: AtomicBool::new(false),
+            marks: Mutex::default(),
             begun: Instant::now(),
+        }
+    }
+
+    fn marks(&self) -> MutexGuard<'_, VecDeque<Marked<M>>> {
+        self.marks
+            .lock()
+            .expect("no code panics while it holds the marks")
+    }
+
+    /// Keeps a state that has every entry below `upto` under `id`, in place of the oldest one kept.
+    pub(crate) fn mark(&self, id: u64, state: M, upto: u64) {
+        let mut marks = self.marks();
+        while marks.len() >= MARKS_MAX {
+            marks.pop_front();
+        }
+        marks.push_back(Marked {
+            id,
+            state: Arc::new(state),
+            upto,
+            since: Instant::now(),
+        });
+    }
+
+    /// The state kept under `id`, and the index after the last entry in it.
+    pub(crate) fn marked(&self, id: u64) -> Option<(Arc<M>, u64)> {
+        let marks = self.marks();
+        let mark = marks.iter().find(|mark| mark.id == id)?;
+        Some((mark.state.clone(), mark.upto))
+    }
+
+    /// Lets go of states that were kept for longer than `age`.
+    pub(crate) fn forget_marks(&self, age: Duration) {
+        let mut marks = self.marks();
+        while marks.front().is_some_and(|mark| mark.since.elapsed() > age) {
+            marks.pop_front();
         }
     }
 
@@ -168,6 +218,22 @@ mod tests {
         board.replace(7, 7);
         let (state, upto) = board.latest();
         assert_eq!((*state, upto), (7, 7));
+    }
+
+    #[test]
+    fn marked_states_stay_as_they_were_and_old_ones_are_let_go() {
+        let board = Board::new(0);
+        for id in 1..=3 {
+            apply(&board, id);
+            board.mark(id, id, id);
+        }
+        apply(&board, 9);
+        assert_eq!(board.marked(1), None, "two are kept");
+        assert_eq!(board.marked(3), Some((Arc::new(3), 3)));
+        board.forget_marks(YOUNG);
+        assert!(board.marked(2).is_some());
+        board.forget_marks(OLD);
+        assert_eq!((board.marked(2), board.marked(3)), (None, None));
     }
 
     #[test]

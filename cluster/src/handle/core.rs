@@ -3,7 +3,7 @@
 use super::members;
 use super::proposer::{Proposer, Queue};
 use super::serve::{self, Server};
-use super::{Config, MemberStatus, ProposeError, Role, StartError, Status};
+use super::{Config, MemberStatus, ProposeError, RestoreError, Role, StartError, Status};
 use crate::link::tls::Tls;
 use crate::link::{ANSWER_LIMIT, Channel, Dialer, LinkError, Members, Peer, RequestError, Roster};
 use crate::raft::Raft;
@@ -13,14 +13,16 @@ use crate::raft::snapshot::Store;
 use crate::raft::store::LogStore;
 use crate::raft::types::TypeConfig;
 use crate::wal::record::LogId;
-use crate::wal::{Identity, RealDisk, Settings, Wal, WalError};
+use crate::wal::{Fullness, Identity, Settings, Wal, WalError};
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::impls::BasicNode;
 use openraft::metrics::RaftServerMetrics;
 use openraft::{ReadPolicy, ServerState, SnapshotPolicy};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
@@ -58,6 +60,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Shared {
     pub(crate) queue: Arc<Queue>,
     pub(crate) progress: Arc<Progress>,
+    pub(crate) wall: fn() -> u64,
     pub(crate) roster: Arc<Roster>,
     /// Everyone this node talks to; changes with the members.
     peers: RwLock<BTreeMap<u64, Peer>>,
@@ -104,6 +107,11 @@ impl Shared {
         }
     }
 
+    /// How many of the nodes are a majority.
+    pub(crate) fn majority(&self) -> usize {
+        self.peers().len().div_ceil(2) + 1
+    }
+
     /// Whether a node said something of late.
     pub(crate) fn is_alive(&self, node: u64) -> bool {
         let seen = self.seen().get(&node).and_then(|seen| seen.at);
@@ -115,6 +123,26 @@ impl Shared {
         // Nodes that are no members leave no trace.
         if let Some(seen) = self.seen().get_mut(&node) {
             seen.at = Some(Instant::now());
+        }
+    }
+
+    /// Gives leadership to the most advanced of those who answer.
+    async fn lead_no_longer(&self, raft: &Raft) {
+        let heir = {
+            let metrics = raft.metrics().borrow_watched().clone();
+            let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+            let seen = self.seen();
+            let alive = seen.iter().filter(|(node, seen)| {
+                voters.contains(node) && seen.at.is_some_and(|at| at.elapsed() < SILENCE)
+            });
+            alive
+                .max_by_key(|(_, seen)| seen.applied)
+                .map(|(node, _)| *node)
+        };
+        if let Some(heir) = heir {
+            tracing::warn!(to = heir, "leadership is handed over, the disk is full");
+            // Tried again at the next tick.
+            let _ = raft.trigger().transfer_leader(heir).await;
         }
     }
 
@@ -140,6 +168,7 @@ pub(crate) struct Core {
     pub(crate) queue: Arc<Queue>,
     pub(crate) standing: watch::Receiver<Standing>,
     pub(crate) shared: Arc<Shared>,
+    fullness: Fullness,
     runtime: Mutex<Option<Runtime>>,
 }
 
@@ -208,6 +237,51 @@ impl Core {
         }
         let peer = self.shared.peer(leader?)?;
         serve::take_index(&peer.ask(serve::read_index(), ANSWER_LIMIT).await.ok()?)
+    }
+
+    pub(crate) fn log_time(&self) -> Option<u64> {
+        let progress = &self.shared.progress;
+        progress.time().now(progress.now_us())
+    }
+
+    /// Waits until `ready` gives something, looking again whenever entries have been applied.
+    pub(crate) async fn when_applied<T>(
+        &self,
+        limit: Duration,
+        mut ready: impl FnMut() -> Option<T>,
+    ) -> Result<T, ProposeError> {
+        let mut applied = self.shared.progress.applied.subscribe();
+        let waiting = async {
+            loop {
+                applied.mark_unchanged();
+                if let Some(found) = ready() {
+                    return Ok(found);
+                }
+                if applied.changed().await.is_err() {
+                    return Err(ProposeError::Stopped);
+                }
+            }
+        };
+        timeout(limit, waiting)
+            .await
+            .unwrap_or(Err(ProposeError::Unknown(limit)))
+    }
+
+    /// See [`StateMachine::put_in_place`]. Runs between two applications of entries, which wait meanwhile.
+    pub(crate) async fn put_in_place(
+        &self,
+        state: Box<dyn Any + Send>,
+        upto: u64,
+    ) -> Result<u64, RestoreError> {
+        let put = self.raft.with_state_machine(move |machine| {
+            let put = tokio::task::block_in_place(|| machine.put_in_place(state, upto));
+            ready(put).boxed()
+        });
+        match put.await {
+            Ok(Ok(end)) => Ok(end),
+            Ok(Err(error)) => Err(RestoreError::Replay(error.to_string())),
+            Err(_) => Err(RestoreError::Stopped),
+        }
     }
 
     pub(crate) async fn peer_request(
@@ -310,6 +384,7 @@ impl Core {
                 .copied()
                 .collect(),
             stopped,
+            disk_full: self.fullness.get(),
         }
     }
 
@@ -403,13 +478,9 @@ async fn open(
     let (wal, store, snapshot, roster, pristine) = {
         let (dir, identity) = (config.data_dir.clone(), identity.clone());
         let configured = configured.clone();
+        let disk = config.disk.clone();
         tokio::task::spawn_blocking(move || -> Result<_, WalError> {
-            let wal = Wal::open(
-                Arc::new(RealDisk),
-                &dir,
-                identity.clone(),
-                Settings::default(),
-            )?;
+            let wal = Wal::open(disk.0, &dir, identity.clone(), Settings::default())?;
             let (store, snapshot) = Store::open(&dir.join("snapshots"), &identity)?;
             let pristine = wal.last().is_none() && wal.vote().is_none() && snapshot.is_none();
             let roster = Roster::open(&dir, identity, configured, !pristine, tls)?;
@@ -429,10 +500,12 @@ async fn open(
         .map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
 
+    let fullness = wal.fullness();
     let progress = Arc::new(Progress::new());
     let machine = StateMachine::new(
         driver,
         store.clone(),
+        wal.clone(),
         progress.clone(),
         config.snapshots.bytes,
     );
@@ -464,6 +537,7 @@ async fn open(
         roster: roster.clone(),
         peers: RwLock::default(),
         seen: Mutex::default(),
+        wall: config.wall,
         handler: RwLock::new(None),
     });
     note_members(&raft, &shared);
@@ -479,7 +553,12 @@ async fn open(
     };
     tokio::spawn(server.listen(listener));
     tokio::spawn(Proposer::new(raft.clone(), shared.clone(), standing.clone(), &config).run());
-    tokio::spawn(tick(raft.clone(), shared.clone(), standing.clone()));
+    tokio::spawn(tick(
+        raft.clone(),
+        fullness.clone(),
+        shared.clone(),
+        standing.clone(),
+    ));
     tokio::spawn(snapshot_when_heavy(raft.clone(), progress));
     tokio::spawn(members::finish_changes(raft.clone(), standing.clone()));
 
@@ -493,6 +572,7 @@ async fn open(
         queue,
         standing,
         shared,
+        fullness,
         runtime: Mutex::new(None),
     };
     if config.join {
@@ -675,7 +755,12 @@ fn standing_of(metrics: &RaftServerMetrics<TypeConfig>) -> Standing {
 }
 
 /// Asks after the other nodes, and sets the gauges.
-async fn tick(raft: Raft, shared: Arc<Shared>, standing: watch::Receiver<Standing>) {
+async fn tick(
+    raft: Raft,
+    fullness: Fullness,
+    shared: Arc<Shared>,
+    standing: watch::Receiver<Standing>,
+) {
     let mut interval = tokio::time::interval(PING_EVERY);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -692,6 +777,9 @@ async fn tick(raft: Raft, shared: Arc<Shared>, standing: watch::Receiver<Standin
             );
         }
         crate::metrics::queues(shared.queue.waited(), shared.queue.submitted());
+        if now.role == Role::Leader && fullness.get().is_some() {
+            shared.lead_no_longer(&raft).await;
+        }
         let peers: Vec<(u64, Peer)> = shared
             .peers()
             .iter()
@@ -700,8 +788,16 @@ async fn tick(raft: Raft, shared: Arc<Shared>, standing: watch::Receiver<Standin
         for (node, peer) in peers {
             let shared = shared.clone();
             tokio::spawn(async move {
+                let asked_us = shared.progress.now_us();
                 if let Ok(answer) = peer.ask(serve::ping(), ANSWER_LIMIT).await {
+                    let now_us = shared.progress.now_us();
                     let applied = serve::take_index(&answer);
+                    if let Some(wall) = serve::take_clock(&answer) {
+                        shared
+                            .progress
+                            .time()
+                            .heard(node, wall, now_us - asked_us, now_us);
+                    }
                     if let Some(seen) = shared.seen().get_mut(&node) {
                         *seen = Seen {
                             at: Some(Instant::now()),

@@ -46,6 +46,11 @@ pub trait Machine: Clone + Send + Sync + Serialize + DeserializeOwned + 'static 
     fn only_latest(_effect: &Self::Effect) -> bool {
         false
     }
+    /// The id of a mark, if this command is one: the state behind its entry is then kept for a while, see
+    /// [`Handle::marked`](super::Handle::marked).
+    fn mark(_command: &Self::Command) -> Option<u64> {
+        None
+    }
 }
 
 impl Machine for State {
@@ -74,6 +79,13 @@ impl Machine for State {
 
     fn only_latest(effect: &Effect) -> bool {
         matches!(effect, Effect::Outbox { .. })
+    }
+
+    fn mark(command: &Command) -> Option<u64> {
+        match command {
+            Command::Mark { id } => Some(*id),
+            _ => None,
+        }
     }
 }
 
@@ -113,16 +125,24 @@ fn seed_of(seed: u64, nth: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+impl<M: Machine> Applier<M> {
+    /// A committed command. One that cannot be read was written by a newer release: to skip it would let the states of
+    /// the nodes part.
+    fn command(id: LogId, nth: u64, bytes: &Bytes) -> io::Result<M::Command> {
+        codec::decode(bytes)
+            .map_err(|error| invalid(format!("command {nth} of entry {id}: {error}")))
+    }
+}
+
 impl<M: Machine> Driver for Applier<M> {
     fn apply(&mut self, id: LogId, batch: Batch, answer: bool) -> io::Result<Vec<Bytes>> {
         let mut replies = Vec::with_capacity(if answer { batch.commands.len() } else { 0 });
         let mut effects = Vec::new();
+        let mut mark = None;
         let mut live = self.board.live();
         for (nth, bytes) in (0..).zip(&batch.commands) {
-            // A committed command that cannot be read was written by a newer release: to skip it would let the
-            // states of the nodes part.
-            let command: M::Command = codec::decode(bytes)
-                .map_err(|error| invalid(format!("command {nth} of entry {id}: {error}")))?;
+            let command = Self::command(id, nth, bytes)?;
+            mark = M::mark(&command).or(mark);
             let (reply, more) =
                 live.state
                     .apply_one(batch.at, seed_of(batch.seed, nth), &command, &self.context);
@@ -132,6 +152,9 @@ impl<M: Machine> Driver for Applier<M> {
             }
         }
         live.upto = id.index + 1;
+        if let Some(mark) = mark {
+            self.board.mark(mark, live.state.clone(), live.upto);
+        }
         drop(live);
         if !effects.is_empty() && self.inlet.is_live() {
             self.pending.push(Applied {
@@ -171,9 +194,12 @@ impl<M: Machine> Driver for Applier<M> {
     fn freeze(&self) -> Freeze {
         let state = self.board.live().state.clone();
         Box::new(move |mut out| {
-            codec::encode_to(&state, &mut out)
-                .map(|_| ())
-                .map_err(invalid)
+            let written = codec::encode_to(&state, &mut out);
+            written.map(|_| ()).map_err(|error| match error.io() {
+                // What the disk says is told from what the state says: a full one is waited for.
+                Some(kind) => io::Error::new(kind, error),
+                None => invalid(error),
+            })
         })
     }
 
@@ -182,6 +208,24 @@ impl<M: Machine> Driver for Applier<M> {
             let state: M = codec::decode(bytes).map_err(invalid)?;
             Ok(Box::new(state))
         })
+    }
+
+    fn replay(&self, state: &mut (dyn Any + Send), id: LogId, batch: Batch) -> io::Result<()> {
+        let state = state
+            .downcast_mut::<M>()
+            .ok_or_else(|| invalid("state of another type"))?;
+        for (nth, bytes) in (0..).zip(&batch.commands) {
+            let command = Self::command(id, nth, bytes)?;
+            // Replies and effects were given when the entry was applied first.
+            state.apply_one(batch.at, seed_of(batch.seed, nth), &command, &self.context);
+        }
+        Ok(())
+    }
+
+    fn replay_voters(&self, state: &mut (dyn Any + Send), voters: BTreeSet<u64>) {
+        if let Some(state) = state.downcast_mut::<M>() {
+            state.set_voters(voters);
+        }
     }
 
     fn replace(&mut self, state: Box<dyn Any + Send>, upto: u64) {

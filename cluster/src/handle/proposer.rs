@@ -24,7 +24,7 @@ use futures::stream::FuturesUnordered;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -202,6 +202,7 @@ pub(crate) struct Proposer {
     shared: Arc<Shared>,
     standing: watch::Receiver<Standing>,
     linger: Duration,
+    wall: fn() -> u64,
     pace: Pace,
     seeds: RandomState,
     count: u64,
@@ -282,6 +283,7 @@ impl Proposer {
             shared,
             standing,
             linger: config.linger,
+            wall: config.wall,
             pace: Pace::new(config.entries_per_s, Instant::now()),
             seeds: RandomState::new(),
             count: 0,
@@ -324,6 +326,9 @@ impl Proposer {
                         return;
                     }
                     (self.rest, self.rest_until) = (None, None);
+                    if self.standing.borrow().role != Role::Leader {
+                        self.shared.progress.time().leave();
+                    }
                 }
                 () = alarm => {}
             }
@@ -409,11 +414,18 @@ impl Proposer {
             .iter()
             .flat_map(|group| &group.commands)
             .chain(&submitted);
+        let now_us = self.shared.progress.now_us();
         if standing.role == Role::Leader {
             self.count += 1;
             let seed = self.seeds.hash_one(self.count);
             let total = commands.clone().count();
-            let payload = batch::encode(now_ms(), seed, commands);
+            let majority = self.shared.majority();
+            let at = self
+                .shared
+                .progress
+                .time()
+                .stamp((self.wall)(), majority, now_us);
+            let payload = batch::encode(at, seed, commands);
             let raft = self.raft.clone();
             Box::pin(async move {
                 let outcome = match timeout(ANSWER_LIMIT, raft.client_write(Payload(payload))).await
@@ -543,13 +555,6 @@ fn bounce(waiting: &mut Waiting) {
             }
         }
     }
-}
-
-/// The wall clock, milliseconds since 1970.
-fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub(crate) fn read_index() -> Bytes {
     Bytes::from_static(&[READ_INDEX])
 }
 
-/// Asks a node how far it has applied.
+/// Asks a node how far it has applied, and what its clock shows.
 pub(crate) fn ping() -> Bytes {
     Bytes::from_static(&[PING])
 }
@@ -70,6 +70,20 @@ pub(crate) fn ping() -> Bytes {
 /// Asks a node how much log it has.
 pub(crate) fn about() -> Bytes {
     Bytes::from_static(&[ABOUT])
+}
+
+/// Answers a ping: `[applied u64][clock u64]`. What a newer release adds stands behind that, and who does not know it
+/// does not read it.
+fn pong(applied: u64, wall_ms: u64) -> Bytes {
+    let mut out = Vec::with_capacity(16);
+    out.extend_from_slice(&applied.to_le_bytes());
+    out.extend_from_slice(&wall_ms.to_le_bytes());
+    out.into()
+}
+
+/// The clock in the answer to a ping, milliseconds since 1970.
+pub(crate) fn take_clock(answer: &[u8]) -> Option<u64> {
+    Cursor(answer.get(8..)?).u64().ok()
 }
 
 /// An index in an answer.
@@ -214,8 +228,9 @@ impl Server {
                     .map_err(|error| error.to_string())?;
                 Ok(Bytes::copy_from_slice(&(read.index() + 1).to_le_bytes()))
             }
-            Some(PING) => Ok(Bytes::copy_from_slice(
-                &self.shared.progress.applied.borrow().to_le_bytes(),
+            Some(PING) => Ok(pong(
+                *self.shared.progress.applied.borrow(),
+                (self.shared.wall)(),
             )),
             Some(ABOUT) => {
                 let last = self.raft.metrics().borrow_watched().last_log_index;

@@ -2,8 +2,10 @@
 
 use super::batch::{self, Batch};
 use super::snapshot::{SnapshotFile, Store};
+use super::time::LogTime;
 use super::types::{self, LogId, Members, Replies, StoredMembership, TypeConfig};
-use crate::wal::record as own;
+
+use crate::wal::{Wal, record as own};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
@@ -13,13 +15,13 @@ use openraft::{EntryPayload, OptionalSend};
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 
 /// Writes a frozen state out.
-pub(crate) type Freeze = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send + Sync>;
+pub(crate) type Freeze = Box<dyn Fn(&mut dyn Write) -> io::Result<()> + Send + Sync>;
 /// Reads a state.
 pub(crate) type Thaw = Box<dyn FnOnce(&[u8]) -> io::Result<Box<dyn Any + Send>> + Send>;
 
@@ -37,6 +39,10 @@ pub(crate) trait Driver: Send + Sync + 'static {
     fn freeze(&self) -> Freeze;
     /// How to read a state.
     fn thaw(&self) -> Thaw;
+    /// Applies a batch to a state aside.
+    fn replay(&self, state: &mut (dyn Any + Send), id: own::LogId, batch: Batch) -> io::Result<()>;
+    /// As [`Driver::set_voters`], for a state aside.
+    fn replay_voters(&self, state: &mut (dyn Any + Send), voters: BTreeSet<u64>);
     /// Puts a state read by [`Driver::thaw`] in place.
     fn replace(&mut self, state: Box<dyn Any + Send>, upto: u64);
 }
@@ -50,6 +56,8 @@ pub(crate) struct Progress {
     pub(crate) heavy: Notify,
     /// Nodes that were members once, as of the last applied entry.
     pub(crate) former: watch::Sender<BTreeSet<u64>>,
+    time: Mutex<LogTime>,
+    begun: Instant,
 }
 
 impl Progress {
@@ -58,7 +66,21 @@ impl Progress {
             applied: watch::Sender::new(0),
             heavy: Notify::new(),
             former: watch::Sender::default(),
+            time: Mutex::default(),
+            begun: Instant::now(),
         }
+    }
+
+    /// The log's time, held for a moment.
+    pub(crate) fn time(&self) -> MutexGuard<'_, LogTime> {
+        self.time
+            .lock()
+            .expect("no code panics while it holds the time")
+    }
+
+    /// Microseconds of the clock that [`Progress::time`] is told of.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.begun.elapsed().as_micros() as u64
     }
 }
 
@@ -66,6 +88,7 @@ impl Progress {
 pub(crate) struct StateMachine {
     driver: Box<dyn Driver>,
     store: Arc<Store>,
+    log: Wal,
     last: Option<own::LogId>,
     members: Members,
     /// Nodes that were members before; their ids are never given again.
@@ -80,6 +103,7 @@ impl StateMachine {
     pub(crate) fn new(
         driver: Box<dyn Driver>,
         store: Arc<Store>,
+        log: Wal,
         progress: Arc<Progress>,
         weight_max: u64,
     ) -> Self {
@@ -87,6 +111,7 @@ impl StateMachine {
         StateMachine {
             driver,
             store,
+            log,
             last,
             members,
             former: BTreeSet::new(),
@@ -94,6 +119,55 @@ impl StateMachine {
             weight: 0,
             weight_max,
         }
+    }
+
+    /// Puts another node's state in place of this one's. It has every entry below `upto`; what was applied here behind
+    /// that is applied to it from the own log, without replies and effects, for those were given the first time. The
+    /// log, the vote and the members are not touched: to the consensus nothing has happened. Answers the index after
+    /// the last entry.
+    pub(crate) fn put_in_place(
+        &mut self,
+        mut state: Box<dyn Any + Send>,
+        upto: u64,
+    ) -> io::Result<u64> {
+        let end = self.last.map_or(0, |last| last.index + 1);
+        if upto > end {
+            return Err(invalid(format!(
+                "entries below {upto} are not all applied here"
+            )));
+        }
+        let mut next = upto;
+        while next < end {
+            let entries = self.log.read(next..end)?;
+            if entries.is_empty() {
+                return Err(invalid(format!("entry {next} is no longer in the log")));
+            }
+            for own::Entry { id, payload } in entries {
+                if id.index != next {
+                    return Err(invalid(format!("entry {next} is no longer in the log")));
+                }
+                match payload {
+                    own::Payload::Blank => {}
+                    own::Payload::Normal(bytes) => {
+                        let batch = batch::decode(&bytes).map_err(invalid)?;
+                        self.driver.replay(&mut *state, id, batch)?;
+                    }
+                    own::Payload::Membership(membership) => {
+                        let voters = membership.configs.iter().flatten().copied().collect();
+                        self.driver.replay_voters(&mut *state, voters);
+                    }
+                }
+                next += 1;
+            }
+        }
+        self.driver.replace(state, end);
+        self.driver.applied(end);
+        tracing::warn!(
+            index = end,
+            copied = upto,
+            "state replaced by another node's"
+        );
+        Ok(end)
     }
 
     fn freeze(&mut self) -> Builder {
@@ -117,6 +191,16 @@ impl StateMachine {
         self.members = members;
         self.progress.former.send_replace(self.former.clone());
     }
+}
+
+/// A full disk is looked at again after this long.
+const FULL_WAIT: Duration = Duration::from_secs(5);
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 fn invalid(error: impl std::fmt::Display) -> io::Error {
@@ -147,6 +231,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let begun = Instant::now();
         let mut answers: Vec<(ApplyResponder<TypeConfig>, Replies)> = Vec::new();
         let (mut count, mut commands) = (0, 0);
+        let mut at = None;
         while let Some(entry) = entries.next().await {
             let (entry, responder) = entry?;
             let id = types::to_log_id(&entry.log_id);
@@ -156,6 +241,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     self.weight += payload.0.len() as u64;
                     let batch = batch::decode(&payload.0).map_err(invalid)?;
                     commands += batch.commands.len();
+                    at = Some(batch.at);
                     self.driver.apply(id, batch, responder.is_some())?
                 }
                 EntryPayload::Membership(membership) => {
@@ -176,6 +262,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         // The state can be seen before the proposer sees its reply.
         if let Some(last) = self.last {
             self.driver.applied(last.index + 1);
+            if let Some(at) = at {
+                self.progress.time().seen(at, self.progress.now_us());
+            }
             self.progress.applied.send_replace(last.index + 1);
         }
         for (responder, replies) in answers {
@@ -263,11 +352,24 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let (store, last) = (self.store.clone(), self.last);
         let (members, former) = (self.members.clone(), self.former.clone());
         let begun = Instant::now();
+        let freeze = Arc::new(freeze);
         let meta = SnapshotMetaOf::<TypeConfig> {
             last_log_id: last.as_ref().map(types::from_log_id),
             last_membership: types::from_members(&members).map_err(invalid)?,
         };
-        let snapshot = blocking(move || store.write(last, members, former, freeze)).await?;
+        let snapshot = loop {
+            let (store, freeze) = (store.clone(), freeze.clone());
+            let (members, former) = (members.clone(), former.clone());
+            let write = move || store.write(last, members, former, |out| freeze(out));
+            match blocking(write).await {
+                // Without it the log only grows longer: no reason to stop.
+                Err(error) if is_full(&error) => {
+                    tracing::error!(%error, "snapshot finds no room on the disk, it waits for some");
+                    tokio::time::sleep(FULL_WAIT).await;
+                }
+                outcome => break outcome?,
+            }
+        };
         let (index, bytes) = (last.map_or(0, |last| last.index), snapshot.bytes);
         crate::metrics::snapshot_built(begun.elapsed(), bytes);
         tracing::info!(index, bytes, "built a snapshot");

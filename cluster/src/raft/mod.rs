@@ -13,6 +13,7 @@ pub(crate) mod snapshot;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;
+pub(crate) mod time;
 pub(crate) mod types;
 pub(crate) mod wire;
 

@@ -164,9 +164,9 @@ pub(crate) async fn snapshots(
             }
         }
         let receiver = store.clone();
-        let snapshot = blocking(move || {
+        let (snapshot, unfinished) = blocking(move || {
             file.sync_all()?;
-            receiver.received(path)
+            Ok((receiver.received(&path)?, path))
         })
         .await?;
         let meta = openraft::type_config::alias::SnapshotMetaOf::<types::TypeConfig> {
@@ -178,6 +178,7 @@ pub(crate) async fn snapshots(
             .install_full_snapshot(types::from_vote(&begin.vote), snapshot)
             .await
             .map_err(stopped)?;
+        drop(unfinished);
         let vote = types::to_vote(&installed.vote);
         connection
             .writer

@@ -140,6 +140,17 @@ impl<W: Write> Write for Checked<W> {
     }
 }
 
+/// A file that has not got its name yet. Unless it gets one it is removed, for a disk may be full of it.
+#[derive(Debug)]
+pub(crate) struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // Fails when it has got its name, as it mostly has. What is left behind is removed at the next start.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 /// The directory of snapshots. Its calls block.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -204,7 +215,7 @@ impl Store {
     }
 
     /// A new file for a snapshot that is not whole yet.
-    pub(crate) fn temporary(&self) -> io::Result<(File, PathBuf)> {
+    pub(crate) fn temporary(&self) -> io::Result<(File, Unfinished)> {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let path = self.dir.join(format!("{count}.tmp"));
         let file = File::options()
@@ -213,7 +224,7 @@ impl Store {
             .create(true)
             .truncate(true)
             .open(&path)?;
-        Ok((file, path))
+        Ok((file, Unfinished(path)))
     }
 
     /// Writes a snapshot whose state `write` puts out.
@@ -252,12 +263,12 @@ impl Store {
         file.write_all(&bytes.to_le_bytes())?;
         file.write_all(&crc.finalize().to_le_bytes())?;
         file.sync_all()?;
-        self.adopt(&path, last)
+        self.adopt(&path.0, last)
     }
 
     /// Opens a file made by [`Store::temporary`] that is complete and synced.
-    pub(crate) fn received(&self, path: PathBuf) -> io::Result<SnapshotFile> {
-        SnapshotFile::open(path)
+    pub(crate) fn received(&self, path: &Unfinished) -> io::Result<SnapshotFile> {
+        SnapshotFile::open(path.0.clone())
     }
 
     /// Gives a whole, synced file its name and removes older snapshots.

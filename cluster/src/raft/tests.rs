@@ -42,6 +42,12 @@ impl Driver for Counter {
             Ok(Box::new(u64::from_le_bytes(bytes)))
         })
     }
+    fn replay(&self, state: &mut (dyn Any + Send), _: own::LogId, batch: Batch) -> io::Result<()> {
+        let count: &mut u64 = state.downcast_mut().expect("thaw makes a number");
+        *count += batch.commands.len() as u64;
+        Ok(())
+    }
+    fn replay_voters(&self, _: &mut (dyn Any + Send), _: BTreeSet<u64>) {}
     fn replace(&mut self, state: Box<dyn Any + Send>, _: u64) {
         self.0 = *state.downcast().expect("thaw makes a number");
     }
@@ -65,7 +71,13 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
         .expect("opens");
         let (store, _) = Store::open(&dir.path().join("snapshots"), &identity).expect("opens");
         let progress = Arc::new(Progress::new());
-        let machine = StateMachine::new(Box::new(Counter(0)), Arc::new(store), progress, u64::MAX);
+        let machine = StateMachine::new(
+            Box::new(Counter(0)),
+            Arc::new(store),
+            wal.clone(),
+            progress,
+            u64::MAX,
+        );
         Ok((dir, LogStore::new(wal), machine))
     }
 }

@@ -1,6 +1,6 @@
 //! Access names and their tenures: claimed, renewed, given up, lost; and what becomes of what a lost one held.
 
-use super::{Call, Deed, Device, Phase, State, Tenure};
+use super::{Call, DEVICES_MAX, Deed, Device, Phase, State, Tenure, model, settings};
 use crate::command::{
     Biller, BindingId, CallId, Claim, Effect, End, EndReason, EndedBy, Epoch, Refusal, Reply,
 };
@@ -10,9 +10,6 @@ use std::sync::Arc;
 
 /// Bytes of an access name, an address, a version, a label.
 const TEXT_MAX: usize = 128;
-/// 补充设置 of a device.
-const SETTINGS_MAX: usize = 64;
-const SETTING_TEXT_MAX: usize = 1_024;
 
 /// Processes that a device remembers.
 const BOOTS_MAX: usize = 8;
@@ -76,7 +73,7 @@ impl State {
         }
         self.content.last_epoch += 1;
         let epoch = self.content.last_epoch;
-        let cut = |text: &str| super::model::cut(text, TEXT_MAX).to_owned();
+        let cut = |text: &str| model::cut(text, TEXT_MAX).to_owned();
         let tenure = Tenure {
             epoch,
             access_name: name.clone(),
@@ -110,9 +107,22 @@ impl State {
             draining: false,
         };
         self.content.devices.insert(name.clone(), Arc::new(device));
+        self.forget_devices();
         self.content.tenures.insert(epoch, Arc::new(tenure));
         self.adopt(effects);
         Reply::Claimed { epoch }
+    }
+
+    /// Names that nobody holds any more are remembered, but not without end.
+    fn forget_devices(&mut self) {
+        if self.content.devices.len() <= DEVICES_MAX {
+            return;
+        }
+        let idle = self.devices().filter(|device| device.epoch.is_none());
+        let oldest = idle.min_by_key(|device| device.accessed_at);
+        if let Some(name) = oldest.map(|device| device.access_name.clone()) {
+            self.content.devices.remove(&name);
+        }
     }
 
     pub(super) fn keep_alive(&mut self, epoch: Epoch) -> Reply {
@@ -271,16 +281,10 @@ impl State {
         if label.is_some_and(|label| label.len() > TEXT_MAX) {
             return invalid("label", format!("at most {TEXT_MAX} bytes"));
         }
-        if let Some(settings) = settings
-            && (settings.len() > SETTINGS_MAX
-                || settings
-                    .iter()
-                    .any(|(k, v)| k.len() > TEXT_MAX || v.len() > SETTING_TEXT_MAX))
-        {
-            return invalid(
-                "settings",
-                format!("at most {SETTINGS_MAX} of {SETTING_TEXT_MAX} bytes"),
-            );
+        for (name, value) in settings.into_iter().flatten() {
+            if let Some(text) = settings::fault(name, value) {
+                return invalid(&format!("settings.{}", model::cut(name, TEXT_MAX)), text);
+            }
         }
         let Some(device) = self.content.devices.get_mut(access_name) else {
             return Reply::Refused(Refusal::NotFound);
@@ -289,8 +293,11 @@ impl State {
         if let Some(label) = label {
             label.clone_into(&mut device.label);
         }
-        if let Some(settings) = settings {
-            device.settings.clone_from(settings);
+        for (name, value) in settings.into_iter().flatten() {
+            match value.is_empty() {
+                true => device.settings.remove(name),
+                false => device.settings.insert(name.clone(), value.clone()),
+            };
         }
         if let Some(draining) = draining {
             device.draining = draining;

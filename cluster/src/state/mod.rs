@@ -40,12 +40,14 @@ mod reserve;
 mod rests;
 mod rng;
 mod route;
+pub mod settings;
 mod standing;
 mod tables;
 pub mod testing;
 mod trial;
 mod valid;
 
+pub use hash::TableHash;
 pub use index::{MappingRules, RoutingRules};
 pub use model::{
     Audit, AxHold, AxLive, AxPhase, AxRow, Binding, Blob, Call, Counts, Deed, Device, NO_CALL,
@@ -74,6 +76,8 @@ const ENDED_MAX: usize = 65_536;
 const REQUESTS_MAX: usize = 4_096;
 /// Lines of the audit.
 const AUDIT_MAX: usize = 10_000;
+/// Devices remembered; beyond that the one nobody holds and that was away longest is forgotten.
+const DEVICES_MAX: usize = 256;
 /// Rows of the payments.
 const PAYMENTS_MAX: usize = 10_000;
 /// Pairs at rest; the oldest are let go beyond that.
@@ -270,6 +274,7 @@ impl State {
                 actor,
             } => self.note_member(*node, *deed, detail, actor),
             Command::Keep(keep) => self.keep(keep),
+            Command::Mark { .. } => Reply::Done,
         }
     }
 

@@ -70,6 +70,8 @@ pub struct Appender {
     /// Sequence of the next block.
     sequence: u64,
     facts: Facts,
+    /// A segment that was begun and not told of yet.
+    begun: Option<(u64, Arc<dyn DiskFile>)>,
     buffer: Vec<u8>,
     zeros: Vec<u8>,
 }
@@ -83,6 +85,26 @@ pub struct Written {
     pub begun: Option<(u64, Arc<dyn DiskFile>)>,
     /// Segments below this number are gone.
     pub oldest: u64,
+}
+
+/// Why a block was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The disk is full; nothing was written.
+    #[error(transparent)]
+    NoRoom(WalError),
+    /// Anything else.
+    #[error(transparent)]
+    Failed(WalError),
+}
+
+impl WriteError {
+    fn of_room(error: WalError) -> Self {
+        match &error {
+            WalError::Disk(DiskError::Full { .. }) => WriteError::NoRoom(error),
+            _ => WriteError::Failed(error),
+        }
+    }
 }
 
 impl Appender {
@@ -116,6 +138,7 @@ impl Appender {
             length: 0,
             sequence: 1,
             facts: Facts::default(),
+            begun: None,
             buffer: Vec::new(),
             zeros: vec![0; settings.extend_bytes.min(1 << 18) as usize],
         };
@@ -267,52 +290,81 @@ impl Appender {
         Ok(())
     }
 
-    /// Writes records as one block and returns when they are durable. After an error the log must not be written to
-    /// again: what reached the disk is unknown until it is opened anew.
-    pub fn write(&mut self, records: &[Record]) -> Result<Written, WalError> {
-        let mut written = Written::default();
+    /// Makes room for a block of so many bytes, in a new segment if the present one is full.
+    fn make_room(&mut self, bytes: u64) -> Result<(), WalError> {
         if self.offset >= self.settings.segment_bytes {
             let number = self.active().number + 1;
             self.begin_segment(number)?;
-            written.begun = Some((number, self.active().file.clone()));
+            self.begun = Some((number, self.active().file.clone()));
         }
+        let end = self.offset + bytes;
+        match end > self.length {
+            true => self.extend(end),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes room for what comes next before it is needed, so that a full disk shows while there is some left.
+    pub fn make_room_ahead(&mut self) -> Result<(), WalError> {
+        match self.length >= self.offset + self.settings.extend_bytes / 2 {
+            true => Ok(()),
+            false => self.extend(self.length.max(self.offset)),
+        }
+    }
+
+    /// Writes records as one block and returns when they are durable.
+    ///
+    /// After [`WriteError::NoRoom`] nothing has been written, and the same may be tried again. After any other error
+    /// the log must not be written to: what reached the disk is unknown until it is opened anew.
+    pub fn write(&mut self, records: &[Record]) -> Result<Written, WriteError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         record::begin_block(&mut buffer);
-        let (number, base) = (self.active().number, self.offset);
-        let mut purged = false;
-        let mut facts = self.facts;
+        let mut places = Vec::with_capacity(records.len());
         for record in records {
             let at = buffer.len();
             record.put(&mut buffer);
+            places.push((at as u64, (buffer.len() - at) as u32));
+        }
+        record::finish_block(self.sequence, &mut buffer);
+        let result = self
+            .make_room(buffer.len() as u64)
+            .map_err(WriteError::of_room)
+            .and_then(|()| self.put(&buffer).map_err(WriteError::Failed));
+        let end = self.offset + buffer.len() as u64;
+        buffer.shrink_to(1 << 20);
+        self.buffer = buffer;
+        result?;
+        let base = std::mem::replace(&mut self.offset, end);
+        self.sequence += 1;
+
+        let mut written = Written {
+            begun: self.begun.take(),
+            ..Written::default()
+        };
+        let number = self.active().number;
+        let mut purged = false;
+        for (record, (at, length)) in records.iter().zip(places) {
             match record {
-                Record::Vote(vote) => facts.vote = Some(*vote),
-                Record::Committed(id) => facts.committed = Some(*id),
+                Record::Vote(vote) => self.facts.vote = Some(*vote),
+                Record::Committed(id) => self.facts.committed = Some(*id),
                 Record::Truncate(_) => {}
                 Record::Purge(id) => {
-                    facts.purged = facts.purged.max(Some(*id));
+                    self.facts.purged = self.facts.purged.max(Some(*id));
                     purged = true;
                 }
                 Record::Entry(entry) => {
                     let active = self.active_mut();
                     active.highest = active.highest.max(Some(entry.id.index));
-                    let length = (buffer.len() - at) as u32;
                     written.locations.push(Location {
                         segment: number,
-                        offset: base + at as u64,
+                        offset: base + at,
                         length,
                     });
                 }
             }
         }
-        record::finish_block(self.sequence, &mut buffer);
-        let result = self.put(&buffer);
-        buffer.shrink_to(1 << 20);
-        self.buffer = buffer;
-        result?;
-        self.sequence += 1;
-        self.facts = facts;
         if purged {
-            self.unlink()?;
+            self.unlink().map_err(WriteError::Failed)?;
         }
         written.oldest = self.segments.front().map_or(0, |segment| segment.number);
         Ok(written)
@@ -335,23 +387,19 @@ impl Appender {
         let path = segment::path(&self.dir, active.number);
         let file = active.file.clone();
         let named = |doing| move |source| DiskError::new(doing, &path, source);
-        let end = self.offset + block.len() as u64;
-        if end > self.length {
-            self.extend(end)?;
-        }
         file.write_at(self.offset, block)
             .map_err(named.clone()("write"))?;
         file.sync().map_err(named("sync"))?;
-        self.offset = end;
         Ok(())
     }
 
     /// Makes sure that there is room for a while, so that a full disk shows at the start and not in the first call.
     fn reserve(&mut self) -> Result<(), WalError> {
-        if self.length >= self.offset + self.settings.extend_bytes / 2 {
+        let length = self.length;
+        self.make_room_ahead()?;
+        if self.length == length {
             return Ok(());
         }
-        self.extend(self.length.max(self.offset))?;
         let active = self.active();
         let path = segment::path(&self.dir, active.number);
         active

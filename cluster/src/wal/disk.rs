@@ -44,6 +44,22 @@ pub trait DiskFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// A disk to be named in a configuration.
+#[derive(Clone)]
+pub struct AnyDisk(pub Arc<dyn Disk>);
+
+impl Default for AnyDisk {
+    fn default() -> Self {
+        AnyDisk(Arc::new(RealDisk))
+    }
+}
+
+impl std::fmt::Debug for AnyDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AnyDisk")
+    }
+}
+
 /// The disk of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;

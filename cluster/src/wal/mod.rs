@@ -19,10 +19,10 @@ mod tests;
 mod writer;
 
 pub use appender::Settings;
-pub use disk::{Disk, DiskError, RealDisk};
+pub use disk::{AnyDisk, Disk, DiskError, DiskFile, RealDisk};
 pub use record::{Entry, LogId, Membership, Payload, Vote};
 pub use segment::Identity;
-pub use writer::{Callback, Wal};
+pub use writer::{Callback, Fullness, Wal};
 
 use std::io;
 use std::path::PathBuf;
@@ -74,6 +74,22 @@ pub enum WalError {
     /// An earlier write failed; nothing is written since.
     #[error("log is closed after an earlier failure: {0}")]
     Closed(String),
+}
+
+impl WalError {
+    /// What lies on disk is not what was written.
+    ///
+    /// Such a node is refused rather than repaired from its peers under its own id: what it has lost may be an entry
+    /// that was acknowledged because it had it, or a vote that it gave. With the hole filled from somewhere it would
+    /// vote as if it had promised nothing, and two leaders of one term, or a leader without an acknowledged entry, could
+    /// come of it. Under a new id and with an empty disk it joins as a node that has promised nothing.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            WalError::Corrupt { .. } => true,
+            WalError::Disk(error) => error.kind() == io::ErrorKind::InvalidData,
+            _ => false,
+        }
+    }
 }
 
 impl From<WalError> for io::Error {

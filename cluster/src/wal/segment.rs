@@ -95,9 +95,22 @@ pub fn create(
     header: &Header,
 ) -> Result<(Arc<dyn DiskFile>, u64), WalError> {
     let path = path(dir, header.number);
-    let name =
-        |doing| move |source| DiskError::new(doing, &segment_path(dir, header.number), source);
-    let file = disk.create(&path).map_err(name("creation"))?;
+    let created = create_at(disk, dir, &path, header);
+    if matches!(&created, Err(WalError::Disk(DiskError::Full { .. }))) {
+        // So that the next try finds the name free; where that fails too, recovery knows a creation that was cut short.
+        let _ = disk.remove(&path);
+    }
+    created
+}
+
+fn create_at(
+    disk: &dyn Disk,
+    dir: &Path,
+    path: &Path,
+    header: &Header,
+) -> Result<(Arc<dyn DiskFile>, u64), WalError> {
+    let name = |doing| move |source| DiskError::new(doing, path, source);
+    let file = disk.create(path).map_err(name("creation"))?;
     let body = codec::encode(header).expect("numbers and strings always encode");
     let mut bytes = Vec::with_capacity(PREFIX + body.len());
     bytes.extend_from_slice(MAGIC);
@@ -108,10 +121,6 @@ pub fn create(
     file.sync().map_err(name("sync"))?;
     disk.sync_dir(dir).map_err(name("sync of the directory"))?;
     Ok((file, bytes.len() as u64))
-}
-
-fn segment_path(dir: &Path, number: u64) -> PathBuf {
-    path(dir, number)
 }
 
 /// Reads a segment. `Ok(None)`: its creation was cut short by a crash and nothing was ever acknowledged from it.

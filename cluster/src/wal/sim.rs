@@ -25,6 +25,8 @@ struct Tree {
     /// Operations left before the disk fails for good, as after a loss of power.
     left: Option<u64>,
     operations: u64,
+    /// Bytes that all files together may have.
+    room: Option<u64>,
 }
 
 /// The simulated disk; clones share it.
@@ -62,6 +64,24 @@ impl SimDisk {
     /// Lets `left` more operations through.
     pub(super) fn fail_after(&self, left: u64) {
         self.tree().left = Some(left);
+    }
+
+    /// Lets all files together grow to so many bytes and no further.
+    pub(super) fn set_room(&self, room: Option<u64>) {
+        self.tree().room = room;
+    }
+
+    /// Whether `content` may become `len` bytes long.
+    fn grow(&self, content: &File, len: usize) -> io::Result<()> {
+        let tree = self.tree();
+        let of = |file: &File| file.lock().expect("test").now.len() as u64;
+        let (used, own) = (tree.now.values().map(of).sum::<u64>(), of(content));
+        match tree.room {
+            Some(room) if len as u64 > own && used - own + len as u64 > room => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Power is lost and comes back: what was not synced survives by chance.
@@ -209,8 +229,9 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.disk.step()?;
-        let mut content = self.content.lock().expect("test");
         let end = offset as usize + bytes.len();
+        self.disk.grow(&self.content, end)?;
+        let mut content = self.content.lock().expect("test");
         if content.now.len() < end {
             content.now.resize(end, 0);
         }

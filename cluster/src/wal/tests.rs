@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 const DIR: &str = "/data/log";
 const SMALL: Settings = Settings {
@@ -513,6 +514,55 @@ fn after_a_failed_write_every_call_fails() {
     assert!(wait(|done| wal.append(vec![entry(1, 1, 10)], done).expect("continues")).is_err());
     disk.fail_after(u64::MAX);
     assert!(wait(|done| wal.save_vote(Vote::default(), done)).is_err());
+}
+
+#[test]
+fn a_full_disk_is_waited_for_and_nothing_is_called_durable_meanwhile() {
+    let disk = SimDisk::default();
+    disk.set_room(Some(4_000));
+    let begin = || {
+        let disk = Arc::new(disk.clone());
+        Wal::open(disk, Path::new("/data"), identity(), SMALL).expect("opens")
+    };
+    let wal = begin();
+    let (done, told) = mpsc::channel();
+    for index in 0..100 {
+        let done = done.clone();
+        let callback = Box::new(move |outcome: std::io::Result<()>| {
+            done.send((index, outcome.is_ok())).expect("waited for")
+        });
+        wal.append(vec![entry(1, index, 100)], callback)
+            .expect("continues");
+    }
+    let mut durable = Vec::new();
+    while let Ok(told) = told.recv_timeout(Duration::from_millis(500)) {
+        durable.push(told);
+    }
+    assert!(durable.len() < 60, "{} fit", durable.len());
+    let full = wal.fullness();
+    let why = full.get().expect("says so");
+    assert!(why.starts_with("disk is full: `/data/log/"), "{why}");
+
+    disk.set_room(None);
+    while let Ok(told) = told.recv_timeout(Duration::from_secs(2)) {
+        durable.push(told);
+        if durable.len() == 100 {
+            break;
+        }
+    }
+    let want: Vec<_> = (0..100).map(|index| (index, true)).collect();
+    assert_eq!(durable, want);
+    wait(|done| wal.save_vote(Vote::default(), done)).expect("durable");
+    assert_eq!(full.get(), None);
+    drop(wal);
+    std::thread::sleep(Duration::from_millis(50));
+    disk.crash(|| false);
+    assert_eq!(begin().read(..).expect("reads").len(), 100);
+
+    // Nobody waits for room any more: the log is closed.
+    disk.set_room(Some(0));
+    let wal = begin();
+    drop(wal);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The handle that the consensus uses: entries are readable as soon as they are appended, and a thread makes them
 //! durable in the order of the calls.
 
-use super::appender::{Appender, Location, Recovered, Settings, Written};
+use super::appender::{Appender, Location, Recovered, Settings, WriteError, Written};
 use super::disk::{Disk, DiskError, DiskFile};
 use super::record::{Entry, LogId, Payload, Record, Vote};
 use super::segment::Identity;
@@ -27,6 +27,9 @@ const BATCH_BYTES: usize = 8 << 20;
 const READ_BYTES: usize = 4 << 20;
 /// An idle log notes the last commit after this long, so that a restart applies again what had been applied.
 const COMMIT_LAG: Duration = Duration::from_millis(200);
+
+/// A full disk is looked at again after this long.
+const FULL_WAIT: Duration = Duration::from_millis(200);
 
 /// How long a new process waits for the lock of the one it follows.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
@@ -61,8 +64,25 @@ enum Job {
     Purge(LogId, Callback),
 }
 
+/// Why nothing more can be written just now, or soon: the disk is full. What was called durable is; what waits is
+/// written when there is room again. Keeps no log open.
+#[derive(Clone, Debug, Default)]
+pub struct Fullness(Arc<Mutex<Option<String>>>);
+
+impl Fullness {
+    fn why(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.lock().expect("no code panics while it holds this")
+    }
+
+    /// Why there is no room; `None` while there is.
+    pub fn get(&self) -> Option<String> {
+        self.why().clone()
+    }
+}
+
 struct Shared {
     memory: Mutex<Memory>,
+    full: Fullness,
     /// Dropped with the last handle: another process may then open the directory.
     _lock: Box<dyn Any + Send + Sync>,
 }
@@ -121,6 +141,7 @@ impl Wal {
         };
         let shared = Arc::new(Shared {
             memory: Mutex::new(memory),
+            full: Fullness::default(),
             _lock: lock,
         });
         let (jobs, queue) = mpsc::channel();
@@ -128,6 +149,7 @@ impl Wal {
             appender,
             shared: shared.clone(),
             queue,
+            full: false,
         };
         std::thread::Builder::new()
             .name("tandem-log".into())
@@ -163,6 +185,11 @@ impl Wal {
     /// Last entry known to be committed when that was noted.
     pub fn committed(&self) -> Option<LogId> {
         self.memory().committed
+    }
+
+    /// Whether the disk has room.
+    pub fn fullness(&self) -> Fullness {
+        self.shared.full.clone()
     }
 
     /// Notes a commit. Not waited for: it rides with the next write, or is written when the log has been idle.
@@ -446,6 +473,8 @@ struct Worker {
     appender: Appender,
     shared: Arc<Shared>,
     queue: Receiver<Job>,
+    /// There was no room when it was last looked for.
+    full: bool,
 }
 
 impl Worker {
@@ -468,7 +497,7 @@ impl Worker {
                     return;
                 }
             };
-            settled = jobs.is_empty();
+            settled = jobs.is_empty() && !self.full;
             let mut bytes: usize = jobs.iter().map(Job::weight).sum();
             while bytes < BATCH_BYTES
                 && let Ok(job) = self.queue.try_recv()
@@ -485,6 +514,33 @@ impl Worker {
                 }
                 return;
             }
+        }
+    }
+
+    /// Makes room before it is needed.
+    fn look_ahead(&mut self) -> Result<(), WalError> {
+        match self.appender.make_room_ahead() {
+            Ok(()) => self.set_full(None),
+            Err(error @ WalError::Disk(DiskError::Full { .. })) => self.set_full(Some(&error)),
+            Err(error) => {
+                let reason = error.to_string();
+                self.shared.memory().failed = Some(reason.clone());
+                return Err(WalError::Closed(reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn set_full(&mut self, error: Option<&WalError>) {
+        if self.full == error.is_some() {
+            return;
+        }
+        self.full = error.is_some();
+        *self.shared.full.why() = error.map(ToString::to_string);
+        crate::metrics::disk_full(self.full);
+        match error {
+            Some(error) => tracing::error!(%error, "log has no room, it waits for some"),
+            None => tracing::warn!("log has room again"),
         }
     }
 
@@ -521,10 +577,28 @@ impl Worker {
             }
         }
         if records.is_empty() {
+            if self.full {
+                self.look_ahead()?;
+            }
             return Ok(());
         }
         let begun = Instant::now();
-        match self.appender.write(&records) {
+        let written = loop {
+            match self.appender.write(&records) {
+                Ok(written) => break Ok(written),
+                Err(WriteError::Failed(error)) => break Err(error),
+                // The log stands still, which to the consensus is a slow disk: nothing is acknowledged meanwhile.
+                Err(WriteError::NoRoom(error)) => {
+                    self.set_full(Some(&error));
+                    // With the last handle gone nobody waits any more.
+                    if Arc::strong_count(&self.shared) == 1 {
+                        break Err(error);
+                    }
+                    std::thread::sleep(FULL_WAIT);
+                }
+            }
+        };
+        match written {
             Ok(written) => {
                 crate::metrics::log_written(begun.elapsed(), ids.len());
                 let mut memory = self.shared.memory();
@@ -534,7 +608,7 @@ impl Worker {
                 for done in callbacks {
                     done(Ok(()));
                 }
-                Ok(())
+                self.look_ahead()
             }
             Err(error) => {
                 let reason = error.to_string();

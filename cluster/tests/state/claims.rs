@@ -583,6 +583,61 @@ fn devices_remember_what_operators_set() {
 }
 
 #[test]
+fn settings_of_a_device_change_one_by_one_and_unknown_ones_are_refused() {
+    let mut w = World::empty();
+    let set = |pairs: &[(&str, &str)]| Command::Device {
+        access_name: "n1".into(),
+        label: None,
+        settings: Some(
+            pairs
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect(),
+        ),
+        draining: None,
+        actor: "op".into(),
+    };
+    assert_eq!(
+        w.apply(set(&[("log_level", "debug"), ("calls_max", "5")])),
+        Reply::Done
+    );
+    assert_eq!(
+        w.apply(set(&[("calls_max", ""), ("calls_per_s", "9")])),
+        Reply::Done
+    );
+    let device = w.state.device("n1").expect("device");
+    let settings: Vec<_> = device.settings.iter().collect();
+    assert_eq!(
+        settings,
+        [
+            (&"calls_per_s".to_owned(), &"9".to_owned()),
+            (&"log_level".to_owned(), &"debug".to_owned())
+        ]
+    );
+    let refused = w.apply(set(&[("calls_per_s", "1"), ("colour", "red")]));
+    assert!(
+        matches!(&refused, Reply::Refused(Refusal::Invalid { field, .. }) if field == "settings.colour"),
+        "{refused:?}"
+    );
+    let device = w.state.device("n1").expect("device");
+    assert_eq!(device.settings["calls_per_s"], "9", "all of them or none");
+}
+
+#[test]
+fn names_that_nobody_holds_are_forgotten_in_the_end() {
+    let mut w = World::empty();
+    for node in 0..300 {
+        w.wait(10);
+        let epoch = w.claim(&format!("away-{node}"), 100 + node, 1);
+        w.apply(Command::Resign { epoch });
+    }
+    assert_eq!(w.state.devices().count(), 256);
+    assert!(w.state.device("n1").is_some(), "it is held");
+    assert!(w.state.device("away-0").is_none());
+    assert!(w.state.device("away-299").is_some());
+}
+
+#[test]
 fn time_of_the_log_never_runs_back() {
     let mut w = World::empty();
     let at = w.state.at();
