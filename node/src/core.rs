@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use actix::Addr;
 use tandem_cluster::command::{BindingId, CallId, Command, Epoch};
-use tandem_cluster::entity::Id;
+use tandem_cluster::entity::{Id, Millis};
 use tandem_cluster::handle::Cluster;
 use tandem_cluster::state::State;
+use tandem_cluster::state::settings::Settings;
 use tandem_sip::transport::shard_of;
 use tokio::sync::Semaphore;
 
@@ -19,6 +20,7 @@ use crate::binding::actor::BindingActor;
 use crate::call::actor::CallActor;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::pace::Pace;
 use crate::platforms::Platforms;
 use crate::reconcile::UnderWay;
 use crate::shard::Shard;
@@ -60,8 +62,16 @@ pub struct Core {
     pub figures: Figures,
     epoch: AtomicU32,
     count: AtomicU32,
+    /// The claim counts until then unless it is renewed, by the monotonic clock.
+    held_until: AtomicU64,
+    /// Why there is no claim.
+    claim_fault: Mutex<Option<String>>,
     draining: AtomicBool,
     quorum: AtomicBool,
+    disk_full: AtomicBool,
+    /// What an operator has set for this device.
+    settings: Mutex<Settings>,
+    pace: Mutex<Pace>,
 }
 
 /// Counters that several actors move.
@@ -101,8 +111,13 @@ impl Core {
             figures: Figures::default(),
             epoch: AtomicU32::new(0),
             count: AtomicU32::new(0),
+            held_until: AtomicU64::new(0),
+            claim_fault: Mutex::default(),
             draining: AtomicBool::new(false),
             quorum: AtomicBool::new(false),
+            disk_full: AtomicBool::new(false),
+            settings: Mutex::default(),
+            pace: Mutex::default(),
         })
     }
 
@@ -118,6 +133,58 @@ impl Core {
     pub fn set_epoch(&self, epoch: Option<Epoch>) {
         self.count.store(0, Ordering::Release);
         self.epoch.store(epoch.unwrap_or(0), Ordering::Release);
+    }
+
+    /// The claim counts until `until` by the monotonic clock. A process that was stopped for longer finds it over when
+    /// it wakes, before it has heard anything.
+    pub fn hold_until(&self, until: Millis) {
+        self.held_until.store(until, Ordering::Release);
+    }
+
+    /// Notes why there is no claim; answers whether that is news.
+    pub fn note_claim_fault(&self, fault: Option<String>) -> bool {
+        let mut noted = lock(&self.claim_fault);
+        let news = *noted != fault;
+        *noted = fault;
+        news
+    }
+
+    /// Why no new call is taken under the claim, for people.
+    pub fn claim_fault(&self) -> Option<String> {
+        if self.epoch().is_none() {
+            let noted = lock(&self.claim_fault).clone();
+            return Some(noted.unwrap_or_else(|| "the access name is not claimed".to_owned()));
+        }
+        (!self.is_held()).then(|| "the claim was not renewed in time".to_owned())
+    }
+
+    fn is_held(&self) -> bool {
+        self.clock.mono() < self.held_until.load(Ordering::Acquire)
+    }
+
+    /// What an operator has set for this device.
+    pub fn settings(&self) -> Settings {
+        *lock(&self.settings)
+    }
+
+    /// Acts on what an operator has set from now on.
+    pub fn set_settings(&self, settings: Settings) {
+        *lock(&self.settings) = settings;
+    }
+
+    /// Calls that this node may carry at once.
+    pub fn calls_max(&self) -> usize {
+        let here = self.config.limits.calls_max;
+        let set = self.settings().calls_max;
+        set.map_or(here, |set| here.min(set as usize))
+    }
+
+    /// Whether one more call may come this second.
+    pub fn is_in_pace(&self) -> bool {
+        match self.settings().calls_per_s {
+            None => true,
+            Some(per_s) => lock(&self.pace).take(per_s, self.clock.mono()),
+        }
     }
 
     /// A new call's id; `None` without a tenure.
@@ -154,15 +221,22 @@ impl Core {
         self.quorum.store(quorum, Ordering::Release);
     }
 
+    /// Notes whether the log has room on its disk.
+    pub fn set_disk_full(&self, full: bool) {
+        self.disk_full.store(full, Ordering::Release);
+    }
+
     /// Why a new call cannot be taken now.
     pub fn closed(&self) -> Option<Closed> {
         if self.is_draining() {
             Some(Closed::Draining)
-        } else if self.epoch().is_none() {
+        } else if self.epoch().is_none() || !self.is_held() {
             Some(Closed::NoClaim)
         } else if !self.has_quorum() {
             Some(Closed::NoQuorum)
-        } else if self.calls.len() >= self.config.limits.calls_max {
+        } else if self.disk_full.load(Ordering::Acquire) {
+            Some(Closed::DiskFull)
+        } else if self.calls.len() >= self.calls_max() {
             Some(Closed::Full)
         } else {
             None
@@ -193,6 +267,8 @@ pub enum Closed {
     NoClaim,
     /// Fewer than half of the nodes are in reach.
     NoQuorum,
+    /// Nothing can be written to the log.
+    DiskFull,
     /// As many calls as this node may carry.
     Full,
 }
@@ -204,6 +280,7 @@ impl Closed {
             Closed::Draining => "draining",
             Closed::NoClaim => "no_claim",
             Closed::NoQuorum => "no_quorum",
+            Closed::DiskFull => "disk_full",
             Closed::Full => "full",
         }
     }
@@ -266,7 +343,11 @@ impl<K: Copy + Eq + std::hash::Hash, A: actix::Actor> Registry<K, A> {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<K, Addr<A>>> {
-        // A map whose holder panicked between two single operations is still a map.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
+}
+
+/// What is behind a lock; whoever panicked while it held one of these left it whole.
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,6 +14,7 @@ use tandem_cluster::command::{
 };
 use tandem_cluster::entity::{Id, Millis};
 use tandem_cluster::handle::{ProposeError, Role};
+use tandem_cluster::state::settings::Settings;
 use tandem_cluster::state::{AxPhase, Binding, Call, Phase, State};
 use tandem_sip::dialog::Dialog;
 
@@ -22,18 +23,21 @@ use crate::binding::actor::{BindingActor, Order};
 use crate::call::actor::{Abandon, Turn};
 use crate::call::machine::{Adopted, FarEnd};
 use crate::call::reason;
+use crate::config::Config;
 use crate::core::Core;
 use crate::handover::{self, Far, Handover};
 use crate::platforms;
 use crate::shard::TakeOver;
 use machine::{Action, Event, Limits, Machine, Suspect, View};
 
-/// A claim is renewed this often; the lease lasts three times as long by default.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// A claim is renewed so many times in a lease.
+const RENEWALS: u32 = 3;
 /// The cluster is looked at this often.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// Live actors and the state are compared this often.
 const RECONCILE_EVERY: Duration = Duration::from_secs(2);
+/// Marked states are wanted by a comparison that is under way, and no longer.
+const MARKS_AGE: Duration = Duration::from_secs(60);
 /// A tenure that ran out is declared so within this, or at the next look.
 const DOWN_WITHIN: Duration = Duration::from_secs(1);
 /// A resignation must be replicated within this; without a quorum the lease runs out by itself.
@@ -52,6 +56,7 @@ pub struct DeviceActor {
     core: Arc<Core>,
     machine: Machine,
     boot: u64,
+    settings: Settings,
     /// Told how the first claim went.
     first: Option<tokio::sync::oneshot::Sender<Result<Epoch, Refusal>>>,
 }
@@ -88,6 +93,7 @@ impl DeviceActor {
             core,
             machine: Machine::new(limits),
             boot: rand::random(),
+            settings: Settings::default(),
             first: Some(first),
         }
     }
@@ -113,6 +119,9 @@ impl DeviceActor {
             }
             Action::Serve(epoch) => {
                 core.set_epoch(epoch);
+                if let (Some(_), Some(log_time)) = (epoch, core.cluster.log_time()) {
+                    core.clock.set(log_time);
+                }
                 if epoch.is_some() {
                     platforms::tell_unverified(&core.cluster.state());
                 }
@@ -123,6 +132,7 @@ impl DeviceActor {
                     let _ = first.send(answer);
                 }
             }
+            Action::Hold(until) => core.hold_until(until),
             Action::Renew(epoch) => self.renew(epoch, ctx),
             Action::Resign(epoch) => drop(actix::spawn(self.resign(epoch))),
             Action::Drop(epoch) => {
@@ -171,30 +181,78 @@ impl DeviceActor {
             access_name: config.node.access_name.clone(),
             node: config.node.id,
             boot: self.boot,
-            address: config.admin.listen.to_string(),
+            address: address(config),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lease_ms: config.node.lease_ms,
         });
         let cluster = self.core.cluster.clone();
+        let asked_at = self.core.clock.mono();
         let claimed = async move { cluster.propose(command).await };
-        ctx.spawn(claimed.into_actor(self).map(|reply, device, ctx| {
-            let event = heard(reply);
+        ctx.spawn(claimed.into_actor(self).map(move |reply, device, ctx| {
+            let event = device.heard(reply);
+            let held = match &event {
+                Event::Claimed(epoch) => Some(*epoch),
+                _ => None,
+            };
             device.feed(event, ctx);
+            if let Some(epoch) = held {
+                device.feed(Event::Held { epoch, asked_at }, ctx);
+            }
         }));
     }
 
     fn renew(&self, epoch: Epoch, ctx: &mut Context<Self>) {
         let cluster = self.core.cluster.clone();
+        let (asked_at, within) = (self.core.clock.mono(), self.renew_every());
         let renewed = async move {
             cluster
-                .propose_within(Command::KeepAlive { epoch }, KEEP_ALIVE_EVERY)
+                .propose_within(Command::KeepAlive { epoch }, within)
                 .await
         };
-        ctx.spawn(renewed.into_actor(self).map(move |reply, device, ctx| {
-            if let Ok(Reply::Refused(Refusal::StaleEpoch)) = reply {
-                device.feed(Event::Stale(epoch), ctx);
+        ctx.spawn(
+            renewed
+                .into_actor(self)
+                .map(move |reply, device, ctx| match reply {
+                    Ok(Reply::Refused(Refusal::StaleEpoch)) => {
+                        device.feed(Event::Stale(epoch), ctx)
+                    }
+                    Ok(_) => device.feed(Event::Held { epoch, asked_at }, ctx),
+                    // Asked again by the next renewal.
+                    Err(_) => {}
+                }),
+        );
+    }
+
+    fn renew_every(&self) -> Duration {
+        Duration::from_millis(u64::from(self.core.config.node.lease_ms)) / RENEWALS
+    }
+
+    /// The answer to a claim.
+    fn heard(&self, reply: Result<Reply, ProposeError>) -> Event {
+        match reply {
+            Ok(Reply::Claimed { epoch }) => {
+                tracing::info!(epoch, "access name claimed");
+                metrics::counter!("tandem_node_claims_total", "result" => "granted").increment(1);
+                self.core.note_claim_fault(None);
+                Event::Claimed(epoch)
             }
-        }));
+            Ok(Reply::Refused(refusal)) => {
+                metrics::counter!("tandem_node_claims_total", "result" => "refused").increment(1);
+                let name = &self.core.config.node.access_name;
+                let fault = match &refusal {
+                    Refusal::ClaimHeld { address, .. } => {
+                        format!("access name `{name}` is held by the node at {address}")
+                    }
+                    other => format!("access name `{name}` is refused: {other:?}"),
+                };
+                // Asked for again and again, told once.
+                if self.core.note_claim_fault(Some(fault.clone())) {
+                    tracing::error!("{fault}");
+                }
+                Event::Refused(refusal)
+            }
+            _ => Event::Unanswered,
+        }
     }
 
     fn resign(&self, epoch: Option<Epoch>) -> impl Future<Output = ()> + use<> {
@@ -218,6 +276,12 @@ impl DeviceActor {
         let answered = core.figures.answered.load(Ordering::Relaxed);
         metrics::gauge!("tandem_node_answered_calls").set(answered as f64);
         let leads = status.role == Role::Leader;
+        let log_time = core.cluster.log_time();
+        if let Some(log_time) = log_time {
+            core.clock.follow(log_time);
+        }
+        let settings = own.map(|device| Settings::of(&device.settings));
+        let settings = settings.unwrap_or_default();
         let view = View {
             healthy: status.quorum && status.stopped.is_none(),
             leads,
@@ -227,16 +291,35 @@ impl DeviceActor {
                 .map(|member| (member.node, member.alive))
                 .collect(),
             draining: own.is_some_and(|device| device.draining),
-            expired: match leads {
-                true => state.expired_claims(core.clock.now().wall),
-                false => Vec::new(),
+            // Leases are meant in the log's time, whatever this machine's clock says.
+            expired: match log_time {
+                Some(log_time) if leads => state.expired_claims(log_time),
+                _ => Vec::new(),
             },
         };
+        core.set_disk_full(status.disk_full.is_some());
+        self.take_settings(settings);
         self.feed(Event::Looked(view), ctx);
+    }
+
+    /// Acts on what an operator has set.
+    fn take_settings(&mut self, settings: Settings) {
+        if self.settings == settings {
+            return;
+        }
+        tracing::info!(?settings, "settings of this device");
+        if self.settings.log_level != settings.log_level
+            && !tandem_ops::log::set_level(settings.log_level)
+        {
+            tracing::warn!("log level cannot be changed in this process");
+        }
+        self.settings = settings;
+        self.core.set_settings(settings);
     }
 
     fn look_at_state(&mut self, ctx: &mut Context<Self>) {
         let core = &self.core;
+        core.cluster.forget_marks(MARKS_AGE);
         let Some(epoch) = core.epoch() else { return };
         let state = core.cluster.state();
         let bindings = state
@@ -424,20 +507,14 @@ fn taking_over(state: &State, call: &Call, handover: Handover) -> Option<TakeOve
     })
 }
 
-/// The answer to a claim.
-fn heard(reply: Result<Reply, ProposeError>) -> Event {
-    match reply {
-        Ok(Reply::Claimed { epoch }) => {
-            tracing::info!(epoch, "access name claimed");
-            metrics::counter!("tandem_node_claims_total", "result" => "granted").increment(1);
-            Event::Claimed(epoch)
-        }
-        Ok(Reply::Refused(refusal)) => {
-            tracing::error!(?refusal, "access name refused");
-            metrics::counter!("tandem_node_claims_total", "result" => "refused").increment(1);
-            Event::Refused(refusal)
-        }
-        _ => Event::Unanswered,
+/// 接入地址: where this node's admin API is found. One that listens everywhere is found where its links are.
+fn address(config: &Config) -> String {
+    let listen = config.admin.listen;
+    let mut peers = config.cluster.peers.iter();
+    let own = peers.find(|peer| peer.id == config.node.id);
+    match own.and_then(|own| own.address.rsplit_once(':')) {
+        Some((host, _)) if listen.ip().is_unspecified() => format!("{host}:{}", listen.port()),
+        _ => listen.to_string(),
     }
 }
 
@@ -446,7 +523,7 @@ impl Actor for DeviceActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.feed(Event::Started, ctx);
-        ctx.run_interval(KEEP_ALIVE_EVERY, |device, ctx| {
+        ctx.run_interval(self.renew_every(), |device, ctx| {
             device.feed(Event::Renew, ctx)
         });
         ctx.run_interval(WATCH_EVERY, Self::look_at_cluster);

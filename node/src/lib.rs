@@ -26,6 +26,7 @@ pub mod handover;
 pub mod members;
 pub mod metrics;
 pub mod outbox;
+mod pace;
 pub mod pause;
 pub mod peer;
 pub mod platforms;

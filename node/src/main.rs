@@ -15,7 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A clustered SIP switch for carriers: number privacy over X platforms, exact billing, no call lost with a node.
 ///
 /// Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 refused or conflict, 5 not authorised, 6 unavailable or no
-/// quorum, 7 partly done.
+/// quorum, 7 partly done, 8 (serve) the data directory is damaged or another node's.
 #[derive(Parser)]
 #[command(name = "tandem", version, disable_help_subcommand = true)]
 struct Cli {

@@ -10,6 +10,11 @@ pub fn describe() {
         "ended calls by mapping gateway and result"
     );
     describe_counter!(
+        "tandem_node_state_repairs_total",
+        Unit::Count,
+        "times this node's state differed and was replaced by another node's"
+    );
+    describe_counter!(
         "tandem_node_invites_refused_total",
         Unit::Count,
         "INVITEs that became no call, by reason"
@@ -116,6 +121,7 @@ pub fn describe() {
     );
     counter!("tandem_node_ax_turns_missed_total").increment(0);
     counter!("tandem_node_ax_missing_total").increment(0);
+    counter!("tandem_node_state_repairs_total").increment(0);
     // Present from the start: a counter that appears with its first event hides that event from rates.
     counter!("tandem_node_takeovers_total", "what" => "binding", "result" => "adopted")
         .increment(0);
@@ -126,7 +132,9 @@ pub fn describe() {
         "draining",
         "no_claim",
         "no_quorum",
+        "disk_full",
         "full",
+        "pace",
         "unknown_source",
         "bad_number",
     ] {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tandem_billing::Store;
+use tandem_cluster::handle::Cluster;
 use tandem_ops::switch::{self, Query, Switch};
 
 use crate::codec;
@@ -17,6 +18,12 @@ use crate::strays::post::Post;
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Wait for an answer that needs work on a disk.
 const WORK_WITHIN: Duration = Duration::from_secs(30);
+/// Wait for the counters of a node.
+const STATUS_WITHIN: Duration = Duration::from_millis(600);
+/// Bytes of a part of a copied state: an answer may have 1 MiB.
+const PART_BYTES: usize = 768 << 10;
+/// Largest state copied.
+const COPY_MAX: u64 = tandem_cluster::codec::LIMIT_BYTES as u64;
 
 /// A question to another node. Variants are append-only.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,6 +39,13 @@ pub enum Ask {
     },
     /// Messages of calls, to be carried out in order.
     Errands(Vec<Errand>),
+    /// A part of the state at a mark, encoded.
+    Copy {
+        /// The mark.
+        mark: u64,
+        /// Bytes before the part.
+        offset: u64,
+    },
 }
 
 /// The answer. Variants are append-only.
@@ -43,6 +57,78 @@ pub enum Answer {
     Records(Vec<(u64, Vec<u8>)>),
     /// To `Errands`.
     Done,
+    /// To `Copy`.
+    Copy(Part),
+}
+
+/// A part of an encoded state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Part {
+    /// Index after the last entry in the state.
+    pub upto: u64,
+    /// Bytes of the whole.
+    pub total: u64,
+    /// These bytes of it.
+    pub bytes: Vec<u8>,
+}
+
+/// The state at a mark as it is read by another node, part by part. One is kept at a time.
+pub struct Copies {
+    cluster: Cluster,
+    last: tokio::sync::Mutex<Option<Encoded>>,
+}
+
+struct Encoded {
+    mark: u64,
+    upto: u64,
+    bytes: Bytes,
+}
+
+impl Copies {
+    /// Lends out what this node keeps.
+    pub fn new(cluster: Cluster) -> Self {
+        Copies {
+            cluster,
+            last: tokio::sync::Mutex::default(),
+        }
+    }
+
+    async fn part(&self, mark: u64, offset: u64) -> Result<Part, String> {
+        let mut last = self.last.lock().await;
+        if last.as_ref().is_none_or(|kept| kept.mark != mark) {
+            let (state, upto) = self
+                .cluster
+                .marked(mark, ANSWER_WITHIN)
+                .await
+                .map_err(|_| "no state is kept under that mark".to_owned())?;
+            let encoded =
+                tokio::task::spawn_blocking(move || tandem_cluster::codec::encode(&*state)).await;
+            let bytes = encoded
+                .map_err(|error| error.to_string())?
+                .map_err(|error| error.to_string())?;
+            *last = Some(Encoded {
+                mark,
+                upto,
+                bytes: bytes.into(),
+            });
+        }
+        let Some(Encoded { upto, bytes, .. }) = &*last else {
+            return Err("no state is kept under that mark".to_owned());
+        };
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
+        let end = bytes.len().min(start + PART_BYTES);
+        let part = Part {
+            upto: *upto,
+            total: bytes.len() as u64,
+            bytes: bytes[start..end].to_vec(),
+        };
+        if end == bytes.len() {
+            *last = None;
+        }
+        Ok(part)
+    }
 }
 
 /// Answers a question that came over a link.
@@ -52,6 +138,7 @@ pub async fn answer(
     post: Arc<Post>,
     switch: Arc<dyn Switch>,
     store: Arc<Store>,
+    copies: Arc<Copies>,
 ) -> Result<Bytes, String> {
     let answer = match codec::decode(&question) {
         None => return Err("question not understood".to_owned()),
@@ -68,6 +155,7 @@ pub async fn answer(
             post.deliver(from, errands);
             Answer::Done
         }
+        Some(Ask::Copy { mark, offset }) => Answer::Copy(copies.part(mark, offset).await?),
     };
     Ok(codec::encode(&answer).into())
 }
@@ -75,7 +163,12 @@ pub async fn answer(
 /// Asks one node a question of the admin API; `None` when it does not answer.
 pub async fn query(core: &Core, node: u64, query: Query) -> Option<switch::Answer> {
     let limit = match query {
-        Query::Snapshot | Query::ChangeMembers(_) => WORK_WITHIN,
+        Query::Snapshot
+        | Query::ChangeMembers(_)
+        | Query::Digest { .. }
+        | Query::CopyState { .. } => WORK_WITHIN,
+        // A person waits for it, and a node that is stopped or cut off says nothing at all.
+        Query::Status => STATUS_WITHIN,
         _ => ANSWER_WITHIN,
     };
     match ask(core, node, &Ask::Ops(query), limit).await? {
@@ -94,6 +187,31 @@ pub async fn errands(
     match ask(core, node, &Ask::Errands(errands.clone()), limit).await {
         Some(Answer::Done) => Ok(()),
         _ => Err(errands),
+    }
+}
+
+/// The whole state that another node keeps under a mark, encoded, and the index after the last entry in it.
+pub async fn copy(core: &Core, node: u64, mark: u64) -> Result<(Bytes, u64), String> {
+    let mut whole = Vec::new();
+    loop {
+        let offset = whole.len() as u64;
+        let answer = ask(core, node, &Ask::Copy { mark, offset }, WORK_WITHIN).await;
+        let Some(Answer::Copy(part)) = answer else {
+            return Err(format!("node {node} gives no copy of its state"));
+        };
+        if part.total > COPY_MAX {
+            return Err(format!(
+                "state of {} bytes is too large to copy",
+                part.total
+            ));
+        }
+        whole.extend_from_slice(&part.bytes);
+        if whole.len() as u64 >= part.total {
+            return Ok((whole.into(), part.upto));
+        }
+        if part.bytes.is_empty() {
+            return Err(format!("node {node} stopped copying its state"));
+        }
     }
 }
 

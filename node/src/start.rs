@@ -80,6 +80,9 @@ pub enum ServeError {
     /// The cluster does not take this node (any more).
     #[error("{0}")]
     Expelled(String),
+    /// The log cannot be written or the state not kept any more.
+    #[error("node has failed, its answered calls are left to the others: {0}")]
+    Failed(String),
     /// A thread did not come up.
     #[error("{0}")]
     Internal(&'static str),
@@ -89,11 +92,26 @@ impl ServeError {
     /// Exit code, as `tandem`'s help lists them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            ServeError::Config(_) | ServeError::Log(_) | ServeError::Vendors(_) => 2,
+            ServeError::Config(_)
+            | ServeError::Log(_)
+            | ServeError::Vendors(_)
+            | ServeError::Cluster(handle::StartError::Config(_)) => 2,
             ServeError::ClaimHeld { .. }
             | ServeError::Expelled(_)
             | ServeError::Cluster(handle::StartError::Expelled(_)) => 4,
+            ServeError::Cluster(error) if error.is_for_good() => 8,
             _ => 1,
+        }
+    }
+
+    /// What an operator can do about it where that is not plain from the error.
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            ServeError::Cluster(handle::StartError::Log(error)) if error.is_damage() => Some(
+                "what this node has promised the others cannot be told any more: remove it from the cluster, and add it \
+                 again under a new id with an empty data directory",
+            ),
+            _ => None,
         }
     }
 }
@@ -107,7 +125,8 @@ pub fn serve(path: &Path) -> ExitCode {
             if let ServeError::Vendors(error @ CatalogueError::Wrong(_)) = &error {
                 eprintln!("{error}");
             } else {
-                eprintln!("tandem: {}", chain(&error));
+                let advice = error.advice().map(|advice| format!("; {advice}"));
+                eprintln!("tandem: {}{}", chain(&error), advice.unwrap_or_default());
             }
             ExitCode::from(error.exit_code())
         }
@@ -204,7 +223,13 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
         device.clone(),
         head,
     ));
-    let outcome = until_told(claimed, cluster.expelled(), &name).await;
+    let outcome = until_told(claimed, cluster.expelled(), &name, &cluster).await;
+    if let Err(error @ ServeError::Failed(_)) = &outcome {
+        // As when the machine dies: nothing is said to far ends whose calls other nodes take over.
+        tracing::error!("{error}");
+        transport.close();
+        return outcome;
+    }
 
     tracing::info!("node stops");
     device.send(Stopping).await.unwrap_or_default();
@@ -357,9 +382,11 @@ fn endpoint_config(config: &Config, shard: u32, shards: u32) -> tandem_sip::endp
 
 fn answer_peers(cluster: &Cluster, switch: &Arc<dyn Switch>, store: &Arc<Store>, post: &Arc<Post>) {
     let (switch, store, post) = (Arc::clone(switch), Arc::clone(store), Arc::clone(post));
+    let copies = Arc::new(peer::Copies::new(cluster.clone()));
     cluster.on_peer_request(Arc::new(move |from, question| {
-        let (switch, store, post) = (Arc::clone(&switch), Arc::clone(&store), Arc::clone(&post));
-        Box::pin(peer::answer(from, question, post, switch, store))
+        let (switch, store) = (Arc::clone(&switch), Arc::clone(&store));
+        let (post, copies) = (Arc::clone(&post), Arc::clone(&copies));
+        Box::pin(peer::answer(from, question, post, switch, store, copies))
     }));
 }
 
@@ -390,7 +417,17 @@ async fn until_told(
     claimed: oneshot::Receiver<Result<Epoch, Refusal>>,
     mut expelled: watch::Receiver<Option<String>>,
     name: &str,
+    cluster: &Cluster,
 ) -> Result<(), ServeError> {
+    let failed = async {
+        let mut standing = cluster.standing();
+        // An error says that the cluster's runtime is gone.
+        let _ = standing
+            .wait_for(|standing| standing.role == handle::Role::Stopped)
+            .await;
+        let why = cluster.status().stopped;
+        ServeError::Failed(why.unwrap_or_else(|| "cluster node has stopped".to_owned()))
+    };
     let refused = async {
         match claimed.await {
             Ok(Err(Refusal::ClaimHeld { address, left_ms })) => ServeError::ClaimHeld {
@@ -412,6 +449,7 @@ async fn until_told(
     tokio::select! {
         error = refused => Err(error),
         error = out => Err(error),
+        error = failed => Err(error),
         () = signalled() => Ok(()),
     }
 }

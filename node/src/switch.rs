@@ -1,9 +1,10 @@
 //! This process as the admin API sees it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Arbiter, ArbiterHandle};
 use futures::FutureExt;
@@ -19,7 +20,8 @@ use tandem_ops::membership::{Change, Member, Progress, Unchanged};
 use tandem_ops::platform::{Known, PlatformReply, PlatformRequest};
 use tandem_ops::reconciliation::{ProgressTo, Reconciliation};
 use tandem_ops::switch::{
-    Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable,
+    Answer, AskError, Check, Digest, Failed, NodeStatus, Query, RaftStatus, Role, Switch,
+    Unavailable,
 };
 use tandem_ops::types::Types;
 use tokio::sync::{Semaphore, oneshot};
@@ -47,6 +49,11 @@ const CURRENT_WITHIN: Duration = Duration::from_secs(1);
 /// How often, and how many times, a snapshot under way is looked for.
 const SNAPSHOT_LOOK_EVERY: Duration = Duration::from_millis(50);
 const SNAPSHOT_LOOKS: u32 = 500;
+/// Looks after which it is asked for again.
+const SNAPSHOT_ASK_EVERY: u32 = 10;
+
+/// How long a mark may take to arrive here.
+const MARK_WITHIN: Duration = Duration::from_secs(5);
 
 /// The process, lent to the admin API.
 pub struct Process {
@@ -174,6 +181,7 @@ impl Switch for Process {
             raft,
             cpu_ms: usage.cpu_ms,
             memory_bytes: usage.memory_bytes,
+            disk_free_bytes: disk_free(&core.config.node.data_dir),
             checks: self.checks(),
             settings: self.settings(),
         }
@@ -193,13 +201,11 @@ impl Switch for Process {
                 "quorum",
                 (!status.quorum).then_some("fewer than half of the nodes are in reach"),
             ),
-            check("disk", status.stopped.as_deref()),
             check(
-                "claim",
-                core.epoch()
-                    .is_none()
-                    .then_some("the access name is not claimed"),
+                "disk",
+                status.stopped.as_deref().or(status.disk_full.as_deref()),
             ),
+            check("claim", core.claim_fault().as_deref()),
             check("sip", (!taking).then_some("new calls are refused")),
             check(
                 "drain",
@@ -230,12 +236,14 @@ impl Switch for Process {
         async move {
             let cluster = &self.core.cluster;
             let before = cluster.status().applied;
-            cluster
-                .trigger_snapshot()
-                .await
-                .map_err(|error| Failed(error.to_string()))?;
-            // It is written beside what goes on; tell when it is there.
-            for _ in 0..SNAPSHOT_LOOKS {
+            // It is written beside what goes on; tell when it is there. While another is being written none is begun.
+            for look in 0..SNAPSHOT_LOOKS {
+                if look % SNAPSHOT_ASK_EVERY == 0 {
+                    cluster
+                        .trigger_snapshot()
+                        .await
+                        .map_err(|error| Failed(error.to_string()))?;
+                }
                 let snapshot = cluster.status().snapshot;
                 if snapshot >= before {
                     return Ok(snapshot);
@@ -260,6 +268,35 @@ impl Switch for Process {
                 tracing::warn!(error = chain(&error), "no backup");
                 Failed(chain(&error))
             })
+        }
+        .boxed()
+    }
+
+    fn marked(&self, mark: u64) -> BoxFuture<'_, Result<Digest, Failed>> {
+        async move {
+            let kept = self.core.cluster.marked(mark, MARK_WITHIN).await;
+            let (state, applied) = kept.map_err(|error| match error {
+                ProposeError::Unknown(_) => Failed("it has not applied the mark yet".to_owned()),
+                error => Failed(error.to_string()),
+            })?;
+            // It walks over everything.
+            tokio::task::spawn_blocking(move || Digest::of(&state, applied))
+                .await
+                .map_err(|error| Failed(error.to_string()))
+        }
+        .boxed()
+    }
+
+    fn copy_state(&self, mark: u64, from: u64) -> BoxFuture<'_, Result<u64, Failed>> {
+        async move {
+            let begun = Instant::now();
+            let (state, upto) = peer::copy(&self.core, from, mark).await.map_err(Failed)?;
+            let bytes = state.len();
+            let applied = self.core.cluster.restore(state, upto).await;
+            let applied = applied.map_err(|error| Failed(crate::start::chain(&error)))?;
+            tracing::warn!(from, bytes, took = ?begun.elapsed(), "state repaired from another node");
+            metrics::counter!("tandem_node_state_repairs_total").increment(1);
+            Ok(applied)
         }
         .boxed()
     }
@@ -372,6 +409,11 @@ impl Process {
             ("cluster".to_owned(), self.core.config.cluster.id.clone()),
         ])
     }
+}
+
+/// Bytes that this process may still write where its data lies; 0 where that cannot be told.
+fn disk_free(dir: &Path) -> u64 {
+    rustix::fs::statvfs(dir).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// What the process has used, from `/proc`; 0 where that cannot be read.

@@ -228,6 +228,7 @@ async fn claim(core: &Core) -> Epoch {
     match core.cluster.propose(claim).await {
         Ok(Reply::Claimed { epoch }) => {
             core.set_epoch(Some(epoch));
+            core.hold_until(u64::MAX);
             epoch
         }
         other => panic!("{other:?}"),

@@ -7,8 +7,8 @@ use crate::reconciliation::{
     Difference, Kind, Outcome, Progress, ProgressTo, Reconciliation, Subject,
 };
 use crate::switch::{
-    Answer, AskError, Check, Failed, NodeStatus, Query, RaftStatus, Role, Switch, Unavailable,
-    answer,
+    Answer, AskError, Check, Digest, Failed, NodeStatus, Query, RaftStatus, Role, Switch,
+    Unavailable, answer,
 };
 use crate::types::{
     Finding, Form, InterfaceType, Severity, TypeParam, TypePolicy, TypeUrl, Types, WarnBelow,
@@ -184,6 +184,18 @@ impl Switch for Fake {
 
     fn current(&self) -> BoxFuture<'_, bool> {
         std::future::ready(!self.no_quorum.load(Ordering::Relaxed)).boxed()
+    }
+
+    fn marked(&self, _mark: u64) -> BoxFuture<'_, Result<Digest, Failed>> {
+        async move {
+            let (state, applied) = self.state_at();
+            Ok(Digest::of(&state, applied))
+        }
+        .boxed()
+    }
+
+    fn copy_state(&self, _mark: u64, _from: u64) -> BoxFuture<'_, Result<u64, Failed>> {
+        async move { Err(Failed("there is no other node".into())) }.boxed()
     }
 
     fn raft(&self) -> RaftStatus {

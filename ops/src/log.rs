@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -33,19 +34,60 @@ pub fn init(format: Format, filter: &str) -> Result<(), ParseError> {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(text)?,
         _ => EnvFilter::try_new(filter)?,
     };
+    let usual = filter.to_string();
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(
             std::io::stderr().is_terminal()
                 && std::env::var_os("NO_COLOR").is_none_or(|off| off.is_empty()),
         );
     // An error says only that somebody else was first, such as another test of the same process.
-    let _ = match format {
-        Format::Text => lines.try_init(),
-        Format::Json => lines.json().try_init(),
+    let change: Option<Box<dyn Fn(EnvFilter) -> bool + Send + Sync>> = match format {
+        Format::Text => {
+            let lines = lines.with_env_filter(filter).with_filter_reloading();
+            let handle = lines.reload_handle();
+            let first = lines.try_init().is_ok();
+            first.then(|| Box::new(move |filter| handle.reload(filter).is_ok()) as _)
+        }
+        Format::Json => {
+            let lines = lines.json().with_env_filter(filter).with_filter_reloading();
+            let handle = lines.reload_handle();
+            let first = lines.try_init().is_ok();
+            first.then(|| Box::new(move |filter| handle.reload(filter).is_ok()) as _)
+        }
     };
+    if let Some(change) = change {
+        let _ = FILTER.set(Filter { usual, change });
+    }
     Ok(())
+}
+
+/// What decides which lines are written.
+struct Filter {
+    /// As the process was started with.
+    usual: String,
+    change: Box<dyn Fn(EnvFilter) -> bool + Send + Sync>,
+}
+
+static FILTER: OnceLock<Filter> = OnceLock::new();
+
+/// Writes lines of this level (`error` to `trace`) and above from now on; `None`: as [`init`] was told. False when that
+/// cannot be.
+pub fn set_level(level: Option<&str>) -> bool {
+    let Some(filter) = FILTER.get() else {
+        return false;
+    };
+    let wanted = level.map_or_else(|| filter.usual.clone(), of_level);
+    EnvFilter::try_new(wanted).is_ok_and(|wanted| (filter.change)(wanted))
+}
+
+/// The filter of a level: of other people's libraries nobody wants to read more than `info`, and the consensus library
+/// repeats a dead peer's silence many times a second.
+fn of_level(level: &str) -> String {
+    match level {
+        "debug" | "trace" => format!("info,tandem={level},openraft=error"),
+        level => format!("{level},openraft=error"),
+    }
 }
 
 /// A number as log lines show it: its first three and last two digits, `*` between. Numbers of up to five digits show
@@ -123,6 +165,21 @@ mod tests {
         ] {
             assert_eq!(mask(number).to_string(), shown, "{number}");
         }
+    }
+
+    #[test]
+    fn every_level_is_a_filter_and_acts_at_once() {
+        init(Format::Text, "warn").expect("a filter");
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            assert!(set_level(Some(level)), "{level}");
+            assert_eq!(
+                tracing::enabled!(target: "tandem_node", tracing::Level::DEBUG),
+                matches!(level, "debug" | "trace"),
+                "{level}"
+            );
+        }
+        assert!(set_level(None));
+        assert!(!tracing::enabled!(target: "tandem_node", tracing::Level::INFO));
     }
 
     #[test]

@@ -9,7 +9,6 @@ use crate::membership::{Change, Member, Progress, Unchanged};
 use crate::platform::{Known, PlatformReply, PlatformRequest};
 use crate::reconciliation::{ProgressTo, Reconciliation};
 use crate::types::Types;
-use crate::{dto, rows};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -73,6 +72,14 @@ pub trait Switch: Send + Sync + 'static {
     /// file. One at a time; with millions of records it takes minutes.
     fn backup(&self, records: bool) -> BoxFuture<'_, Result<std::fs::File, Failed>>;
 
+    /// What this node holds behind the mark of a [`Command::Mark`], for which it waits. Ends within 10 s.
+    fn marked(&self, mark: u64) -> BoxFuture<'_, Result<Digest, Failed>>;
+
+    /// Puts the state that the raft node `from` keeps under a mark in place of this node's, applies what has been
+    /// applied since, and answers the last entry in it. Calls go on meanwhile. Ends within 30 s, and longer for a state
+    /// that takes longer to copy.
+    fn copy_state(&self, mark: u64, from: u64) -> BoxFuture<'_, Result<u64, Failed>>;
+
     /// Hands leadership from this node to the raft node `to`. Ends within 5 s.
     fn transfer_leader(&self, to: u64) -> BoxFuture<'_, Result<(), Failed>>;
 
@@ -127,7 +134,8 @@ pub trait Switch: Send + Sync + 'static {
     fn platform_request(&self, request: PlatformRequest) -> BoxFuture<'_, PlatformReply>;
 
     /// Carries a question to the node with this access name (which may be this one) and has it answered there by
-    /// [`answer`]. Ends within 2 s, within 30 s for [`Query::Snapshot`].
+    /// [`answer`]. Ends within 2 s, for [`Query::Status`] within 1 s, for what needs work on a disk or a walk over the
+    /// state within 30 s.
     fn ask(&self, node: &str, query: Query) -> BoxFuture<'_, Result<Answer, AskError>>;
 }
 
@@ -136,8 +144,11 @@ pub trait Switch: Send + Sync + 'static {
 pub enum Query {
     /// Its counters.
     Status,
-    /// Rows and hash of every table.
-    Digest,
+    /// Rows and hash of every table at a mark.
+    Digest {
+        /// The mark.
+        mark: u64,
+    },
     /// End this call, which lives there.
     HangUp(CallId),
     /// Write a snapshot.
@@ -156,6 +167,13 @@ pub enum Query {
     },
     /// Change the members, as their leader.
     ChangeMembers(Change),
+    /// Take the state over that another node keeps under a mark.
+    CopyState {
+        /// The mark.
+        mark: u64,
+        /// Raft node that has it.
+        from: u64,
+    },
 }
 
 /// What a node answers. Variants are append-only.
@@ -177,6 +195,8 @@ pub enum Answer {
     Interface(Box<OnNode>),
     /// To `ChangeMembers`.
     Members(Result<Progress, Unchanged>),
+    /// To `CopyState`: the last entry in it now.
+    Copied(u64),
 }
 
 /// Answers a question on the node it concerns. Called by the process for a [`Query`] that came from another node, and
@@ -184,10 +204,14 @@ pub enum Answer {
 pub async fn answer(switch: &dyn Switch, query: Query) -> Answer {
     match query {
         Query::Status => Answer::Status(Box::new(switch.local())),
-        Query::Digest => {
-            let (state, applied) = switch.state_at();
-            Answer::Digest(Digest::of(&state, applied))
-        }
+        Query::Digest { mark } => match switch.marked(mark).await {
+            Ok(digest) => Answer::Digest(digest),
+            Err(Failed(why)) => Answer::Failed(why),
+        },
+        Query::CopyState { mark, from } => match switch.copy_state(mark, from).await {
+            Ok(upto) => Answer::Copied(upto),
+            Err(Failed(why)) => Answer::Failed(why),
+        },
         Query::HangUp(call) => Answer::HangUp(switch.hang_up(call)),
         Query::Snapshot => match switch.snapshot().await {
             Ok(upto) => Answer::Snapshot(upto),
@@ -317,6 +341,8 @@ pub struct NodeStatus {
     pub cpu_ms: u64,
     /// Resident memory of the process.
     pub memory_bytes: u64,
+    /// What may still be written where its data lies.
+    pub disk_free_bytes: u64,
     /// What `/readyz` asks.
     pub checks: Vec<Check>,
     /// More for people, such as listening addresses.
@@ -348,6 +374,8 @@ pub struct Digest {
     pub state_hash: u64,
     /// Table by table.
     pub tables: Vec<TableDigest>,
+    /// What does not follow from the tables although it should: the first difference.
+    pub fault: Option<String>,
 }
 
 /// One table of a [`Digest`].
@@ -357,65 +385,28 @@ pub struct TableDigest {
     pub table: String,
     /// Rows.
     pub rows: u64,
-    /// FNV-1a over the rows as JSON, in the order of their ids.
+    /// Of everything in it.
     pub hash: u64,
 }
 
 impl Digest {
-    /// Of a state that has applied everything up to `applied`. Walks all of it: some milliseconds for 100,000 rows.
+    /// Of a state that has applied everything up to `applied`. Walks all of it: some 100 ms for 100,000 rows.
     pub fn of(state: &State, applied: u64) -> Digest {
-        let mut tables: Vec<TableDigest> = dto::TABLES
-            .into_iter()
-            .map(|table| {
-                let rows = rows::ids(state, table).filter_map(|id| state.row(table, id));
-                TableDigest::of(dto::path(table), rows)
-            })
-            .collect();
-        tables.push(TableDigest::of("devices", state.devices()));
-        tables.push(TableDigest::of("calls", state.calls()));
-        tables.push(TableDigest::of("bindings", state.bindings()));
+        let tables = state.tables().into_iter().map(|table| TableDigest {
+            table: table.table.to_owned(),
+            rows: table.rows,
+            hash: table.hash,
+        });
         Digest {
             applied,
             state_hash: state.hash(),
-            tables,
+            tables: tables.collect(),
+            fault: state.check_index().err(),
         }
     }
-}
 
-impl TableDigest {
-    fn of<R: Serialize>(table: &str, rows: impl Iterator<Item = R>) -> TableDigest {
-        let (mut count, mut hash) = (0, Fnv::default());
-        for row in rows {
-            count += 1;
-            // Rows are plain data, and the sink takes everything.
-            let _ = serde_json::to_writer(&mut hash, &row);
-        }
-        TableDigest {
-            table: table.to_owned(),
-            rows: count,
-            hash: hash.0,
-        }
-    }
-}
-
-/// FNV-1a, 64 bits: no defence against malice, which a comparison of two own nodes does not need.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Fnv {
-        Fnv(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl std::io::Write for Fnv {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+    /// Whether two nodes hold the same.
+    pub fn is_like(&self, other: &Digest) -> bool {
+        self.tables == other.tables && self.fault.is_some() == other.fault.is_some()
     }
 }

@@ -40,6 +40,13 @@ pub enum Event {
     Unanswered,
     /// Time to renew.
     Renew,
+    /// The state took a claim or a renewal that was asked for at `asked_at`, by the monotonic clock.
+    Held {
+        /// The tenure.
+        epoch: Epoch,
+        /// No later than that it began to count.
+        asked_at: Millis,
+    },
     /// A renewal was told that this tenure is over.
     Stale(Epoch),
     /// A look at the cluster.
@@ -99,6 +106,8 @@ pub enum Action {
     Serve(Option<Epoch>),
     /// Tell the process how its first claim went.
     TellFirst(Result<Epoch, Refusal>),
+    /// The claim counts until then, by the monotonic clock.
+    Hold(Millis),
     /// Renew the claim.
     Renew(Epoch),
     /// Give the claim up; `None`: there is none, and nothing to wait for.
@@ -148,6 +157,8 @@ pub struct Machine {
     limits: Limits,
     epoch: Option<Epoch>,
     told_first: bool,
+    /// The lease of another holder of the name was waited for.
+    waited: bool,
     stopping: bool,
     leading_since: Option<Millis>,
     healthy_at: Option<Millis>,
@@ -166,6 +177,7 @@ impl Machine {
             limits,
             epoch: None,
             told_first: false,
+            waited: false,
             stopping: false,
             leading_since: None,
             healthy_at: None,
@@ -186,6 +198,7 @@ impl Machine {
             Event::Refused(refusal) => self.refused(refusal),
             Event::Unanswered => vec![Action::ClaimAfter(self.limits.claim_again_ms)],
             Event::Renew => self.epoch.map(Action::Renew).into_iter().collect(),
+            Event::Held { epoch, asked_at } => self.held(epoch, asked_at, now),
             Event::Stale(epoch) | Event::Applied(Effect::Fenced { epoch }) => self.fence(epoch),
             Event::Looked(view) => self.looked(view, now),
             Event::Unattended { at, what } => self.unattended(at, &what),
@@ -217,7 +230,29 @@ impl Machine {
         actions
     }
 
+    /// Counted from when it was asked for: the state counts from a later moment, so the lease is over here before it is
+    /// over there, and nobody else holds the name yet.
+    fn held(&mut self, epoch: Epoch, asked_at: Millis, now: Millis) -> Vec<Action> {
+        if self.epoch != Some(epoch) {
+            return Vec::new();
+        }
+        let until = asked_at.saturating_add(self.limits.lease_ms);
+        let mut actions = vec![Action::Hold(until)];
+        if until <= now {
+            actions.push(Action::Renew(epoch));
+        }
+        actions
+    }
+
     fn refused(&mut self, refusal: Refusal) -> Vec<Action> {
+        // The holder may have died, and its lease is about to run out. That is waited for once; if it has been renewed by
+        // then the holder lives.
+        if let Refusal::ClaimHeld { left_ms, .. } = refusal
+            && !(self.told_first || self.waited || self.stopping)
+        {
+            self.waited = true;
+            return vec![Action::ClaimAfter(left_ms + self.limits.claim_again_ms)];
+        }
         let mut actions: Vec<_> = self.tell_first(Err(refusal)).into_iter().collect();
         if !self.stopping {
             actions.push(Action::ClaimAfter(self.limits.claim_again_ms));

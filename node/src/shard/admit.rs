@@ -67,6 +67,9 @@ impl Shard {
         let Some(callee_access) = number(callee_of(&gateway.entity, invited)) else {
             return Err(Turned::away(484, "bad_number"));
         };
+        if !self.core.is_in_pace() {
+            return Err(Turned::later("pace"));
+        }
         let Some(call) = self.core.next_call() else {
             return Err(Turned::later("no_claim"));
         };

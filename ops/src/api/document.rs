@@ -162,8 +162,8 @@ const PLAIN: &[Plain] = &[
     ),
     post(
         "/devices/{name}/sync",
-        "同步数据: compares a device's tables with the leader's.",
-        &[],
+        "同步数据: compares a device's tables with the leader's at one entry, and repairs it where it differs.",
+        &[("repair", false)],
     ),
     get("/bindings", "AXB 当前绑定.", PAGE),
     get("/bindings/{id}", "One binding.", &[]),
@@ -440,7 +440,7 @@ fn operation(plain: &Plain) -> OperationBuilder {
         for (field, needed) in plain.body {
             let kind = match *field {
                 "settings" => Type::Object,
-                "draining" => Type::Boolean,
+                "draining" | "repair" => Type::Boolean,
                 _ => Type::String,
             };
             object = object.property(*field, of(kind));

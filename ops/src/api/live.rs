@@ -6,23 +6,19 @@ use super::params::{Params, list, list_by, number, object, request_id};
 use super::problem::Problem;
 use crate::dto::{self, Fault};
 use crate::rows;
-use crate::switch::{Answer, AskError, Check, Digest, NodeStatus, Query, TableDigest};
+use crate::switch::{Answer, AskError, Check, NodeStatus, Query};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::Duration;
 use tandem_billing::Money;
 use tandem_cluster::command::{CallId, Command, Payment, Reply};
 use tandem_cluster::entity::Table;
 use tandem_cluster::state::Device;
 
 type Outcome = Result<HttpResponse, Problem>;
-
-/// Times a device is asked again until it has applied what the leader has.
-const SYNC_TRIES: usize = 10;
 
 pub async fn status(request: HttpRequest, shared: web::Data<Shared>) -> Outcome {
     let mut params = Params::of(&request)?;
@@ -62,6 +58,7 @@ fn status_view(status: &NodeStatus) -> Value {
         "term": status.raft.term,
         "cpu_ms": status.cpu_ms,
         "memory_bytes": status.memory_bytes,
+        "disk_free_bytes": status.disk_free_bytes,
         "ready": status.ready(),
         "checks": checks,
         "settings": status.settings,
@@ -69,7 +66,7 @@ fn status_view(status: &NodeStatus) -> Value {
 }
 
 /// 64 bits as 16 hexadecimal digits: JSON readers keep only 53 bits of a number.
-fn hash(hash: u64) -> String {
+pub(super) fn hash(hash: u64) -> String {
     format!("{hash:016x}")
 }
 
@@ -80,7 +77,7 @@ async fn ask_status(shared: &Shared, node: &str) -> Result<NodeStatus, Problem> 
     }
 }
 
-fn odd(node: &str, answer: &Answer) -> Problem {
+pub(super) fn odd(node: &str, answer: &Answer) -> Problem {
     match answer {
         Answer::Failed(why) => Problem::new(
             StatusCode::CONFLICT,
@@ -341,80 +338,6 @@ async fn change_device(
 
 pub async fn info(path: web::Path<String>, shared: web::Data<Shared>) -> Outcome {
     Ok(HttpResponse::Ok().json(status_view(&ask_status(&shared, &path).await?)))
-}
-
-/// Compares what a device holds with what the leader holds, table by table.
-pub async fn sync(path: web::Path<String>, shared: web::Data<Shared>) -> Outcome {
-    let state = shared.switch.state();
-    let leader = shared
-        .switch
-        .raft()
-        .leader
-        .and_then(|leader| name_of(&state, leader));
-    let leader = leader
-        .ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "no leader"))?;
-    let (mut theirs, mut ours) = (Digest::default(), Digest::default());
-    // Under load the two are seldom asked at the same entry; a few tries meet one mostly.
-    for attempt in 0..SYNC_TRIES {
-        if attempt > 0 {
-            actix_web::rt::time::sleep(Duration::from_millis(50)).await;
-        }
-        let both = futures::join!(
-            shared.switch.ask(&path, Query::Digest),
-            shared.switch.ask(&leader, Query::Digest)
-        );
-        theirs = digest(&path, both.0?)?;
-        ours = digest(&leader, both.1?)?;
-        if theirs.applied == ours.applied {
-            break;
-        }
-    }
-    let same_entry = theirs.applied == ours.applied;
-    let of = |digest: &Digest, name: &str| {
-        digest
-            .tables
-            .iter()
-            .find(|table| table.table == name)
-            .cloned()
-    };
-    let mut equal = !same_entry || theirs.state_hash == ours.state_hash;
-    let mut tables = Vec::new();
-    for TableDigest {
-        table,
-        rows,
-        hash: own,
-    } in &theirs.tables
-    {
-        let other = of(&ours, table).unwrap_or_default();
-        let alike = other.rows == *rows && other.hash == *own;
-        // Calls and bindings change with every entry; what operators edit must be alike at any.
-        equal &= alike || (!same_entry && dto::table(table).is_none());
-        tables.push(json!({
-            "table": table,
-            "rows": rows,
-            "hash": hash(*own),
-            "leader_rows": other.rows,
-            "leader_hash": hash(other.hash),
-            "equal": alike,
-        }));
-    }
-    Ok(HttpResponse::Ok().json(json!({
-        "name": path.as_str(),
-        "leader": leader,
-        "applied": theirs.applied,
-        "leader_applied": ours.applied,
-        "state_hash": hash(theirs.state_hash),
-        "leader_state_hash": hash(ours.state_hash),
-        "equal": equal,
-        "tables": tables,
-    })))
-}
-
-fn digest(node: &str, answer: Answer) -> Result<Digest, Problem> {
-    match answer {
-        Answer::Digest(digest) => Ok(digest),
-        other => Err(odd(node, &other)),
-    }
 }
 
 /// Names that bindings may be filtered and sorted by beside their fields' own.

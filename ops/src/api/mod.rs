@@ -24,6 +24,7 @@ mod records;
 mod relations;
 mod route;
 mod sort;
+mod sync;
 mod tables;
 mod types;
 
@@ -241,7 +242,7 @@ fn routes(app: &mut web::ServiceConfig) {
                 .route(web::patch().to(live::edit_device)),
         )
         .service(path("/devices/{name}/info").route(web::post().to(live::info)))
-        .service(path("/devices/{name}/sync").route(web::post().to(live::sync)))
+        .service(path("/devices/{name}/sync").route(web::post().to(sync::sync)))
         .service(path("/bindings").route(web::get().to(live::bindings)))
         .service(path("/bindings/{id}").route(web::get().to(live::binding)))
         .service(path("/bindings/{id}/unbind").route(web::post().to(live::unbind)))

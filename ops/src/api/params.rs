@@ -273,6 +273,19 @@ pub async fn object(payload: web::Payload) -> Result<Map<String, Value>, Problem
     }
 }
 
+/// Like [`object`] for an action that needs no body.
+pub async fn object_if_any(payload: web::Payload) -> Result<Map<String, Value>, Problem> {
+    let bytes = bytes(payload, super::BODY_MAX).await?;
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(Value::Null) => Ok(Map::new()),
+        _ => Err(Problem::bad_request("the body is not a JSON object")),
+    }
+}
+
 /// The id of an edit: from `Idempotency-Key`, so that a repeat gives the first answer again, else random.
 pub fn request_id(request: &HttpRequest) -> Result<u64, Problem> {
     let Some(key) = request.headers().get("Idempotency-Key") else {

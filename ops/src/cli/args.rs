@@ -196,10 +196,28 @@ pub enum DeviceVerb {
         /// 接入名称
         name: String,
     },
-    /// 同步数据: compares a device's tables with the leader's.
+    /// 同步数据: compares a device's tables with the leader's, and repairs it where it differs.
+    ///
+    /// All nodes are looked at behind the same entry, so load makes no difference. A device that differs gets the state
+    /// of the leader (of the majority, when the leader is the one that differs) while its calls go on. Exit 0: equal,
+    /// or repaired; 1: it differs still.
     Sync {
         /// 接入名称
         name: String,
+        /// Only compare.
+        #[arg(long)]
+        check: bool,
+    },
+    /// 补充设置: changes settings of a device, which act at once.
+    ///
+    /// log_level (error, warn, info, debug, trace), calls_max (calls at once, no more than the node file allows),
+    /// calls_per_s (new calls a second). An empty value takes a setting back.
+    Set {
+        /// 接入名称
+        name: String,
+        /// `setting=value`; `setting=` takes it back.
+        #[arg(required = true, value_name = "SETTING=VALUE")]
+        settings: Vec<String>,
     },
     /// Gives a device its 标识.
     Label {
@@ -684,6 +702,8 @@ impl ClientCommand {
         match self {
             ClientCommand::Interface(InterfaceVerb::Test(args)) => u64::from(args.within_secs) + 10,
             ClientCommand::Backup(_) => 600,
+            // A state may have to be copied, and a snapshot written.
+            ClientCommand::Device(DeviceVerb::Sync { .. }) => 120,
             _ => 0,
         }
     }

@@ -96,6 +96,8 @@ fn commands_of_the_outside_are_read() {
         "cluster transfer-leader",
         "device list -o json",
         "device sync dev-2",
+        "device sync dev-2 --check",
+        "device set dev-2 log_level=debug calls_max=",
         "device label dev-2 room-b",
         "interface list type=huawei",
         "interface types",

@@ -10,7 +10,7 @@ use super::files::{self, AVerb, XVerb};
 use super::http::{Client, Request};
 use super::print::Printer;
 use super::{
-    CliError, Exit, Output, alarm, backup, complain, fields, interfaces, members, platform,
+    CliError, Exit, Output, alarm, backup, complain, fields, interfaces, members, note, platform,
     relations, route, types, warn,
 };
 use crate::dto;
@@ -512,39 +512,67 @@ async fn device<W: Write>(
             )
             .await
         }
-        DeviceVerb::Sync { name } => {
-            let answer = client
-                .json(Request::new(
-                    Method::POST,
-                    ["devices", name.as_str(), "sync"],
-                ))
-                .await?;
-            let tables = answer
-                .get("tables")
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default();
-            printer.rows(
-                &[
-                    "table",
-                    "rows",
-                    "hash",
-                    "leader_rows",
-                    "leader_hash",
-                    "equal",
-                ],
-                &tables,
-            )?;
-            let equal = answer
-                .get("equal")
-                .and_then(Value::as_bool)
-                .unwrap_or(false);
-            if !equal {
-                complain(&format!("device `{name}` differs from the leader"));
+        DeviceVerb::Set { name, settings } => {
+            let mut changes = Map::new();
+            for setting in settings {
+                let (name, value) = fields::split(setting)?;
+                changes.insert(name.to_owned(), value.into());
             }
-            Ok(if equal { Exit::Ok } else { Exit::Error })
+            let body = json!({"settings": changes});
+            show(
+                client,
+                printer,
+                Request::new(Method::PATCH, ["devices", name.as_str()]).json(&body),
+            )
+            .await
+        }
+        DeviceVerb::Sync { name, check } => {
+            let path = ["devices", name.as_str(), "sync"];
+            let body = json!({"repair": !check});
+            let answer = client
+                .json(Request::new(Method::POST, path).json(&body))
+                .await?;
+            compared(printer, name, &answer)
         }
     }
+}
+
+/// Shows both sides of a comparison and says what came of it.
+fn compared<W: Write>(
+    printer: &mut Printer<W>,
+    name: &str,
+    answer: &Value,
+) -> Result<Exit, CliError> {
+    let columns = [
+        "table",
+        "rows",
+        "hash",
+        "leader_rows",
+        "leader_hash",
+        "equal",
+    ];
+    let tables = answer.get("tables").and_then(Value::as_array);
+    printer.rows(&columns, tables.map_or(&[][..], Vec::as_slice))?;
+    let yes = |field: &str| answer.get(field).and_then(Value::as_bool) == Some(true);
+    let text = |field: &str| answer.get(field).and_then(Value::as_str);
+    let right = text("leader").unwrap_or("the leader");
+    if let Some(what) = text("note") {
+        complain(what);
+    }
+    if let Some(fault) = text("fault") {
+        complain(&format!("device `{name}`: {fault}"));
+    }
+    if yes("equal") {
+        return Ok(Exit::Ok);
+    }
+    if yes("repaired") {
+        note(&format!(
+            "device `{name}` differed from `{right}` and is repaired"
+        ));
+        return Ok(Exit::Ok);
+    }
+    complain(&format!("device `{name}` differs from `{right}`"));
+    Ok(Exit::Error)
 }
 
 async fn records<W: Write>(

@@ -51,10 +51,15 @@ fn the_first_answer_is_told_once_and_a_refused_claim_is_tried_again() {
     machine.on(Event::Started, 0);
     assert_eq!(
         machine.on(Event::Refused(held()), 10),
+        [Action::ClaimAfter(1_400)],
+        "until the lease is over"
+    );
+    assert_eq!(
+        machine.on(Event::Refused(held()), 1_410),
         [Action::TellFirst(Err(held())), Action::ClaimAfter(500)]
     );
     assert_eq!(
-        machine.on(Event::ClaimAgain, 510),
+        machine.on(Event::ClaimAgain, 1_910),
         [Action::Claim { afresh: false }]
     );
     assert_eq!(
@@ -71,6 +76,19 @@ fn the_first_answer_is_told_once_and_a_refused_claim_is_tried_again() {
 fn only_a_claim_that_stands_is_renewed() {
     assert_eq!(Machine::new(LIMITS).on(Event::Renew, 0), []);
     assert_eq!(claimed().on(Event::Renew, 1_000), [Action::Renew(7)]);
+}
+
+#[test]
+fn a_claim_counts_from_when_it_was_asked_for_and_a_late_one_is_renewed_at_once() {
+    let mut machine = claimed();
+    let held = |epoch, asked_at| Event::Held { epoch, asked_at };
+    assert_eq!(machine.on(held(7, 10), 50), [Action::Hold(3_010)]);
+    assert_eq!(machine.on(held(7, 1_000), 1_020), [Action::Hold(4_000)]);
+    assert_eq!(machine.on(held(6, 2_000), 2_020), [], "an earlier one");
+    assert_eq!(
+        machine.on(held(7, 2_000), 9_000),
+        [Action::Hold(5_000), Action::Renew(7)]
+    );
 }
 
 #[test]
