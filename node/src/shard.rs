@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use tandem_cluster::command::{Attempt, CallId, Epoch};
+use tandem_cluster::command::{Attempt, CallId};
 use tandem_cluster::entity::Transport as Over;
 use tandem_sip::dialog::Dialog;
 use tandem_sip::endpoint::{Admission, Endpoint, Output};
@@ -17,9 +17,7 @@ use tandem_sip::message::Method;
 use tandem_sip::transport::{Flow, Inbound, Protocol, Transport};
 use tokio::sync::mpsc;
 
-use crate::call;
 use crate::call::actor::{CallActor, FromLeg};
-use crate::call::machine::Adopted;
 use crate::core::Core;
 use crate::pool::NumberPool;
 use crate::strays::held::Held;
@@ -28,6 +26,9 @@ use crate::strays::token;
 
 mod admit;
 mod strays;
+mod takeover;
+
+pub use takeover::{TakeLeg, TakeOver};
 
 /// How often the shard looks whether new calls may be taken.
 const ADMISSION_EVERY: Duration = Duration::from_millis(50);
@@ -105,34 +106,6 @@ pub struct Forget {
     pub call: CallId,
     /// As in [`CallOver`].
     pub actor: Addr<CallActor>,
-}
-
-/// Carry on an answered call of another tenure. Goes to the thread of its caller.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct TakeOver {
-    /// Which.
-    pub call: CallId,
-    /// The tenure that carries it on.
-    pub epoch: Epoch,
-    /// Where it came in.
-    pub gateway: Arc<str>,
-    /// What the state has of it.
-    pub adopted: Adopted,
-    /// Towards the caller.
-    pub caller: Dialog,
-    /// Towards the callee.
-    pub callee: Dialog,
-}
-
-/// Take a leg of such a call whose other leg lives with another thread.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct TakeLeg {
-    call: CallId,
-    actor: Addr<CallActor>,
-    side: Side,
-    dialog: Dialog,
 }
 
 /// Legs of a call that live here. A call taken over may have one of them with another thread.
@@ -372,87 +345,6 @@ impl Shard {
         }
     }
 
-    /// Makes the legs of a call of another tenure, and its actor.
-    fn take_over(&mut self, message: TakeOver, ctx: &mut Context<Self>) {
-        let TakeOver {
-            call,
-            epoch,
-            gateway,
-            adopted,
-            caller,
-            callee,
-        } = message;
-        let known = self.core.calls.contains(call);
-        let there = self.core.shard_of(&callee.call_id);
-        let Some(there) = there.filter(|_| !known) else {
-            return;
-        };
-        let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
-        let legs = call::actor::Legs {
-            caller: ctx.address(),
-            callee: there.clone(),
-        };
-        let side = Side::Callee(adopted.attempt.number);
-        let actor = CallActor::adopt(core, legs, pool, (call, epoch), gateway, adopted);
-        let leg = |side, dialog| TakeLeg {
-            call,
-            actor: actor.clone(),
-            side,
-            dialog,
-        };
-        self.take_leg(leg(Side::Caller, caller));
-        // The leg is there before anything is wanted of it: the actor has not begun yet.
-        match there == ctx.address() {
-            true => self.take_leg(leg(side, callee)),
-            false => there.do_send(leg(side, callee)),
-        }
-    }
-
-    fn take_leg(&mut self, message: TakeLeg) {
-        let TakeLeg {
-            call,
-            actor,
-            side,
-            mut dialog,
-        } = message;
-        let Flow {
-            transport,
-            local,
-            remote,
-            ..
-        } = dialog.flow;
-        let shared = &self.core.config.sip.shared;
-        let shared = match transport {
-            Protocol::Udp => &shared.udp,
-            Protocol::Tcp => &shared.tcp,
-        };
-        // An address that all nodes share stays the far end's way to the call, wherever it lives.
-        let local = match shared.contains(&local) {
-            true => Some(local),
-            false => self.listener(transport, remote),
-        };
-        let Some(local) = local else {
-            tracing::warn!(?call, ?side, "no listener for this leg's transport");
-            let event = LegEvent::Ended(unreachable_far_end());
-            return actor.do_send(FromLeg { side, event });
-        };
-        dialog.flow.local = local;
-        let now = self.now();
-        let leg = self.endpoint.adopt(dialog, now);
-        self.legs.insert(leg, (call, side));
-        let legs = self.calls.entry(call).or_insert_with(|| Legs {
-            actor: actor.clone(),
-            caller: None,
-            callee: None,
-            max_forwards: 0,
-        });
-        legs.actor = actor;
-        match side {
-            Side::Caller => legs.caller = Some(leg),
-            Side::Callee(attempt) => legs.callee = Some((attempt, leg)),
-        }
-    }
-
     /// Events of the call's legs go nowhere from now on; the legs that were its actor's.
     fn let_go(&mut self, call: CallId, actor: &Addr<CallActor>) -> Vec<LegId> {
         if self
@@ -572,24 +464,6 @@ impl Handler<Forget> for Shard {
         for leg in self.let_go(call, &actor) {
             self.endpoint.forget(leg);
         }
-    }
-}
-
-impl Handler<TakeOver> for Shard {
-    type Result = ();
-
-    fn handle(&mut self, message: TakeOver, ctx: &mut Context<Self>) {
-        self.take_over(message, ctx);
-        self.drain(ctx);
-    }
-}
-
-impl Handler<TakeLeg> for Shard {
-    type Result = ();
-
-    fn handle(&mut self, message: TakeLeg, ctx: &mut Context<Self>) {
-        self.take_leg(message);
-        self.drain(ctx);
     }
 }
 

@@ -12,15 +12,15 @@ use tandem_cluster::command::{
 use tandem_ops::log::mask_numbers;
 use tandem_sip::leg::{self, Body, LegEvent};
 use tandem_vendors::outcome::{AxBind, Class, Failure as Refused, Service, SetCalleeOutcome};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::machine::{Action, Adopted, Event, Limits, Machine, TURN_MISSED, Takeover, Timer, Told};
-use super::reason;
+use super::legs::Legs;
+use super::machine::{Action, Adopted, Event, Limits, Machine, TURN_MISSED, Timer, Told};
+use super::{reason, words};
 use crate::binding::actor::{BindingActor, Order};
 use crate::core::Core;
-use crate::handover::{self, Far, Handover};
 use crate::pool::{Ask, NumberPool};
-use crate::shard::{CallOver, Dial, Dialogs, Forget, Shard, Side, ToLeg};
-use tokio::sync::OwnedSemaphorePermit;
+use crate::shard::{CallOver, Dial, Forget, Shard, Side, ToLeg};
 
 /// Pause before credit is asked for again while no quorum answers.
 const RENEW_AGAIN: Duration = Duration::from_secs(1);
@@ -50,55 +50,6 @@ pub struct CallActor {
     started: u64,
     /// Leave to refresh the far ends, while it is used.
     leave: Option<OwnedSemaphorePermit>,
-}
-
-/// Where the legs of a call live: the thread that the Call-ID of each falls to. A node that takes a call has both in
-/// one place; one that takes it over may have another number of threads.
-#[derive(Clone)]
-pub struct Legs {
-    /// The caller's.
-    pub caller: Addr<Shard>,
-    /// The callee's.
-    pub callee: Addr<Shard>,
-}
-
-impl Legs {
-    fn of(&self, side: Side) -> &Addr<Shard> {
-        match side {
-            Side::Caller => &self.caller,
-            Side::Callee(_) => &self.callee,
-        }
-    }
-
-    /// Tells every thread that has a leg of the call.
-    fn tell<M>(&self, message: M)
-    where
-        M: Message<Result = ()> + Clone + Send + 'static,
-        Shard: Handler<M>,
-    {
-        if self.callee != self.caller {
-            self.callee.do_send(message.clone());
-        }
-        self.caller.do_send(message);
-    }
-
-    /// Both dialogs and what was last told in them, encoded for the state; empty when a leg is gone.
-    async fn encoded(self, call: CallId, told: Told) -> Vec<u8> {
-        let mut dialogs = self.caller.send(Dialogs(call)).await.unwrap_or_default();
-        if self.callee != self.caller {
-            dialogs.callee = match self.callee.send(Dialogs(call)).await {
-                Ok(there) => there.callee,
-                Err(_) => None,
-            };
-        }
-        match (dialogs.caller, dialogs.callee) {
-            (Some(caller), Some(callee)) => handover::encode(Handover {
-                caller: Far::new(caller, told.caller.as_ref()),
-                callee: Far::new(callee, told.callee.as_ref()),
-            }),
-            _ => Vec::new(),
-        }
-    }
 }
 
 /// Something happened on one of the call's legs.
@@ -325,7 +276,9 @@ impl CallActor {
             } => self.commit(answered_at, pdd_ms, codec, told, ctx),
             Action::Keep(told) => self.keep(told, ctx),
             Action::AskRefresh => self.ask_refresh(ctx),
-            Action::TakenOver(result) => crate::metrics::taken_over("call", takeover_word(result)),
+            Action::TakenOver(result) => {
+                crate::metrics::taken_over("call", words::takeover(result))
+            }
             Action::Forget => self.legs.tell(Forget {
                 call: self.id,
                 actor: ctx.address(),
@@ -357,7 +310,7 @@ impl CallActor {
                 reason,
                 by,
             } => {
-                let result = result_word(&reason.key);
+                let result = words::result(&reason.key);
                 metrics::counter!("tandem_node_calls_total", "gateway" => self.gateway.to_string(), "result" => result)
                     .increment(1);
                 if let Some(pdd_ms) = pdd_ms {
@@ -705,43 +658,4 @@ fn limits(core: &Core) -> Limits {
         commit_ms: core.config.limits.commit_ms,
         ..Limits::default()
     }
-}
-
-fn takeover_word(result: Takeover) -> &'static str {
-    match result {
-        Takeover::Refreshed => "refreshed",
-        Takeover::Unrefreshed => "unrefreshed",
-        Takeover::Ended => "ended",
-        Takeover::Failed => "failed",
-    }
-}
-
-/// The reason as a metric label: the keys are few, but they come as text.
-fn result_word(key: &str) -> &'static str {
-    const KNOWN: [&str; 20] = [
-        reason::NORMAL,
-        reason::CANCELLED,
-        reason::NO_ANSWER,
-        reason::BUSY,
-        reason::REJECTED,
-        reason::RESPONSE_TIMEOUT,
-        reason::MAX_DURATION,
-        reason::BALANCE_EXHAUSTED,
-        reason::ADMIN_HANGUP,
-        reason::NODE_FAILURE,
-        "no_route",
-        "gateway_capacity",
-        "no_axb_number",
-        "axb_not_allowed",
-        "axb_bind_failed",
-        "account_locked",
-        "account_expired",
-        "balance_insufficient",
-        "rate_not_found",
-        "callee_forbidden",
-    ];
-    KNOWN
-        .into_iter()
-        .find(|known| *known == key)
-        .unwrap_or("other")
 }
