@@ -119,7 +119,10 @@ impl DeviceActor {
             }
             Action::Serve(epoch) => {
                 core.set_epoch(epoch);
-                if let (Some(_), Some(log_time)) = (epoch, core.cluster.log_time()) {
+                // A state that does not know of the claim yet is behind, and so is its time: by as long as this node was
+                // down.
+                let caught_up = epoch.is_some_and(|e| core.cluster.state().tenure(e).is_some());
+                if let (true, Some(log_time)) = (caught_up, core.cluster.log_time()) {
                     core.clock.set(log_time);
                 }
                 if epoch.is_some() {

@@ -12,8 +12,8 @@ use std::time::Duration;
 /// How late an unbind may take effect at the platform after its moment, in seconds: two processes, one HTTP exchange
 /// and a shared machine lie between.
 pub const LATE_SECS: f64 = 0.5;
-/// How early: records keep whole milliseconds.
-pub const EARLY_SECS: f64 = 0.002;
+/// How early: records keep whole milliseconds of the log's time, which the simulator's clock is near to.
+pub const EARLY_SECS: f64 = 0.02;
 
 /// The calls of a load as the outside saw them.
 #[derive(Debug)]
