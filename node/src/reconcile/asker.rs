@@ -166,12 +166,16 @@ impl Asker {
     }
 
     async fn release_row(&self, binding: BindingId) -> (Outcome, String) {
-        let Some(epoch) = self.core.epoch() else {
+        if self.core.epoch().is_none() {
             return stands("this node has no claim");
+        }
+        let Some(row) = self.core.cluster.state().binding(binding).cloned() else {
+            return (Outcome::Cleared, "released".to_owned());
         };
+        // In the name of its owner, for nobody else may let a row go. One that changes hands at this moment stays.
         let command = Command::Unbound(Unbound {
             binding,
-            epoch,
+            epoch: row.owner,
             missing: true,
         });
         let (outcome, note) = self.propose(command, "released").await;
