@@ -40,11 +40,28 @@ fn carried_on(switch: &Switch, living: &[u8]) {
     );
 }
 
-fn taken_over(switch: &Switch, node: u8, result: &str) -> f64 {
-    let labels = ["what=\"call\"", &format!("result=\"{result}\"")];
-    switch
-        .api(node)
-        .metric("tandem_node_takeovers_total", &labels)
+/// How take-overs of calls have gone at some nodes since these started.
+#[derive(Default)]
+struct Results(BTreeMap<&'static str, usize>);
+
+impl Results {
+    #[track_caller]
+    fn read(switch: &Switch, nodes: &[u8]) -> Results {
+        let sum = |result: &str| {
+            let labels = ["what=\"call\"", &format!("result=\"{result}\"")];
+            let of = |node: &u8| {
+                let api = switch.api(*node);
+                api.metric("tandem_node_takeovers_total", &labels) as usize
+            };
+            nodes.iter().map(of).sum()
+        };
+        let all = ["refreshed", "unrefreshed", "failed", "ended"];
+        Results(all.map(|result| (result, sum(result))).into())
+    }
+
+    fn of(&self, result: &str) -> usize {
+        self.0.get(result).copied().unwrap_or(0)
+    }
 }
 
 /// The far ends' own clocks of each call, by callee.
@@ -59,15 +76,17 @@ fn moments(lines: impl IntoIterator<Item = Line>) -> BTreeMap<String, f64> {
 struct Held {
     phone: Running,
     customers: Vec<Running>,
+    unbind_delay: Option<u32>,
 }
 
 impl Held {
     /// Places them and waits until all are answered. A customer talks for `talk_ms` after its call was answered or moved,
-    /// so that must be longer than everything that happens to the nodes.
+    /// so that must be longer than everything that happens to the nodes. Their bindings are released `unbind_delay`
+    /// seconds after the answer, or with the call.
     #[track_caller]
-    fn begin(switch: &Switch, talk_ms: u32) -> Held {
+    fn begin(switch: &Switch, talk_ms: u32, unbind_delay: Option<u32>) -> Held {
         switch.make_room(20, 20);
-        switch.api(1).unbind_delay(None);
+        switch.api(1).unbind_delay(unbind_delay);
         switch.states_agree(Duration::from_secs(5));
         let phone = Sipp::phone("phone_moves", switch.phone_port())
             .patience(90_000)
@@ -83,7 +102,11 @@ impl Held {
                     .start(switch.dir())
             })
             .collect();
-        let held = Held { phone, customers };
+        let held = Held {
+            phone,
+            customers,
+            unbind_delay,
+        };
         eventually(
             "all calls are answered",
             Duration::from_secs(20),
@@ -99,17 +122,21 @@ impl Held {
         self.customers.iter().map(|r| r.lines(verb).len()).sum()
     }
 
-    /// Waits until so many customers have heard of a move since the beginning.
+    /// Waits until both far ends of `calls` calls that the living have taken over since `before` have answered that they
+    /// know; nothing else has become of any.
     #[track_caller]
-    fn moved(&self, calls: usize) {
-        eventually(
-            "every far end knows",
-            Duration::from_secs(10),
-            || match self.lines("MOVED") {
-                all if all >= calls => Ok(()),
-                some => Err(format!("{some} of {calls} customers were told")),
-            },
-        );
+    fn moved(&self, switch: &Switch, living: &[u8], before: &Results, calls: usize) {
+        eventually("every far end knows", Duration::from_secs(10), || {
+            let now = Results::read(switch, living);
+            let since = |result: &str| now.of(result) - before.of(result);
+            for result in ["failed", "unrefreshed", "ended"] {
+                assert_eq!(since(result), 0, "{result}");
+            }
+            match since("refreshed") {
+                all if all == calls => Ok(()),
+                some => Err(format!("{some} of {calls} calls")),
+            }
+        });
         assert_eq!(self.lines("LEAVES"), 0, "the talk is too short");
     }
 
@@ -130,7 +157,7 @@ impl Held {
         let log = switch.platform_log();
         assert_eq!((log.applied("bind"), log.applied("unbind")), (CALLS, CALLS));
         let load = Load::read(switch, CALLS);
-        load.unbound_in_time(&log.lives(), None);
+        load.unbound_in_time(&log.lives(), self.unbind_delay);
         let began = moments(customers.iter().flat_map(|c| c.lines("ANSWERED")));
         let ended = moments(customers.iter().flat_map(|c| c.lines("LEAVES")));
         for cdr in load.cdrs.values() {
@@ -153,11 +180,10 @@ fn others(node: u8) -> Vec<u8> {
 #[test]
 fn answered_calls_outlive_their_nodes() {
     let mut switch = Switch::start();
-    let held = Held::begin(&switch, 26_000);
+    let held = Held::begin(&switch, 26_000, None);
     // A follower, the leader, and a node that is drained and stopped in order.
     let leader = switch.leader();
     let (second, third) = (leader % NODES + 1, (leader + 1) % NODES + 1);
-    let mut moved = 0;
     for (victim, signal) in [(second, "KILL"), (leader, "KILL"), (third, "TERM")] {
         let living = others(victim);
         let here = answered(&switch, victim).expect("it still lives");
@@ -165,35 +191,44 @@ fn answered_calls_outlive_their_nodes() {
         if signal == "TERM" {
             switch.cli(living[0], &["cluster", "drain", &format!("dev-{victim}")]);
         }
+        let before = Results::read(&switch, &living);
         let pid = switch.pid(victim);
         assert!(process::signal(pid, signal), "node {victim} ran");
         let gone = process::gone(pid, Duration::from_secs(10));
         assert!(gone, "{signal} ends it");
         carried_on(&switch, &living);
-        moved += here as usize;
-        held.moved(moved);
-        for node in living {
-            for result in ["failed", "unrefreshed", "ended"] {
-                let count = taken_over(&switch, node, result);
-                let when = format!("{result} on node {node} after {signal} of {victim}");
-                assert_eq!(count, 0.0, "{when}");
-            }
-        }
+        held.moved(&switch, &living, &before, here as usize);
         switch.restart(victim);
     }
     held.end(&switch);
 }
 
 #[test]
+fn answered_calls_outlive_their_node_without_their_bindings() {
+    let mut switch = Switch::start();
+    let held = Held::begin(&switch, 15_000, Some(0));
+    nothing_bound(&switch, Duration::from_secs(5));
+    let victim = switch.leader() % NODES + 1;
+    let here = answered(&switch, victim).expect("it still lives");
+    switch.kill(victim);
+    let living = others(victim);
+    carried_on(&switch, &living);
+    held.moved(&switch, &living, &Results::default(), here as usize);
+    switch.restart(victim);
+    held.end(&switch);
+}
+
+#[test]
 fn a_paused_node_that_wakes_up_changes_nothing() {
     let switch = Switch::start();
-    let held = Held::begin(&switch, 20_000);
+    let held = Held::begin(&switch, 20_000, None);
     let paused = switch.leader() % NODES + 1;
     let here = answered(&switch, paused).expect("it still runs");
     let pid = switch.pid(paused);
     assert!(process::signal(pid, "STOP"));
-    carried_on(&switch, &others(paused));
-    held.moved(here as usize);
+    let living = others(paused);
+    carried_on(&switch, &living);
+    held.moved(&switch, &living, &Results::default(), here as usize);
     assert!(process::signal(pid, "CONT"));
     eventually(
         "it has dropped its calls",
@@ -210,12 +245,12 @@ fn a_paused_node_that_wakes_up_changes_nothing() {
 #[test]
 fn answered_calls_outlive_the_restart_of_all_nodes() {
     let mut switch = Switch::start();
-    let held = Held::begin(&switch, 25_000);
+    let held = Held::begin(&switch, 25_000, None);
     for node in 1..=NODES {
         switch.kill(node);
     }
     switch.restart_all();
     carried_on(&switch, &[1, 2, 3]);
-    held.moved(CALLS);
+    held.moved(&switch, &[1, 2, 3], &Results::default(), CALLS);
     held.end(&switch);
 }
