@@ -1,12 +1,13 @@
 //! Answered calls outlive the nodes that run them: killed, killed while leading, stopped in order, paused, all at once.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 use tandem_tests::checks::{Load, nothing_bound, nothing_left};
 use tandem_tests::platform::plain;
 use tandem_tests::sipp::{Line, Running, numbers};
 use tandem_tests::switch::NODES;
-use tandem_tests::{Sipp, Switch, eventually, process};
+use tandem_tests::{Seed, Sipp, Switch, eventually, process};
 
 /// Calls placed through each node.
 const SHARE: usize = 60;
@@ -253,4 +254,90 @@ fn answered_calls_outlive_the_restart_of_all_nodes() {
     carried_on(&switch, &[1, 2, 3]);
     held.moved(&switch, &[1, 2, 3], &Results::default(), CALLS);
     held.end(&switch);
+}
+
+#[test]
+fn an_ax_call_outlives_its_node_and_its_relation_serves_on() {
+    const AX: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+    const A: &str = "02100000000";
+    const X: &str = "17000000000";
+    let seed = Seed::new()
+        .interface("i", "")
+        .x("i", X, "line_limit = 2")
+        .a("ga", A, "line_limit = 2")
+        .axb_gateway("platform", "13", "ga", "i", "")
+        .customer("ax", &AX.to_string(), "allow_axb = false\nallow_ax = true");
+    let mut switch = Switch::seeded(&seed);
+    let name = format!("{A}/{X}");
+    let (a_number, x_number) = (format!("a_number={A}"), format!("x_number={X}"));
+    switch.cli(1, &["ax", "add", "interface=i", &a_number, &x_number]);
+    switch.cli(1, &["ax", "bind", &name]);
+    let phone = Sipp::phone("phone_moves", switch.phone_port()).start(switch.dir());
+    let victim = switch.leader() % NODES + 1;
+    let living = others(victim);
+    let place = |node: u8, n: u64, talk_ms: u32| {
+        let numbers = numbers(15_900_000_000 + n, 13_800_000_000 + n, 1);
+        Sipp::customer(
+            "customer_moves",
+            switch.own_port(),
+            switch.sip(node),
+            numbers,
+        )
+        .from_ip(AX)
+        .patience(talk_ms)
+        .start(switch.dir())
+    };
+    let carried = |switch: &Switch, node: u8| -> Vec<u64> {
+        [("a-numbers", A), ("x-numbers", X)]
+            .map(|(collection, number)| {
+                let row = switch.api(node).find(collection, "number", number);
+                row["concurrency"]
+                    .as_u64()
+                    .unwrap_or_else(|| panic!("{row}"))
+            })
+            .to_vec()
+    };
+    let is_answered = |customer: &Running| {
+        eventually("it is answered", Duration::from_secs(5), || match customer
+            .lines("ANSWERED")
+            .len()
+        {
+            1 => Ok(()),
+            _ => Err("not yet".to_owned()),
+        });
+    };
+
+    let customer = place(victim, 1, 12_000);
+    is_answered(&customer);
+    switch.kill(victim);
+    eventually("its far ends know", Duration::from_secs(10), || {
+        let results = Results::read(&switch, &living);
+        match ["refreshed", "unrefreshed", "failed", "ended"].map(|result| results.of(result)) {
+            [1, 0, 0, 0] => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    assert_eq!(
+        carried(&switch, living[0]),
+        [1, 1],
+        "A and X stay with the call"
+    );
+    // Its relation carries another call of the same A and X meanwhile.
+    let second = place(living[1], 2, 2_000);
+    is_answered(&second);
+    assert_eq!(carried(&switch, living[0]), [2, 2]);
+    second.finish(Duration::from_secs(10)).all_good(1);
+    switch.restart(victim);
+    customer.finish(Duration::from_secs(20)).all_good(1);
+    switch.comes_to_rest(&[1, 2, 3], Duration::from_secs(5));
+    switch.cli(1, &["ax", "unbind", &name]);
+    nothing_left(&switch, Duration::from_secs(5));
+    assert_eq!(carried(&switch, victim), [0, 0]);
+    let phone = phone.stop();
+    assert_eq!((phone.failed(), phone.logged("HUNGUP")), (0, 2));
+    let records = switch.axb_cdrs(victim);
+    assert_eq!(records.len(), 2, "{records:?}");
+    let ops = switch.platform_log();
+    let count = |op: &str| ops.requests.iter().filter(|r| r.op == op).count();
+    assert_eq!((count("set_callee"), count("ax_unbind")), (2, 1));
 }
