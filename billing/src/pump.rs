@@ -3,9 +3,58 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::metrics;
 use crate::store::{Store, StoreError};
+
+/// Where rows of the outbox are kept: a [`Store`], whose methods of the same names say what is
+/// promised, or what stands for one in a simulation.
+pub trait Keep: Send + Sync + 'static {
+    /// As [`Store::last`].
+    fn last(&self) -> u64;
+
+    /// As [`Store::watch`].
+    fn watch(&self) -> watch::Receiver<u64>;
+
+    /// As [`Store::append_encoded`].
+    fn append_encoded(
+        &self,
+        rows: &[(u64, Bytes)],
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// As [`Store::sync`].
+    fn sync(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// As [`Store::records`].
+    fn records(
+        &self,
+        from: u64,
+        to: u64,
+    ) -> impl Future<Output = Result<Vec<(u64, Bytes)>, StoreError>> + Send;
+}
+
+impl Keep for Store {
+    fn last(&self) -> u64 {
+        Store::last(self)
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        Store::watch(self)
+    }
+
+    async fn append_encoded(&self, rows: &[(u64, Bytes)]) -> Result<u64, StoreError> {
+        Store::append_encoded(self, rows).await
+    }
+
+    async fn sync(&self) -> Result<u64, StoreError> {
+        Store::sync(self).await
+    }
+
+    async fn records(&self, from: u64, to: u64) -> Result<Vec<(u64, Bytes)>, StoreError> {
+        Store::records(self, from, to).await
+    }
+}
 
 /// How the loop gathers rows into transactions, and how it waits when the disk fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +100,9 @@ pub struct Batch {
 /// Failures that may pass (full disk, lock) are logged and tried again for ever: the outbox keeps
 /// the rows, calls go on. Others, such as a gap or an unreadable record, end the loop with the
 /// error; it can be run again once they are mended.
-pub async fn pump<N, F>(store: &Store, pace: Pace, mut next: N) -> Result<(), StoreError>
+pub async fn pump<K, N, F>(store: &K, pace: Pace, mut next: N) -> Result<(), StoreError>
 where
+    K: Keep,
     N: FnMut(u64, usize) -> F,
     F: Future<Output = Option<Batch>>,
 {

@@ -4,9 +4,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tandem_cluster::entity::Millis;
+// The runtime's, so that a simulation's time is this node's.
+use tokio::time::Instant;
 
 use crate::call::machine::Now;
 
@@ -28,9 +30,14 @@ pub struct Clock {
 impl Clock {
     /// Starts at the machine's present time.
     pub fn start() -> Self {
+        Clock::begin(wall_now())
+    }
+
+    /// Starts with the wall clock at `wall`, milliseconds since 1970.
+    pub fn begin(wall: Millis) -> Self {
         Clock {
             start: Instant::now(),
-            base: Arc::new(AtomicI64::new(wall_now())),
+            base: Arc::new(AtomicI64::new(i64::try_from(wall).unwrap_or(i64::MAX / 2))),
             followed: Arc::default(),
         }
     }
@@ -73,11 +80,11 @@ fn drawn(behind: i64, passed: i64) -> i64 {
     }
 }
 
-fn wall_now() -> i64 {
+fn wall_now() -> Millis {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX / 2)
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::ax::actor::AxActor;
 use crate::barrier::Barrier;
 use crate::binding::actor::BindingActor;
 use crate::call::actor::CallActor;
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::pace::Pace;
@@ -44,6 +45,8 @@ pub struct Core {
     pub cluster: Cluster,
     /// One client per interface.
     pub platforms: Platforms,
+    /// What is drawn here.
+    pub chance: Chance,
     /// Calls that live here.
     pub calls: Registry<CallId, CallActor>,
     /// Bindings that are looked after here.
@@ -87,6 +90,27 @@ pub struct Figures {
     pub shards_open: AtomicU64,
 }
 
+/// What a node has of the world around it, beside its disks and its networks.
+pub struct Surroundings {
+    /// Both clocks.
+    pub clock: Clock,
+    /// What is drawn.
+    pub chance: Chance,
+    /// The ways to the platforms.
+    pub platforms: Platforms,
+}
+
+impl Surroundings {
+    /// This machine's, from now on.
+    pub fn of_machine() -> Self {
+        Surroundings {
+            clock: Clock::start(),
+            chance: Chance::of_machine(),
+            platforms: Platforms::default(),
+        }
+    }
+}
+
 impl Core {
     /// The state for reading operators' tables: an edit is in it at once, calls and bindings may lag. Calls read it
     /// all the time, and a state of this very moment costs a clone each time.
@@ -95,12 +119,13 @@ impl Core {
     }
 
     /// Before the first claim: nothing is admitted.
-    pub fn new(config: Config, clock: Clock, cluster: Cluster) -> Arc<Core> {
+    pub fn new(config: Config, around: Surroundings, cluster: Cluster) -> Arc<Core> {
         Arc::new(Core {
             config,
-            clock,
+            clock: around.clock,
             cluster,
-            platforms: Platforms::default(),
+            platforms: around.platforms,
+            chance: around.chance,
             calls: Registry::default(),
             bindings: Registry::default(),
             shards: Registry::default(),
@@ -295,7 +320,7 @@ impl<K, A: actix::Actor> Default for Registry<K, A> {
     }
 }
 
-impl<K: Copy + Eq + std::hash::Hash, A: actix::Actor> Registry<K, A> {
+impl<K: Copy + Ord + std::hash::Hash, A: actix::Actor> Registry<K, A> {
     /// Remembers an actor.
     pub fn insert(&self, id: K, addr: Addr<A>) {
         self.lock().insert(id, addr);
@@ -309,9 +334,10 @@ impl<K: Copy + Eq + std::hash::Hash, A: actix::Actor> Registry<K, A> {
         }
     }
 
-    /// Forgets all of them and gives them back.
+    /// Forgets all of them and gives them back, by their ids.
     pub fn take(&self) -> Vec<(K, Addr<A>)> {
-        self.lock().drain().collect()
+        let taken = std::mem::take(&mut *self.lock());
+        in_order(taken.into_iter().collect())
     }
 
     /// The actor with this id.
@@ -334,17 +360,26 @@ impl<K: Copy + Eq + std::hash::Hash, A: actix::Actor> Registry<K, A> {
         self.len() == 0
     }
 
-    /// All of them, at this moment.
+    /// All of them, at this moment, by their ids.
     pub fn all(&self) -> Vec<(K, Addr<A>)> {
-        self.lock()
-            .iter()
-            .map(|(id, addr)| (*id, addr.clone()))
-            .collect()
+        let actors = self.lock();
+        in_order(
+            actors
+                .iter()
+                .map(|(id, addr)| (*id, addr.clone()))
+                .collect(),
+        )
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<K, Addr<A>>> {
         lock(&self.0)
     }
+}
+
+/// Whatever is done with all actors is done in an order that can be told again.
+fn in_order<K: Copy + Ord, A: actix::Actor>(mut actors: Vec<(K, Addr<A>)>) -> Vec<(K, Addr<A>)> {
+    actors.sort_unstable_by_key(|(id, _)| *id);
+    actors
 }
 
 /// What is behind a lock; whoever panicked while it held one of these left it whole.

@@ -89,10 +89,11 @@ impl DeviceActor {
             settled_ms: SETTLED_MS,
             lease_ms: Millis::from(core.config.node.lease_ms),
         };
+        let boot = core.chance.draw();
         DeviceActor {
             core,
             machine: Machine::new(limits),
-            boot: rand::random(),
+            boot,
             settings: Settings::default(),
             first: Some(first),
         }
@@ -109,7 +110,7 @@ impl DeviceActor {
         match action {
             Action::Claim { afresh } => {
                 if afresh {
-                    self.boot = rand::random();
+                    self.boot = core.chance.draw();
                 }
                 self.claim(ctx);
             }

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tandem_billing::Store;
 use tandem_billing::codec::Entry;
-use tandem_billing::pump::{self, Batch, Pace};
+use tandem_billing::pump::{self, Batch, Keep, Pace};
 use tandem_cluster::command::Command;
 use tokio::sync::watch;
 
@@ -22,7 +21,7 @@ const BROKEN_PAUSE: Duration = Duration::from_secs(5);
 const FETCH_MAX: u64 = 500;
 
 /// Runs until the process stops. `head` follows the newest number of the outbox.
-pub async fn run(core: Arc<Core>, store: Arc<Store>, head: watch::Receiver<u64>) {
+pub async fn run<K: Keep>(core: Arc<Core>, store: Arc<K>, head: watch::Receiver<u64>) {
     let report = report(Arc::clone(&core), Arc::clone(&store));
     let counted = AtomicU64::new(store.last());
     let write = async {
@@ -31,7 +30,7 @@ pub async fn run(core: Arc<Core>, store: Arc<Store>, head: watch::Receiver<u64>)
                 let rows = next(&core, head.clone(), from, max);
                 async { rows.await.inspect(|batch| count_charges(batch, &counted)) }
             };
-            match pump::pump(&store, Pace::default(), next).await {
+            match pump::pump(&*store, Pace::default(), next).await {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::error!(%error, "call records cannot be stored");
@@ -106,7 +105,7 @@ async fn fetch(core: &Core, from: u64, to: u64) -> Vec<(u64, Bytes)> {
 }
 
 /// Tells the cluster how far the records are safe here, so that the outbox may let them go.
-async fn report(core: Arc<Core>, store: Arc<Store>) {
+async fn report<K: Keep>(core: Arc<Core>, store: Arc<K>) {
     let node = core.config.node.id;
     let mut reported = 0;
     let mut stored = store.watch();

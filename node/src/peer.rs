@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tandem_billing::Store;
+use tandem_billing::pump::Keep;
 use tandem_cluster::handle::Cluster;
 use tandem_ops::switch::{self, Query, Switch};
 
@@ -131,18 +131,21 @@ impl Copies {
     }
 }
 
-/// Answers a question that came over a link.
-pub async fn answer(
+/// Answers a question that came over a link; those of the admin API only with a `switch`.
+pub async fn answer<K: Keep>(
     from: u64,
     question: Bytes,
     post: Arc<Post>,
-    switch: Arc<dyn Switch>,
-    store: Arc<Store>,
+    switch: Option<Arc<dyn Switch>>,
+    store: Arc<K>,
     copies: Arc<Copies>,
 ) -> Result<Bytes, String> {
     let answer = match codec::decode(&question) {
         None => return Err("question not understood".to_owned()),
-        Some(Ask::Ops(query)) => Answer::Ops(switch::answer(switch.as_ref(), query).await),
+        Some(Ask::Ops(query)) => match switch {
+            Some(switch) => Answer::Ops(switch::answer(switch.as_ref(), query).await),
+            None => return Err("node has no admin api".to_owned()),
+        },
         Some(Ask::Records { from, to }) => match store.records(from, to).await {
             Ok(rows) => Answer::Records(
                 rows.into_iter()

@@ -1,18 +1,23 @@
 //! One pooled HTTP client per interface, made when first needed and again after an edit.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tandem_cluster::command::Command;
 use tandem_cluster::entity::{Conflict, Entity, HttpVersion, Id, Interface, Row, TypeRules};
 use tandem_cluster::state::State;
+use tandem_vendors::client::Outside;
 use tandem_vendors::{Client, Vendor};
 
 use crate::binding::machine::Recover;
 
 /// The clients of this node.
 #[derive(Default)]
-pub struct Platforms(Mutex<HashMap<Id, Entry>>);
+pub struct Platforms {
+    clients: Mutex<HashMap<Id, Entry>>,
+    /// How requests reach the platforms where this machine's network is not the way.
+    outside: Option<Arc<dyn Outside>>,
+}
 
 struct Entry {
     version: u32,
@@ -22,17 +27,25 @@ struct Entry {
 }
 
 impl Platforms {
+    /// Clients whose requests go this way, for simulations.
+    pub fn through(outside: Arc<dyn Outside>) -> Self {
+        Platforms {
+            clients: Mutex::default(),
+            outside: Some(outside),
+        }
+    }
+
     /// The client of an interface as it is configured now; an error says why it cannot work.
     pub fn client(&self, state: &State, interface: Id) -> Result<Client, String> {
         let Some(row) = state.interface(interface) else {
             return Err(format!("no interface {interface}"));
         };
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let client = match entries.get(&interface) {
             Some(entry) if entry.version == row.version => entry.client.clone(),
             before => {
                 let before = before.and_then(|entry| entry.last.clone());
-                let client = connect(row, before.as_ref());
+                let client = self.connect(row, before.as_ref());
                 let entry = Entry {
                     version: row.version,
                     client: client.clone(),
@@ -51,23 +64,34 @@ impl Platforms {
 
     /// The client of an interface if there is one already: for a look that must not make one.
     pub fn known(&self, interface: Id) -> Option<Client> {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         entries.get(&interface)?.last.clone()
     }
-}
 
-/// A client for one relation whose own parameters differ from its interface's; made for the occasion.
-pub fn special(
-    state: &State,
-    interface: Id,
-    params: &BTreeMap<String, String>,
-) -> Result<Client, String> {
-    let Some(row) = state.interface(interface) else {
-        return Err(format!("no interface {interface}"));
-    };
-    let mut row = row.clone();
-    row.entity.params.extend(params.clone());
-    connect(&row, None)
+    /// A client for one relation whose own parameters differ from its interface's; made for the occasion.
+    pub fn special(
+        &self,
+        state: &State,
+        interface: Id,
+        params: &BTreeMap<String, String>,
+    ) -> Result<Client, String> {
+        let Some(row) = state.interface(interface) else {
+            return Err(format!("no interface {interface}"));
+        };
+        let mut row = row.clone();
+        row.entity.params.extend(params.clone());
+        self.connect(&row, None)
+    }
+
+    fn connect(&self, row: &Row<Interface>, before: Option<&Client>) -> Result<Client, String> {
+        let interface = configured(row.id, &row.entity)?;
+        let client = match (before, &self.outside) {
+            (Some(before), _) => before.renewed(&interface),
+            (None, Some(outside)) => Client::through(&interface, Arc::clone(outside)),
+            (None, None) => Client::new(&interface),
+        };
+        client.map_err(|error| error.to_string())
+    }
 }
 
 /// What an interface's type allows, for the row in the state; a type we do not know is left as it is.
@@ -145,15 +169,6 @@ pub fn fill_type_rules(command: &mut Command) {
         Command::PutMany(many) => many.rows.iter_mut().for_each(|row| fill(&mut row.entity)),
         _ => {}
     }
-}
-
-fn connect(row: &Row<Interface>, before: Option<&Client>) -> Result<Client, String> {
-    let interface = configured(row.id, &row.entity)?;
-    let client = match before {
-        Some(before) => before.renewed(&interface),
-        None => Client::new(&interface),
-    };
-    client.map_err(|error| error.to_string())
 }
 
 /// The replicated row in the vendors' own terms; an error names a type that is not known.

@@ -4,38 +4,23 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
 use tandem_billing::Store;
-use tandem_cluster::command::{Effect, Epoch, Refusal};
+use tandem_cluster::command::{Epoch, Refusal};
 use tandem_cluster::handle::{self, Cluster};
-use tandem_cluster::state::Phase;
 use tandem_ops::api::{Access, Token};
 use tandem_ops::switch::Switch;
-use tandem_sip::endpoint::{Advertised, Endpoint};
-use tandem_sip::transport::{Inbound, Listen, Protocol, Transport};
+use tandem_sip::transport::{Listen, Transport};
 use tandem_vendors::definition::{Catalogue, CatalogueError};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::biller::Arithmetic;
-use crate::call::actor::{HangUp, Leave};
-use crate::call::reason;
-use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
-use crate::core::Core;
-use crate::device::{Applied, DeviceActor, Resign, Stopping};
-use crate::pool::NumberPool;
-use crate::shard::Shard;
-use crate::strays::post::Post;
+use crate::core::{Core, Surroundings};
+use crate::parts::{self, Feeds, Parts};
 use crate::switch::Process;
-use crate::{outbox, peer};
-
-/// Batches of messages that may wait for a shard.
-const ARRIVALS_MAX: usize = 4_096;
-/// An orderly stop waits this long for calls in set-up and releases under way.
-const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a node did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -177,14 +162,12 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
     })?;
     // Listeners first: an occupied port must be told before anything is written.
     free_port(config.admin.listen)?;
-    let (feeds, arrivals): (Vec<_>, Vec<_>) = (0..config.shards())
-        .map(|_| mpsc::channel(ARRIVALS_MAX))
-        .unzip();
+    let (feeds, arrivals) = parts::feeds(&config);
     let arbiters: Vec<Arbiter> = feeds.iter().map(|_| Arbiter::new()).collect();
     let transport = listen(&config, feeds.clone(), &arbiters).await?;
     tracing::info!(udp = ?config.sip.udp, tcp = ?config.sip.tcp, shards = config.shards(), "sip listens");
 
-    let clock = Clock::start();
+    let around = Surroundings::of_machine();
     let cluster = Cluster::start(cluster_config(&config), Arc::new(Arithmetic)).await?;
     let effects = cluster
         .effects()
@@ -198,15 +181,14 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
     let store = Arc::new(Store::open(config.node.data_dir.join("records")).await?);
     tracing::info!(last = store.last(), "records open");
 
-    let core = Core::new(config, clock, cluster.clone());
-
-    let (head, newest) = watch::channel(0);
-    let writer = actix::spawn(outbox::run(Arc::clone(&core), Arc::clone(&store), newest));
-
-    let post = Post::new(Arc::clone(&core), transport.clone(), feeds);
-    start_shards(&core, &transport, &post, &arbiters, arrivals);
+    let core = Core::new(config, around, cluster.clone());
+    let mut parts = Parts::put_together(&core, &store, transport.clone(), feeds);
+    parts.start_shards(arrivals, |shard, start| {
+        // A thread that has ended by now is missed by readiness: its shard never opens.
+        arbiters[shard].spawn_fn(start);
+    });
     let switch: Arc<dyn Switch> = Arc::new(Process::new(Arc::clone(&core), Arc::clone(&store)));
-    answer_peers(&cluster, &switch, &store, &post);
+    parts.answer_peers(&store, Some(Arc::clone(&switch)));
     let admin = tandem_ops::api::Config {
         listen: core.config.admin.listen,
         tokens: vec![Token::new("admin", Access::Admin, token.trim())],
@@ -215,14 +197,7 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
     };
     let admin = tandem_ops::api::start(admin, switch, metrics)?;
 
-    let (first, claimed) = oneshot::channel();
-    let device = DeviceActor::new(Arc::clone(&core), first).start();
-    let router = actix::spawn(route_effects(
-        Arc::clone(&core),
-        effects,
-        device.clone(),
-        head,
-    ));
+    let claimed = parts.claim(effects);
     let outcome = until_told(claimed, cluster.expelled(), &name, &cluster).await;
     if let Err(error @ ServeError::Failed(_)) = &outcome {
         // As when the machine dies: nothing is said to far ends whose calls other nodes take over.
@@ -232,15 +207,10 @@ async fn live(config: Config, metrics: tandem_ops::metrics::Metrics) -> Result<(
     }
 
     tracing::info!("node stops");
-    device.send(Stopping).await.unwrap_or_default();
-    settle(&core).await;
-    device.send(Resign).await.unwrap_or_default();
-    // What talks is another node's from here on.
-    crate::device::drop_all(&core);
+    parts.leave().await;
     admin.stop().await;
     transport.close();
-    router.abort();
-    writer.abort();
+    drop(parts);
     for arbiter in arbiters {
         arbiter.stop();
     }
@@ -258,7 +228,7 @@ fn free_port(listen: SocketAddr) -> Result<(), ServeError> {
 }
 
 /// What the cluster of this node is told.
-pub(crate) fn cluster_config(config: &Config) -> handle::Config {
+pub fn cluster_config(config: &Config) -> handle::Config {
     let peers = config.cluster.peers.iter();
     let peers = peers.map(|peer| handle::Member {
         id: peer.id,
@@ -295,7 +265,7 @@ pub(crate) fn cluster_config(config: &Config) -> handle::Config {
 /// its way to the call; with several they live here, and each message goes to the thread of its Call-ID.
 async fn listen(
     config: &Config,
-    feeds: Vec<mpsc::Sender<Vec<Inbound>>>,
+    feeds: Feeds,
     arbiters: &[Arbiter],
 ) -> Result<Transport, ServeError> {
     let listen = Listen {
@@ -317,99 +287,6 @@ async fn listen(
         .await
         .map_err(|_| ServeError::Internal("a signalling thread did not start"))?;
     Ok(bound?)
-}
-
-fn start_shards(
-    core: &Arc<Core>,
-    transport: &Transport,
-    post: &Arc<Post>,
-    arbiters: &[Arbiter],
-    arrivals: Vec<mpsc::Receiver<Vec<Inbound>>>,
-) {
-    let shards = u32::try_from(arrivals.len()).expect("at most 64");
-    for ((index, arbiter), arrivals) in (0..shards).zip(arbiters).zip(arrivals) {
-        let (core, transport, post) = (Arc::clone(core), transport.clone(), Arc::clone(post));
-        let endpoint = Endpoint::new(endpoint_config(&core.config, index, shards), rand::random());
-        // A thread that has ended by now is missed by readiness: its shard never opens.
-        arbiter.spawn_fn(move || {
-            let pool = NumberPool::new(Arc::clone(&core)).start();
-            Shard::new(
-                index as usize,
-                core,
-                pool,
-                endpoint,
-                transport,
-                post,
-                arrivals,
-            )
-            .start();
-        });
-    }
-}
-
-fn endpoint_config(config: &Config, shard: u32, shards: u32) -> tandem_sip::endpoint::Config {
-    let names = |transport, locals: &[std::net::SocketAddr]| {
-        let public = config.sip.advertised;
-        locals
-            .iter()
-            .map(|local| Advertised {
-                transport,
-                local: *local,
-                public: public.unwrap_or(*local),
-            })
-            .collect::<Vec<_>>()
-    };
-    let mut advertised = names(Protocol::Udp, &config.sip.udp);
-    advertised.extend(names(Protocol::Tcp, &config.sip.tcp));
-    let shared = &config.sip.shared;
-    for (transport, shared) in [(Protocol::Udp, &shared.udp), (Protocol::Tcp, &shared.tcp)] {
-        advertised.extend(shared.iter().map(|at| Advertised {
-            transport,
-            local: *at,
-            public: *at,
-        }));
-    }
-    tandem_sip::endpoint::Config {
-        server_name: format!("Tandem/{}", env!("CARGO_PKG_VERSION")),
-        advertised,
-        shard,
-        shards,
-        ringing_limit_ms: config.limits.ringing_ms,
-        legs_max: config.limits.calls_max.saturating_mul(2),
-        ..tandem_sip::endpoint::Config::default()
-    }
-}
-
-fn answer_peers(cluster: &Cluster, switch: &Arc<dyn Switch>, store: &Arc<Store>, post: &Arc<Post>) {
-    let (switch, store, post) = (Arc::clone(switch), Arc::clone(store), Arc::clone(post));
-    let copies = Arc::new(peer::Copies::new(cluster.clone()));
-    cluster.on_peer_request(Arc::new(move |from, question| {
-        let (switch, store) = (Arc::clone(&switch), Arc::clone(&store));
-        let (post, copies) = (Arc::clone(&post), Arc::clone(&copies));
-        Box::pin(peer::answer(from, question, post, switch, store, copies))
-    }));
-}
-
-/// Effects of applied entries, in their order.
-pub(crate) async fn route_effects(
-    core: Arc<Core>,
-    mut effects: handle::EffectReceiver<Effect>,
-    device: Addr<DeviceActor>,
-    head: watch::Sender<u64>,
-) {
-    head.send_replace(core.cluster.state().outbox_last());
-    while let Some(applied) = effects.recv().await {
-        for effect in applied.effects {
-            match effect {
-                Effect::Outbox { last } => drop(head.send_replace(last)),
-                effect => {
-                    if device.send(Applied(effect)).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// Waits for a signal, or for the news that this node may not serve.
@@ -470,50 +347,6 @@ pub async fn signalled() {
         // Without handlers the signals' own effect ends the process.
         _ => futures::future::pending().await,
     }
-}
-
-/// Ends what no other node can carry on, and gives the last releases and records time to be carried out. Answered calls
-/// and their bindings stay for the nodes that live; when there is none, they end as well.
-async fn settle(core: &Arc<Core>) {
-    let heirs = has_heirs(core);
-    let until = tokio::time::Instant::now() + STOP_WITHIN;
-    loop {
-        for (_, call) in core.calls.all() {
-            match heirs {
-                true => call.do_send(Leave),
-                false => call.do_send(HangUp(reason::ADMIN_HANGUP)),
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let settled = match heirs {
-            true => is_quiet(core),
-            false => core.calls.is_empty() && core.bindings.is_empty(),
-        };
-        if settled || tokio::time::Instant::now() >= until {
-            break;
-        }
-    }
-    while core.cluster.submitted() > 0 && tokio::time::Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Another node lives that can take over what talks here.
-fn has_heirs(core: &Core) -> bool {
-    let (own, now) = (core.epoch(), core.clock.now().wall);
-    let state = core.cluster.state();
-    let mut others = state
-        .tenures()
-        .filter(|tenure| Some(tenure.epoch) != own && tenure.lease_until() > now);
-    core.has_quorum() && others.next().is_some()
-}
-
-/// Nothing is under way but talk.
-fn is_quiet(core: &Core) -> bool {
-    let answered = core.figures.answered.load(Ordering::Relaxed);
-    let state = core.cluster.state();
-    let mut bindings = core.epoch().into_iter().flat_map(|e| state.bindings_of(e));
-    core.calls.len() as u64 <= answered && bindings.all(|row| row.phase == Phase::Bound)
 }
 
 fn describe_metrics() {

@@ -23,11 +23,10 @@ use tandem_vendors::{Client, Vendor};
 use tokio::sync::{oneshot, watch};
 
 use crate::biller::Arithmetic;
-use crate::clock::Clock;
 use crate::config;
-use crate::core::Core;
+use crate::core::{Core, Surroundings};
 use crate::device::DeviceActor;
-use crate::start::route_effects;
+use crate::parts::route_effects;
 use crate::switch::Process;
 
 struct World {
@@ -92,7 +91,7 @@ impl World {
             vendors: config::Vendors::default(),
             callbacks: config::Callbacks::default(),
         };
-        let core = Core::new(config, Clock::start(), cluster.clone());
+        let core = Core::new(config, Surroundings::of_machine(), cluster.clone());
         let epoch = match device {
             true => {
                 let effects = cluster.effects().expect("taken once");

@@ -14,7 +14,6 @@ use tandem_vendors::outcome::{AxBind, BindOutcome, Class, Failure, QueryOutcome,
 use super::machine::{Action, Event, Machine, Wish};
 use super::own_id;
 use crate::core::{Core, ERROR_MAX};
-use crate::platforms;
 
 /// One relation about which this node asks the platform.
 pub struct AxActor {
@@ -183,7 +182,7 @@ impl AxActor {
         let interface = self.entity.interface;
         let client = match self.entity.params.is_empty() {
             true => self.core.platforms.client(&state, interface),
-            false => platforms::special(&state, interface, &self.entity.params),
+            false => (self.core.platforms).special(&state, interface, &self.entity.params),
         };
         let client = client.map_err(|why| Failure::new(Class::Config, "interface", why));
         ctx.spawn(

@@ -553,7 +553,7 @@ impl CallActor {
         {
             Some(rules) => rules
                 .callee
-                .apply(x, &mut |bound| rand::random_range(0..bound.max(1))),
+                .apply(x, &mut |bound| self.core.chance.below(bound)),
             None => x.to_owned(),
         }
     }

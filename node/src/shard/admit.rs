@@ -13,6 +13,7 @@ use tandem_sip::message::{NameAddr, Uri};
 use super::{Legs, RETRY_AFTER_S, Shard, Side};
 use crate::call::actor::CallActor;
 use crate::call::reason;
+use crate::chance::Chance;
 use crate::strays::token;
 
 /// Longest number taken from a request, in bytes.
@@ -74,11 +75,12 @@ impl Shard {
             return Err(Turned::later("no_claim"));
         };
         let rules = state.mapping_rules(gateway.id);
+        let chance = &self.core.chance;
         let admission = Reserve {
             call,
             gateway: gateway.id,
-            caller: by_rules(rules.map(|rules| &rules.caller), &caller_access),
-            callee: by_rules(rules.map(|rules| &rules.callee), &callee_access),
+            caller: by_rules(rules.map(|rules| &rules.caller), &caller_access, chance),
+            callee: by_rules(rules.map(|rules| &rules.callee), &callee_access, chance),
             caller_access,
             callee_access,
             started_at: self.core.clock.now().wall,
@@ -156,9 +158,9 @@ fn number(user: String) -> Option<String> {
     fits.then(|| number.to_owned())
 }
 
-fn by_rules(rules: Option<&Rules>, number: &str) -> String {
+fn by_rules(rules: Option<&Rules>, number: &str, chance: &Chance) -> String {
     match rules {
-        Some(rules) => rules.apply(number, &mut |bound| rand::random_range(0..bound.max(1))),
+        Some(rules) => rules.apply(number, &mut |bound| chance.below(bound)),
         None => number.to_owned(),
     }
 }

@@ -169,13 +169,28 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+/// What carries messages in place of this machine's sockets: a simulation's network.
+pub trait Network: Send + Sync + 'static {
+    /// Sends a message without waiting, as [`Transport::send`].
+    fn send(&self, flow: &Flow, message: Bytes);
+}
+
 /// A handle to the running drivers. Clones are cheap and mean the same drivers, which stop at
 /// [`Transport::close`] or when the last handle is dropped.
 #[derive(Clone)]
-pub struct Transport {
-    shared: Arc<Shared>,
-    /// Dropped with the last handle, which stops the drivers.
-    closing: Arc<watch::Sender<bool>>,
+pub struct Transport(Way);
+
+#[derive(Clone)]
+enum Way {
+    Sockets {
+        shared: Arc<Shared>,
+        /// Dropped with the last handle, which stops the drivers.
+        closing: Arc<watch::Sender<bool>>,
+    },
+    Lent {
+        network: Arc<dyn Network>,
+        listening: Arc<Listen>,
+    },
 }
 
 /// What the tasks share.
@@ -246,23 +261,38 @@ impl Transport {
         for listener in listeners {
             tokio::spawn(tcp::accept(listener, shared.clone()));
         }
-        Ok(Self {
+        Ok(Self(Way::Sockets {
             shared,
             closing: Arc::new(closing),
-        })
+        }))
+    }
+
+    /// Sends into another network than this machine's, which hands what it brings to the shards
+    /// itself. Nothing is listened on here; `listen` is what [`Transport::listening`] answers.
+    #[must_use]
+    pub fn through(network: Arc<dyn Network>, listen: Listen) -> Self {
+        let listening = Arc::new(listen);
+        Self(Way::Lent { network, listening })
     }
 
     /// Sends a message without waiting. A failure comes back as [`Inbound::Failed`], soon or later.
     pub fn send(&self, flow: &Flow, message: Bytes) {
-        self.shared.send(flow, message);
+        match &self.0 {
+            Way::Sockets { shared, .. } => shared.send(flow, message),
+            Way::Lent { network, .. } => network.send(flow, message),
+        }
     }
 
     /// The addresses listened on, with their real ports.
     #[must_use]
     pub fn listening(&self, protocol: Protocol) -> Vec<SocketAddr> {
-        match protocol {
-            Protocol::Udp => self.shared.udp.iter().map(|socket| socket.local).collect(),
-            Protocol::Tcp => self.shared.tcp_listening.clone(),
+        match (&self.0, protocol) {
+            (Way::Sockets { shared, .. }, Protocol::Udp) => {
+                shared.udp.iter().map(|socket| socket.local).collect()
+            }
+            (Way::Sockets { shared, .. }, Protocol::Tcp) => shared.tcp_listening.clone(),
+            (Way::Lent { listening, .. }, Protocol::Udp) => listening.udp.clone(),
+            (Way::Lent { listening, .. }, Protocol::Tcp) => listening.tcp.clone(),
         }
     }
 
@@ -300,13 +330,18 @@ impl Transport {
     /// Open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.shared.connections.open()
+        match &self.0 {
+            Way::Sockets { shared, .. } => shared.connections.open(),
+            Way::Lent { .. } => 0,
+        }
     }
 
     /// Stops listening and closes every connection once its queue is written, each within the
     /// write time. Messages sent later fail.
     pub fn close(&self) {
-        self.closing.send_replace(true);
+        if let Way::Sockets { closing, .. } = &self.0 {
+            closing.send_replace(true);
+        }
     }
 }
 

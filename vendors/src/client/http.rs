@@ -7,15 +7,52 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AGE, DATE, HeaderMap};
+use reqwest::header::{AGE, DATE, HeaderMap, HeaderName, HeaderValue};
 
-use super::{Inner, wall_ms};
+use super::outside::{Carried, Lost, Outside};
+use super::{Inner, nonce, wall_ms};
 use crate::exchange::{Method, Request, Response};
 use crate::interface::{HttpVersion, Interface};
 use crate::outcome::{Class, Failure};
 
+/// The way to the platform.
+pub(super) enum Session {
+    /// This machine's.
+    Pooled(reqwest::Client),
+    /// Another world's.
+    Lent {
+        outside: Arc<dyn Outside>,
+        /// For the whole exchange.
+        timeout: Duration,
+    },
+}
+
+impl Session {
+    pub(super) fn lent(interface: &Interface, outside: Arc<dyn Outside>) -> Session {
+        Session::Lent {
+            outside,
+            timeout: Duration::from_millis(interface.timeout_ms),
+        }
+    }
+
+    /// The node's clock, Unix milliseconds.
+    pub(super) fn wall_ms(&self) -> u64 {
+        match self {
+            Session::Pooled(_) => wall_ms(),
+            Session::Lent { outside, .. } => outside.wall_ms(),
+        }
+    }
+
+    pub(super) fn nonce(&self) -> [u8; 16] {
+        match self {
+            Session::Pooled(_) => nonce(),
+            Session::Lent { outside, .. } => outside.nonce(),
+        }
+    }
+}
+
 /// The pooled session that `interface` asks for.
-pub(super) fn session(interface: &Interface) -> reqwest::Result<reqwest::Client> {
+pub(super) fn session(interface: &Interface) -> reqwest::Result<Session> {
     // The session builder wants a provider even for plain http. A program that installed its own
     // keeps it; losing the race to another thread means that there is one now.
     if rustls::crypto::CryptoProvider::get_default().is_none() {
@@ -64,7 +101,7 @@ pub(super) fn session(interface: &Interface) -> reqwest::Result<reqwest::Client>
     builder = builder
         .http2_keep_alive_interval(half)
         .http2_keep_alive_timeout(half);
-    builder.build()
+    builder.build().map(Session::Pooled)
 }
 
 /// What was seen of an answer before its body.
@@ -105,6 +142,22 @@ impl Head {
         }
     }
 
+    /// Of an answer that came another way.
+    fn carried(status: u16, headers: &[(String, String)], read_ms: u64) -> Head {
+        let pairs = headers.iter().filter_map(|(name, value)| {
+            let name = HeaderName::try_from(name).ok()?;
+            Some((name, HeaderValue::try_from(value).ok()?))
+        });
+        Head {
+            status,
+            version: reqwest::Version::HTTP_11,
+            headers: pairs.collect(),
+            remote: None,
+            tls: None,
+            read_ms,
+        }
+    }
+
     /// When the platform says that it wrote the answer; `None` too when a cache on the way says
     /// that it kept the answer for a while.
     pub(super) fn date_ms(&self) -> Option<u64> {
@@ -135,13 +188,64 @@ pub(super) async fn send(
     request: &Request,
     head: &mut Option<Head>,
 ) -> Result<Response, Failure> {
+    match &inner.session {
+        Session::Pooled(http) => send_pooled(inner, http, request, head).await,
+        Session::Lent { outside, timeout } => {
+            let carried = tokio::time::timeout(*timeout, outside.carry(request)).await;
+            let Carried {
+                status,
+                headers,
+                body,
+            } = match carried {
+                Ok(Ok(carried)) => carried,
+                Ok(Err(Lost::NotSent)) => {
+                    return Err(Failure::new(Class::NotSent, "connect", "not reached"));
+                }
+                Ok(Err(Lost::Cut)) => {
+                    return Err(Failure::new(Class::Unknown, "reset", "connection cut"));
+                }
+                Err(_) => return Err(Failure::new(Class::Unknown, "timeout", "timed out")),
+            };
+            let head = head.insert(Head::carried(status, &headers, outside.wall_ms()));
+            if body.len() > inner.response_bytes_max {
+                return Err(too_large(status, inner.response_bytes_max));
+            }
+            Ok(Response {
+                status,
+                headers: wanted(inner, head),
+                body,
+            })
+        }
+    }
+}
+
+fn too_large(status: u16, most: usize) -> Failure {
+    let text = format!("http {status} with more than {most} bytes");
+    Failure::new(Class::Unknown, "too_large", text)
+}
+
+/// The headers that the definition reads.
+fn wanted(inner: &Inner, head: &Head) -> Vec<(Arc<str>, String)> {
+    let headers = inner.plan.answer_headers().iter().filter_map(|name| {
+        let value = head.headers.get(&**name)?.to_str().ok()?;
+        Some((Arc::clone(name), value.to_owned()))
+    });
+    headers.collect()
+}
+
+async fn send_pooled(
+    inner: &Inner,
+    http: &reqwest::Client,
+    request: &Request,
+    head: &mut Option<Head>,
+) -> Result<Response, Failure> {
     let method = match request.method {
         Method::Get => reqwest::Method::GET,
         Method::Post => reqwest::Method::POST,
         Method::Put => reqwest::Method::PUT,
         Method::Delete => reqwest::Method::DELETE,
     };
-    let mut builder = inner.http.request(method, &request.url);
+    let mut builder = http.request(method, &request.url);
     for (name, value) in &request.headers {
         builder = builder.header(&**name, value.as_str());
     }
@@ -154,18 +258,11 @@ pub(super) async fn send(
     let head = head.insert(Head::of(&mut response));
     let status = head.status;
     let most = inner.response_bytes_max;
-    let too_large = || {
-        let text = format!("http {status} with more than {most} bytes");
-        Failure::new(Class::Unknown, "too_large", text)
-    };
+    let too_large = || too_large(status, most);
     if length.is_some_and(|length| length > most as u64) {
         return Err(too_large());
     }
-    let headers = inner.plan.answer_headers().iter().filter_map(|name| {
-        let value = head.headers.get(&**name)?.to_str().ok()?;
-        Some((Arc::clone(name), value.to_owned()))
-    });
-    let headers = headers.collect();
+    let headers = wanted(inner, head);
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(classify)? {
         if body.len() + chunk.len() > most {

@@ -40,7 +40,7 @@ impl Client {
         asked: &Asked,
         callee: Option<Callee<'_>>,
     ) -> Result<Reply, Failure> {
-        let nonce = super::nonce();
+        let nonce = hex::encode_upper(self.inner.session.nonce());
         self.inner.plan.answer(name, request, asked, callee, &nonce)
     }
 

@@ -9,18 +9,22 @@
 mod bindings;
 mod http;
 mod local;
+mod outside;
 mod push;
 mod record;
 mod relations;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::Rng;
 use thiserror::Error;
+use tokio::time::Instant;
 
 pub use self::bindings::{COUNT_MAX, DETAILS_MAX, HELD_MAX};
+use self::http::Session;
+pub use self::outside::{Carried, Carrying, Lost, Outside};
 use self::record::Seen;
 pub use self::record::Tap;
 use crate::breaker::{self, Breaker};
@@ -80,7 +84,7 @@ pub struct Client {
 struct Inner {
     name: String,
     plan: Plan,
-    http: reqwest::Client,
+    session: Session,
     /// Without its password.
     proxy: Option<String>,
     response_bytes_max: usize,
@@ -121,7 +125,20 @@ impl Client {
     /// # Errors
     /// When the interface cannot work; warnings of [`Interface::check`] are no reason.
     pub fn new(interface: &Interface) -> Result<Client, InterfaceError> {
-        Client::made(interface, Arc::default())
+        Client::made(interface, http::session(interface), Arc::default())
+    }
+
+    /// The session of an interface in another world than this machine's. Proxy, certificates and
+    /// what else there is to a connection are the other world's matter.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn through(
+        interface: &Interface,
+        outside: Arc<dyn Outside>,
+    ) -> Result<Client, InterfaceError> {
+        let session = Session::lent(interface, outside);
+        Client::made(interface, Ok(session), Arc::default())
     }
 
     /// The session of the same interface after an edit: what was written of its exchanges stays.
@@ -129,19 +146,27 @@ impl Client {
     /// # Errors
     /// As [`Client::new`].
     pub fn renewed(&self, interface: &Interface) -> Result<Client, InterfaceError> {
-        let client = Client::made(interface, Arc::clone(&self.inner.journal))?;
+        let session = match &self.inner.session {
+            Session::Pooled(_) => http::session(interface),
+            Session::Lent { outside, .. } => Ok(Session::lent(interface, Arc::clone(outside))),
+        };
+        let client = Client::made(interface, session, Arc::clone(&self.inner.journal))?;
         client.share(self.inner.nodes.load(Ordering::Relaxed));
         Ok(client)
     }
 
-    fn made(interface: &Interface, journal: Arc<Mutex<Journal>>) -> Result<Client, InterfaceError> {
+    fn made(
+        interface: &Interface,
+        session: reqwest::Result<Session>,
+        journal: Arc<Mutex<Journal>>,
+    ) -> Result<Client, InterfaceError> {
         let mut mistakes = interface.check();
         mistakes.retain(|f| f.severity == Severity::Error);
         if !mistakes.is_empty() {
             let name = interface.name.clone();
             return Err(InterfaceError::Mistakes { name, mistakes });
         }
-        let http = http::session(interface).map_err(|source| InterfaceError::Session {
+        let session = session.map_err(|source| InterfaceError::Session {
             name: interface.name.clone(),
             source,
         })?;
@@ -158,7 +183,7 @@ impl Client {
             inner: Arc::new(Inner {
                 name: interface.name.clone(),
                 plan: Plan::new(interface),
-                http,
+                session,
                 proxy: interface.proxy_shown(),
                 response_bytes_max: interface.response_bytes_max,
                 in_flight: AtomicU32::new(0),
@@ -246,8 +271,13 @@ impl Client {
     ) -> Result<Response, Failure> {
         let offset_ms = self.gate(|gate, _| gate.skew.offset_ms());
         seen.clock_offset_ms = offset_ms;
-        seen.at_ms = wall_ms();
-        let request = seen.request.insert(build(&attempt(seen.at_ms, offset_ms))?);
+        let session = &self.inner.session;
+        seen.at_ms = session.wall_ms();
+        let attempt = Attempt {
+            now_ms: seen.at_ms.saturating_add_signed(offset_ms),
+            nonce: hex::encode_upper(session.nonce()),
+        };
+        let request = seen.request.insert(build(&attempt)?);
         let _place = self.enter()?;
         let started = Instant::now();
         let sent = http::send(&self.inner, request, &mut seen.head).await;
@@ -368,14 +398,6 @@ fn wall_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn attempt(now_ms: u64, offset_ms: i64) -> Attempt {
-    Attempt {
-        now_ms: now_ms.saturating_add_signed(offset_ms),
-        nonce: nonce(),
-    }
-}
-
-fn nonce() -> String {
-    let nonce: [u8; 16] = rand::rng().random();
-    hex::encode_upper(nonce)
+fn nonce() -> [u8; 16] {
+    rand::rng().random()
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::http::Head;
-use super::{Client, Inner, wall_ms};
+use super::{Client, Inner};
 use crate::exchange::{Op, Request};
 use crate::journal::{BODY_MAX, Exchange, HEADERS_MAX, Journal, Link, Shown, VALUE_MAX, cut};
 use crate::mask::Masker;
@@ -44,7 +44,7 @@ impl Client {
     pub fn exchanges(&self, watch: bool) -> Vec<Arc<Exchange>> {
         let mut journal = journal(&self.inner);
         if watch {
-            journal.watch(wall_ms());
+            journal.watch(self.inner.session.wall_ms());
         }
         journal.kept()
     }
@@ -57,7 +57,7 @@ impl Client {
         let failure = outcome.failure();
         let wanted = match seen.took {
             None => false,
-            Some(_) => journal(&self.inner).wants(failure.is_none(), wall_ms()),
+            Some(_) => journal(&self.inner).wants(failure.is_none(), self.inner.session.wall_ms()),
         };
         if !wanted && self.tap.is_none() {
             return;

@@ -191,7 +191,7 @@ fn cut(request: &HttpRequest) -> HttpResponse {
 }
 
 /// What is done with a request once the lock is released.
-enum Next {
+pub(super) enum Next {
     Answer { answer: Answer, after_ms: u64 },
     Cut { after_ms: u64 },
 }
@@ -257,7 +257,7 @@ async fn vendor(
 }
 
 /// Serves a request under the lock and writes its lines.
-fn decide(
+pub(super) fn decide(
     platform: &mut Platform,
     word: &str,
     call: &Call,

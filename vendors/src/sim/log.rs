@@ -61,6 +61,8 @@ pub(super) struct Log {
     file: Option<File>,
     buffer: Vec<u8>,
     failing: bool,
+    /// Lines for whoever reads them in this process.
+    kept: Option<Vec<Line>>,
 }
 
 impl Log {
@@ -77,10 +79,27 @@ impl Log {
             file: None,
             buffer: Vec::new(),
             failing: false,
+            kept: None,
         }
     }
 
+    /// Keeps lines until they are taken.
+    pub(super) fn here() -> Log {
+        Log {
+            kept: Some(Vec::new()),
+            ..Log::nowhere()
+        }
+    }
+
+    /// The lines since they were last taken.
+    pub(super) fn take(&mut self) -> Vec<Line> {
+        self.kept.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     pub(super) fn write(&mut self, line: &Line) {
+        if let Some(kept) = &mut self.kept {
+            kept.push(line.clone());
+        }
         let Some(file) = &mut self.file else {
             return;
         };

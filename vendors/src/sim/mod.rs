@@ -55,6 +55,7 @@ mod faults;
 mod http;
 pub mod huawei;
 mod log;
+mod model;
 pub mod push;
 pub mod relations;
 pub mod sip;
@@ -74,6 +75,7 @@ pub use asking::Asking;
 pub use config::{Config, Credentials, Mode};
 pub use faults::Faults;
 pub use log::Line;
+pub use model::{Answered, Model};
 pub use push::Callbacks;
 pub use sip::Calls;
 
@@ -484,8 +486,10 @@ fn callbacks(shared: &Shared) -> BTreeMap<&'static str, Callbacks> {
 }
 
 fn bindings(shared: &Shared) -> Vec<Binding> {
-    let now_ms = now_ms();
-    let mut platform = shared.platform();
+    bindings_at(&mut shared.platform(), now_ms())
+}
+
+fn bindings_at(platform: &mut Platform, now_ms: u64) -> Vec<Binding> {
     let counters = platform.vendors.values_mut();
     let mut all: Vec<Binding> = counters
         .flat_map(|counter| counter.vendor.bindings(now_ms))

@@ -57,7 +57,11 @@ fn op(call: &Call) -> &'static str {
 impl Huawei {
     /// An application without bindings.
     pub fn new(credentials: Credentials) -> Huawei {
-        let run: u32 = rand::random();
+        Huawei::numbered(credentials, rand::random())
+    }
+
+    /// One whose ids tell this run of the simulator from others.
+    pub fn numbered(credentials: Credentials, run: u32) -> Huawei {
         Huawei {
             keeper: Gatekeeper::new(credentials.clone()),
             credentials,
