@@ -1,7 +1,7 @@
 //! The checker checked: hand-made histories with a known verdict, and small random ones against the search that tries
 //! every order.
 
-use crate::pool::{Broken, Deed, Held, Moment, Op, Pool, check};
+use crate::pool::{Broken, Deed, Held, Moment, Number, Op, Pool, check};
 use std::collections::HashSet;
 
 fn pool(a: u8, x: u8, rest: Moment) -> Pool {
@@ -34,6 +34,10 @@ fn free_a(of: usize) -> Deed {
 
 fn free_x(of: usize) -> Deed {
     Deed::FreeX { of }
+}
+
+const fn seen(number: Number, lines: u8) -> Deed {
+    Deed::Seen { number, lines }
 }
 
 /// `culprit`: the operation that no order explains.
@@ -223,6 +227,93 @@ fn wrong_histories_are_rejected_and_right_ones_are_not() {
 }
 
 #[test]
+fn whoever_looks_sees_what_was_held_at_one_moment_while_he_looked() {
+    let one = pool(1, 1, 0);
+    let x = |lines| seen(Number::X(0), lines);
+    let a = |lines| seen(Number::A(0), lines);
+    expect(
+        "what was taken before is seen",
+        &one,
+        &[op(0, 1, take(0, 0)), op(2, 3, x(1)), op(2, 3, a(1))],
+        None,
+    );
+    expect(
+        "an old answer",
+        &one,
+        &[op(0, 1, take(0, 0)), op(2, 3, x(0))],
+        Some(1),
+    );
+    expect(
+        "an answer of before the release, which is over",
+        &one,
+        &[op(0, 1, take(0, 0)), op(2, 3, free_x(0)), op(4, 5, x(1))],
+        Some(2),
+    );
+    expect(
+        "early and late while a taking is under way, in this order",
+        &one,
+        &[op(0, 9, take(0, 0)), op(1, 2, x(0)), op(3, 4, x(1))],
+        None,
+    );
+    expect(
+        "what was seen cannot be taken back",
+        &one,
+        &[op(0, 9, take(0, 0)), op(1, 2, x(1)), op(3, 4, x(0))],
+        Some(2),
+    );
+    expect(
+        "two numbers tell of the same moment",
+        &one,
+        &[op(0, 9, take(0, 0)), op(1, 2, x(1)), op(3, 4, a(0))],
+        Some(2),
+    );
+    expect(
+        "a taking whose answer was lost is seen long after",
+        &one,
+        &[op(0, None, take(0, 0)), op(5, 6, x(0)), op(50, 51, x(1))],
+        None,
+    );
+    expect(
+        "it stays once it was seen",
+        &one,
+        &[op(0, None, take(0, 0)), op(5, 6, x(1)), op(50, 51, x(0))],
+        Some(2),
+    );
+    expect(
+        "a release whose answer was lost is seen",
+        &one,
+        &[op(0, 1, take(0, 0)), op(2, None, free_x(0)), op(7, 8, x(0))],
+        None,
+    );
+    expect(
+        "more than was ever asked for",
+        &wide_x(),
+        &[op(0, 1, take(0, 0)), op(2, 3, x(2))],
+        Some(1),
+    );
+    expect(
+        "a look between two changes that overlap it both",
+        &wide_x(),
+        &[
+            op(0, 1, take(0, 0)),
+            op(2, 9, free_x(0)),
+            op(2, 9, Deed::Take { a: 1, x: 0, b: 1 }),
+            op(3, 8, x(0)),
+            op(3, 8, x(2)),
+        ],
+        Some(4),
+    );
+}
+
+/// Two A's, and one X with two lines.
+fn wide_x() -> Pool {
+    Pool {
+        x_lines: vec![2],
+        ..pool(2, 1, 0)
+    }
+}
+
+#[test]
 fn a_release_of_nothing_is_no_history() {
     let history = [op(0, 5, take(0, 0)), op(4, 6, free_a(0))];
     assert_eq!(
@@ -290,17 +381,28 @@ fn random(dice: &mut Dice) -> (Pool, Vec<Op>) {
         };
         for _ in 0..1 + dice.roll(2) {
             let b = dice.roll(2) as usize;
-            let (invoked, returned) = span(dice, u64::MAX);
-            if dice.roll(3) == 0 {
-                history.push(op(invoked, returned, Deed::Refused { b }));
-                continue;
-            }
             let (a, x) = (
                 dice.roll(a_count as u64) as usize,
                 dice.roll(x_count as u64) as usize,
             );
+            let idle = match dice.roll(6) {
+                0 => Some(Deed::Refused { b }),
+                1 => Some(seen(Number::A(a), dice.roll(3) as u8)),
+                2 => Some(seen(Number::X(x), dice.roll(3) as u8)),
+                _ => None,
+            };
+            let lost_in = if idle.is_some() { u64::MAX } else { 12 };
+            let (invoked, returned) = span(dice, lost_in);
             let of = history.len();
-            history.push(op(invoked, returned, Deed::Take { a, x, b }));
+            history.push(op(
+                invoked,
+                returned,
+                idle.unwrap_or(Deed::Take { a, x, b }),
+            ));
+            // Who does not know what was given gives nothing back.
+            if idle.is_some() || returned.is_none() {
+                continue;
+            }
             let mut sides = [Deed::FreeA { of }, Deed::FreeX { of }];
             if dice.roll(2) == 0 {
                 sides.reverse();
@@ -316,8 +418,8 @@ fn random(dice: &mut Dice) -> (Pool, Vec<Op>) {
 
 #[test]
 fn as_strict_as_trying_every_order() {
-    let (mut right, mut wrong, mut refusals) = (0, 0, 0);
-    for seed in 1..=30_000u64 {
+    let (mut right, mut wrong, mut refusals, mut looks, mut lost) = (0, 0, 0, 0, 0);
+    for seed in 1..=40_000u64 {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let (pool, history) = random(&mut dice);
         let expected = any_order(&pool, &history);
@@ -335,16 +437,23 @@ fn as_strict_as_trying_every_order() {
                 .map(|op| format!("{op:?}\n"))
                 .collect::<String>()
         );
-        let refused = |op: &Op| matches!(op.deed, Deed::Refused { .. });
+        let has = |what: fn(&Op) -> bool| u32::from(found && history.iter().any(what));
         match found {
             true => right += 1,
             false => wrong += 1,
         }
-        refusals += u32::from(found && history.iter().any(refused));
+        refusals += has(|op| matches!(op.deed, Deed::Refused { .. }));
+        looks += has(|op| matches!(op.deed, Deed::Seen { lines: 1.., .. }));
+        lost += has(|op| matches!(op.deed, Deed::Take { .. }) && op.returned.is_none());
     }
-    println!("{right} right, {refusals} of them with refusals, {wrong} wrong");
+    let text = format!(
+        "{right} right, of them {refusals} with refusals, {looks} with looks that saw something, {lost} with lost \
+         takings; {wrong} wrong"
+    );
+    println!("{text}");
     assert!(
-        right > 1_000 && wrong > 1_000 && refusals > 300,
-        "{right} right, {refusals} of them with refusals, {wrong} wrong"
+        [right, wrong].iter().all(|count| *count > 1_000)
+            && [refusals, looks, lost].iter().all(|count| *count > 300),
+        "{text}"
     );
 }

@@ -11,17 +11,24 @@
 //! the set small without losing an answer (`as_strict_as_trying_every_order` compares with the search that knows none
 //! of them):
 //!
-//! 1. A refusal changes nothing, so in a front where it is justified it takes effect at once.
+//! 1. A refusal and a look change nothing, so in a front where one is justified it takes effect at once.
 //! 2. Takings and releases that need not take effect yet lose nothing by waiting, except that takings may justify a
-//!    refusal. So a release is tried early only for a taking that lacks what it gives back, and a taking only while a
-//!    refusal waits that the takings under way could justify.
-//! 3. Of two fronts with the same refusals behind them, the one with fewer effects can still become the other, so the
-//!    other is dropped.
+//!    refusal, and that both may bring a number to what somebody saw there. So a release is tried early only for a
+//!    taking that lacks what it gives back or for a look that saw less, and a taking only while a refusal waits that
+//!    the takings under way could justify, or a look that saw more.
+//! 3. Of two fronts with the same refusals and looks behind them, the one with fewer effects can still become the
+//!    other, so the other is dropped.
+//!
+//! **What a history must hold.** Everything that changes the pool, or may have: an operation whose answer nobody got
+//! stays in it without one. A taking without an answer is entered only if it is known by other means which pair it was
+//! given (the state at the end says so); one that was never given a pair is left out. Looks without an answer say
+//! nothing and are left out.
 //!
 //! **Rests.** Without rests the verdict is exact. A rest is counted from the moment at which the release took effect,
 //! of which only the limits are known; each comparison is made in favour of the pool. So a correct history is never
 //! rejected, and a wrong one may pass if it is wrong by less than the time that the two operations took.
 
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fmt;
 
@@ -43,6 +50,13 @@ pub struct Pool {
     pub slack: Moment,
 }
 
+/// A number of the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Number {
+    A(usize),
+    X(usize),
+}
+
 /// What an operation did, by its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
@@ -54,6 +68,8 @@ pub enum Deed {
     FreeA { of: usize },
     /// The X line and the pair taken by that operation were given back.
     FreeX { of: usize },
+    /// Somebody read how many lines of a number were held.
+    Seen { number: Number, lines: u8 },
 }
 
 /// An operation.
@@ -126,6 +142,15 @@ struct Pair {
     released: Option<(Moment, Moment)>,
 }
 
+impl Held {
+    fn lines(&self, number: Number) -> u8 {
+        match number {
+            Number::A(a) => self.a[a],
+            Number::X(x) => self.x[x],
+        }
+    }
+}
+
 impl Pool {
     /// Nothing held.
     pub fn empty(&self) -> Held {
@@ -184,6 +209,7 @@ impl Pool {
                     })
             }),
             Deed::FreeA { .. } | Deed::FreeX { .. } => true,
+            Deed::Seen { number, lines } => held.lines(number) == lines,
         }
     }
 
@@ -201,7 +227,7 @@ impl Pool {
                 held.pairs[self.pair(a, x)].active = true;
                 held.callees[self.callee(x, b)] = true;
             }
-            Deed::Refused { .. } => {}
+            Deed::Refused { .. } | Deed::Seen { .. } => {}
             Deed::FreeA { of } => {
                 if let Deed::Take { a, .. } = history[of].deed {
                     held.a[a] -= 1;
@@ -254,6 +280,15 @@ impl Pool {
     }
 }
 
+/// Whether an operation takes a line of this number.
+fn takes(deed: Deed, number: Number) -> bool {
+    match (deed, number) {
+        (Deed::Take { a, .. }, Number::A(of)) => a == of,
+        (Deed::Take { x, .. }, Number::X(of)) => x == of,
+        _ => false,
+    }
+}
+
 /// Checks that releases follow the answer of their taking, each once.
 fn well_formed(history: &[Op]) -> Result<(), Broken> {
     let mut freed = HashSet::new();
@@ -290,6 +325,7 @@ struct Search<'a> {
     takings: u128,
     releases: u128,
     refusals: u128,
+    looks: u128,
     effort: Effort,
 }
 
@@ -310,6 +346,7 @@ pub fn check(pool: &Pool, history: &[Op]) -> Result<Effort, Broken> {
         takings: 0,
         releases: 0,
         refusals: 0,
+        looks: 0,
         effort: Effort::default(),
     };
     let mut fronts = vec![Front {
@@ -359,8 +396,12 @@ impl Search<'_> {
                 self.refusals |= bit;
                 fronts.iter_mut().for_each(|front| self.settle(front));
             }
+            Deed::Seen { .. } => {
+                self.looks |= bit;
+                fronts.iter_mut().for_each(|front| self.settle(front));
+            }
         }
-        let under_way = (self.takings | self.releases | self.refusals).count_ones();
+        let under_way = (self.takings | self.releases | self.idle()).count_ones();
         self.effort.under_way = self.effort.under_way.max(under_way as usize);
         Ok(())
     }
@@ -393,6 +434,7 @@ impl Search<'_> {
         self.takings &= !bit;
         self.releases &= !bit;
         self.refusals &= !bit;
+        self.looks &= !bit;
         fronts.iter_mut().for_each(|front| front.done &= !bit);
         self.effort.kept = self.effort.kept.max(fronts.len());
         Ok(fronts)
@@ -411,7 +453,7 @@ impl Search<'_> {
             }
             let hopeful = self.refusal_may_come(&front);
             let mut next = Vec::new();
-            if wanted & self.refusals == 0 && self.explains(&front, place) {
+            if wanted & self.idle() == 0 && self.explains(&front, place) {
                 out.push(self.with(&front, place));
             } else if wanted & self.takings != 0 {
                 next.extend(self.helpful(&front, place));
@@ -424,6 +466,9 @@ impl Search<'_> {
                         next.extend(self.helpful(&front, taking));
                     }
                 }
+            }
+            for look in bits(self.looks & !front.done) {
+                self.towards(&front, look, &mut next);
             }
             for step in next {
                 if seen.insert(front.done | 1 << step) {
@@ -455,6 +500,38 @@ impl Search<'_> {
         })
     }
 
+    /// Steps that bring a number nearer to what a look saw there.
+    fn towards(&self, front: &Front, look: usize, next: &mut Vec<usize>) {
+        let Deed::Seen { number, lines } = self.history[self.op(look)].deed else {
+            return;
+        };
+        if front.held.lines(number) > lines {
+            next.extend(bits(self.releases & !front.done).filter(|release| {
+                let given_back = match (self.history[self.op(*release)].deed, number) {
+                    (Deed::FreeA { of }, Number::A(_)) | (Deed::FreeX { of }, Number::X(_)) => of,
+                    _ => return false,
+                };
+                takes(self.history[given_back].deed, number)
+            }));
+            return;
+        }
+        for taking in bits(self.takings & !front.done) {
+            if !takes(self.history[self.op(taking)].deed, number) {
+                continue;
+            }
+            if self.explains(front, taking) {
+                next.push(taking);
+            } else {
+                next.extend(self.helpful(front, taking));
+            }
+        }
+    }
+
+    /// Operations under way that change nothing.
+    fn idle(&self) -> u128 {
+        self.refusals | self.looks
+    }
+
     fn with(&self, front: &Front, place: usize) -> Front {
         let mut front = front.clone();
         self.pool
@@ -464,9 +541,9 @@ impl Search<'_> {
         front
     }
 
-    /// Lets the refusals take effect that are justified here.
+    /// Lets the refusals and looks take effect that are justified here.
     fn settle(&self, front: &mut Front) {
-        for place in bits(self.refusals & !front.done) {
+        for place in bits(self.idle() & !front.done) {
             if self.explains(front, place) {
                 front.done |= 1 << place;
             }
@@ -489,18 +566,18 @@ impl Search<'_> {
 
     /// Drops every front that another one can still become.
     fn least(&self, mut fronts: Vec<Front>) -> Vec<Front> {
-        let effects = |front: &Front| front.done & !self.refusals;
-        let refusals = |front: &Front| front.done & self.refusals;
+        let effects = |front: &Front| front.done & !self.idle();
+        let idle = |front: &Front| front.done & self.idle();
         fronts.sort_by_key(|front| {
             (
                 effects(front).count_ones(),
-                u32::MAX - refusals(front).count_ones(),
+                u32::MAX - idle(front).count_ones(),
             )
         });
         let mut kept: Vec<Front> = Vec::new();
         for front in fronts {
             let covered = kept.iter().any(|less| {
-                effects(less) & !effects(&front) == 0 && refusals(&front) & !refusals(less) == 0
+                effects(less) & !effects(&front) == 0 && idle(&front) & !idle(less) == 0
             });
             if !covered {
                 kept.push(front);

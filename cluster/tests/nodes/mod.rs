@@ -80,7 +80,8 @@ pub struct Three {
     dirs: Vec<TempDir>,
 }
 
-fn free_addresses(n: usize) -> Vec<SocketAddr> {
+/// Addresses of this machine that nobody listens at.
+pub fn free_addresses(n: usize) -> Vec<SocketAddr> {
     let listeners: Vec<_> = (0..n)
         .map(|_| TcpListener::bind("127.0.0.1:0").expect("binds"))
         .collect();
