@@ -27,9 +27,9 @@ use self::board::Board;
 use self::core::Core;
 use crate::codec::{self, CodecError};
 use crate::command::Biller;
-use crate::link::{Files, RequestError, TlsError};
+use crate::link::{AnyNet, Files, RequestError, TlsError};
 use crate::state::State;
-use crate::wal::{AnyDisk, WalError};
+use crate::wal::{AnyDisk, Settings, WalError};
 use bytes::Bytes;
 use std::io;
 use std::net::SocketAddr;
@@ -92,10 +92,17 @@ pub struct Config {
     /// Measured with 500 calls/s of five commands: 0.94 ms CPU a call over three nodes without a pace, 0.69 at 300,
     /// 0.46 at 100.
     pub entries_per_s: u32,
-    /// Where the log lies: this machine's disk, but in tests of bad disks. Snapshots always lie on this machine's.
+    /// Where log and snapshots lie: this machine's disk, but in tests of bad disks and in simulations.
     pub disk: AnyDisk,
-    /// This machine's clock, milliseconds since 1970: [`wall_clock`], but in tests of wrong clocks.
+    /// Sizes of the log's files.
+    pub log: Settings,
+    /// What links are made over: this machine's network, but in simulations, which have no `tls`.
+    pub net: AnyNet,
+    /// This machine's clock, milliseconds since 1970: [`wall_clock`], but in tests of wrong clocks and in simulations.
     pub wall: fn() -> u64,
+    /// The node has no runtime and no thread of its own: everything it does, the log's writing too, is tasks of the
+    /// runtime that it is started on, and ends with that. For simulations, on a runtime of one thread.
+    pub in_place: bool,
 }
 
 /// The machine's clock, milliseconds since 1970.
@@ -128,7 +135,10 @@ impl Config {
             linger: Duration::from_millis(20),
             entries_per_s: 200,
             disk: AnyDisk::default(),
+            log: Settings::default(),
+            net: AnyNet::default(),
             wall: wall_clock,
+            in_place: false,
         }
     }
 
@@ -155,6 +165,9 @@ impl Config {
             if let Err(error) = Member::check(member.id, &member.address) {
                 return bad(error.to_string());
             }
+        }
+        if self.tls.is_some() && self.net.0.is_some() {
+            return bad("links of a simulation are in the clear".into());
         }
         if self.entries_per_s < 10 {
             return bad("entries_per_s must be 10 or more".into());
@@ -595,8 +608,14 @@ impl<M: Machine> Handle<M> {
     /// The newest snapshot of this node may still hold the damage: build one at once
     /// ([`trigger_snapshot`](Handle::trigger_snapshot)) that reaches behind the answered index.
     pub async fn restore(&self, state: Bytes, upto: u64) -> Result<u64, RestoreError> {
-        let decoded = tokio::task::spawn_blocking(move || codec::decode::<M>(&state)).await;
-        let state = decoded.map_err(|_| RestoreError::Stopped)??;
+        let decode = move || codec::decode::<M>(&state);
+        let state = match self.core.in_place {
+            true => decode()?,
+            false => {
+                let decoded = tokio::task::spawn_blocking(decode).await;
+                decoded.map_err(|_| RestoreError::Stopped)??
+            }
+        };
         self.core.put_in_place(Box::new(state), upto).await
     }
 
@@ -655,7 +674,8 @@ impl<M: Machine> Handle<M> {
         self.core.shutdown().await;
     }
 
-    /// Stops at once, as a crash would, except that the operating system keeps what was written.
+    /// Stops at once, as a crash would, except that the operating system keeps what was written. A node that runs in
+    /// place takes nothing more, and ends with its runtime.
     pub fn kill(&self) {
         self.core.kill();
     }

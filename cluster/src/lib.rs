@@ -9,6 +9,7 @@
 //! Start reading at [`command`], then [`state`].
 
 pub mod backup;
+mod beside;
 pub mod codec;
 pub mod command;
 pub mod dial_rules;

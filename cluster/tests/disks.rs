@@ -118,6 +118,15 @@ impl Disk for BadDisk {
         RealDisk.remove(path)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.allows(false)?;
+        let mut files = self.files();
+        if let Some(kept) = files.remove(from) {
+            files.insert(to.to_path_buf(), kept);
+        }
+        RealDisk.rename(from, to)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.allows(false)?;
         self.files().retain(|path, kept| {

@@ -4,8 +4,11 @@ use super::members;
 use super::proposer::{Proposer, Queue};
 use super::serve::{self, Server};
 use super::{Config, MemberStatus, ProposeError, RestoreError, Role, StartError, Status};
+use crate::beside::beside;
 use crate::link::tls::Tls;
-use crate::link::{ANSWER_LIMIT, Channel, Dialer, LinkError, Members, Peer, RequestError, Roster};
+use crate::link::{
+    ANSWER_LIMIT, Channel, Dialer, LinkError, Members, Peer, RequestError, Roster, Under,
+};
 use crate::raft::Raft;
 use crate::raft::machine::{Driver, Progress, StateMachine};
 use crate::raft::network::Networks;
@@ -13,7 +16,7 @@ use crate::raft::snapshot::Store;
 use crate::raft::store::LogStore;
 use crate::raft::types::TypeConfig;
 use crate::wal::record::LogId;
-use crate::wal::{Fullness, Identity, Settings, Wal, WalError};
+use crate::wal::{Fullness, Identity, Wal, WalError};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
@@ -26,11 +29,10 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Answers another node's question: its id, the question; the answer, or a reason for none.
 pub type Handler =
@@ -169,6 +171,8 @@ pub(crate) struct Core {
     pub(crate) standing: watch::Receiver<Standing>,
     pub(crate) shared: Arc<Shared>,
     fullness: Fullness,
+    pub(crate) in_place: bool,
+    /// The node's own, unless it runs in place.
     runtime: Mutex<Option<Runtime>>,
 }
 
@@ -179,6 +183,9 @@ impl Core {
         driver: Box<dyn Driver>,
         live: Box<dyn FnOnce() + Send>,
     ) -> Result<Core, StartError> {
+        if config.in_place {
+            return open(config, driver, live).await;
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.workers.clamp(1, 2))
             .max_blocking_threads(8)
@@ -273,8 +280,13 @@ impl Core {
         state: Box<dyn Any + Send>,
         upto: u64,
     ) -> Result<u64, RestoreError> {
+        let in_place = self.in_place;
         let put = self.raft.with_state_machine(move |machine| {
-            let put = tokio::task::block_in_place(|| machine.put_in_place(state, upto));
+            let put = || machine.put_in_place(state, upto);
+            let put = match in_place {
+                true => put(),
+                false => tokio::task::block_in_place(put),
+            };
             ready(put).boxed()
         });
         match put.await {
@@ -465,10 +477,8 @@ async fn open(
     let tls = match config.tls.clone() {
         None => None,
         Some(files) => {
-            let opened = tokio::task::spawn_blocking(move || Tls::open(config.node_id, files));
-            let opened = opened
-                .await
-                .map_err(|error| StartError::Restore(error.to_string()))?;
+            let opened = beside(move || Tls::open(config.node_id, files)).await;
+            let opened = opened.map_err(|error| StartError::Restore(error.to_string()))?;
             Some(Arc::new(opened?))
         }
     };
@@ -478,12 +488,22 @@ async fn open(
     let (wal, store, snapshot, roster, pristine) = {
         let (dir, identity) = (config.data_dir.clone(), identity.clone());
         let configured = configured.clone();
-        let disk = config.disk.clone();
-        tokio::task::spawn_blocking(move || -> Result<_, WalError> {
-            let wal = Wal::open(disk.0, &dir, identity.clone(), Settings::default())?;
-            let (store, snapshot) = Store::open(&dir.join("snapshots"), &identity)?;
+        let under = Under {
+            disk: config.disk.clone(),
+            net: config.net.clone(),
+            tls,
+        };
+        let (log, in_place) = (config.log, config.in_place);
+        beside(move || -> Result<_, WalError> {
+            let disk = under.disk.clone();
+            let open = match in_place {
+                true => Wal::open_in_place,
+                false => Wal::open,
+            };
+            let wal = open(disk.0.clone(), &dir, identity.clone(), log)?;
+            let (store, snapshot) = Store::open(disk, &dir.join("snapshots"), &identity)?;
             let pristine = wal.last().is_none() && wal.vote().is_none() && snapshot.is_none();
-            let roster = Roster::open(&dir, identity, configured, !pristine, tls)?;
+            let roster = Roster::open(&dir, identity, configured, !pristine, under)?;
             Ok((wal, Arc::new(store), snapshot, Arc::new(roster), pristine))
         })
         .await
@@ -491,14 +511,11 @@ async fn open(
     };
     check_complete(wal.purged(), snapshot)?;
 
-    let listen_error = |source| StartError::Listen {
+    let listening = config.net.listen(config.listen).await;
+    let (listener, address) = listening.map_err(|source| StartError::Listen {
         address: config.listen,
         source,
-    };
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(listen_error)?;
-    let address = listener.local_addr().map_err(listen_error)?;
+    })?;
 
     let fullness = wal.fullness();
     let progress = Arc::new(Progress::new());
@@ -573,6 +590,7 @@ async fn open(
         standing,
         shared,
         fullness,
+        in_place: config.in_place,
         runtime: Mutex::new(None),
     };
     if config.join {

@@ -10,7 +10,7 @@ use crate::link::Roster;
 use crate::raft::snapshot::Store;
 use crate::raft::types::Members;
 use crate::wal::disk::{Disk, DiskError, RealDisk};
-use crate::wal::{Identity, LogId, Membership, WalError};
+use crate::wal::{AnyDisk, Identity, LogId, Membership, WalError};
 use std::collections::BTreeSet;
 use std::io::Write;
 
@@ -74,7 +74,7 @@ pub fn restore<M: Machine>(
         node: config.node_id,
     };
     Roster::begin(dir, mark).map_err(wal)?;
-    let (store, _) = Store::open(&dir.join("snapshots"), &us)?;
+    let (store, _) = Store::open(AnyDisk::default(), &dir.join("snapshots"), &us)?;
     store
         .write(
             Some(last),

@@ -6,8 +6,8 @@ use super::Role;
 use super::core::{Shared, Standing};
 use crate::link::Channel;
 use crate::link::{
-    ANSWER_LIMIT, Connection, Frame, Hello, LinkError, Response, accept, outdated, response,
-    take_request,
+    ANSWER_LIMIT, Connection, Frame, Hello, LinkError, Listener, Response, Socket, accept,
+    outdated, response, take_request,
 };
 use crate::raft::batch::{put_list, take_list};
 use crate::raft::snapshot::Store;
@@ -21,7 +21,6 @@ use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -110,17 +109,17 @@ pub(crate) struct Server {
 
 impl Server {
     /// Accepts connections until the runtime stops.
-    pub(crate) async fn listen(self, listener: TcpListener) {
+    pub(crate) async fn listen(self, mut listener: Listener) {
         let slots = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
         loop {
             let Ok(slot) = slots.clone().acquire_owned().await else {
                 return;
             };
             match listener.accept().await {
-                Ok((stream, from)) => {
+                Ok((socket, from)) => {
                     let server = self.clone();
                     tokio::spawn(async move {
-                        if let Err(error) = server.connection(stream).await {
+                        if let Err(error) = server.connection(socket).await {
                             match error {
                                 LinkError::Rejected { reason, .. } => {
                                     tracing::warn!(%from, reason, "rejected a node's connection");
@@ -145,9 +144,9 @@ impl Server {
         }
     }
 
-    async fn connection(self, stream: TcpStream) -> Result<(), LinkError> {
+    async fn connection(self, socket: Socket) -> Result<(), LinkError> {
         let (mut connection, Hello { from, channel, .. }) =
-            accept(stream, &self.shared.roster).await?;
+            accept(socket, &self.shared.roster).await?;
         let shared = self.shared.clone();
         let touch = move || shared.touch(from);
         touch();

@@ -1,6 +1,7 @@
 //! Dialling, accepting and the handshake.
 
 use super::frame::{Frame, FrameCodec, FrameError, kind};
+use super::net::Socket;
 use super::roster::Roster;
 use super::stream::{ReadHalf, Stream, WriteHalf};
 use super::tls;
@@ -9,7 +10,6 @@ use crate::codec::{self, CodecError};
 use futures::{SinkExt, StreamExt};
 use std::io;
 use std::sync::Arc;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 use tokio_util::codec::{FramedRead, FramedWrite};
@@ -135,12 +135,11 @@ impl Dialer {
             address: address.to_owned(),
             source,
         };
-        let stream = timeout(CONNECT_LIMIT, TcpStream::connect(address))
+        let socket = timeout(CONNECT_LIMIT, self.roster.under.net.dial(address))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(unreachable)?;
-        stream.set_nodelay(true).map_err(unreachable)?;
-        let mut connection = self.secure(address, stream).await?;
+        let mut connection = self.secure(address, socket).await?;
         let hello = self.roster.hello(self.node, channel, founders);
         let body = codec::encode(&hello).expect("numbers and strings always encode");
         let answer = connection
@@ -174,9 +173,11 @@ impl Dialer {
 
 impl Dialer {
     /// The connection behind the handshake of TLS, where links have that.
-    async fn secure(&self, address: &str, stream: TcpStream) -> Result<Connection, LinkError> {
-        let Some(tls) = &self.roster.tls else {
-            return Ok(Connection::new(Stream::Plain(stream), None));
+    async fn secure(&self, address: &str, socket: Socket) -> Result<Connection, LinkError> {
+        let (tls, stream) = match (&self.roster.under.tls, socket) {
+            (Some(tls), Socket::Tcp(stream)) => (tls, stream),
+            // Simulated links are in the clear.
+            (_, socket) => return Ok(Connection::new(Stream::Plain(socket), None)),
         };
         let renewed = Some(tls.renewed());
         let shaken = timeout(ANSWER_LIMIT, tls.connect(self.node, stream))
@@ -189,7 +190,7 @@ impl Dialer {
     }
 
     fn insecure(&self, address: &str, source: io::Error) -> LinkError {
-        if let Some(tls) = &self.roster.tls
+        if let Some(tls) = &self.roster.under.tls
             && is_tls(&source)
         {
             tls.tell(
@@ -214,15 +215,16 @@ fn is_tls(error: &io::Error) -> bool {
 
 /// Shakes hands with a peer that dialled us. Strangers are told why they are rejected.
 pub(crate) async fn accept(
-    stream: TcpStream,
+    socket: Socket,
     roster: &Arc<Roster>,
 ) -> Result<(Connection, Hello), LinkError> {
     let deadline = tokio::time::Instant::now() + ANSWER_LIMIT;
-    stream.set_nodelay(true)?;
     let mut proof = None;
-    let mut connection = match &roster.tls {
-        None => Connection::new(Stream::Plain(stream), None),
-        Some(tls) => {
+    let mut connection = match (&roster.under.tls, socket) {
+        (None, socket) | (_, socket @ Socket::Simulated(_)) => {
+            Connection::new(Stream::Plain(socket), None)
+        }
+        (Some(tls), Socket::Tcp(stream)) => {
             let (from, renewed) = (stream.peer_addr()?.ip(), tls.renewed());
             let shaken = timeout_at(deadline, tls.accept(stream))
                 .await
@@ -270,6 +272,7 @@ pub(crate) async fn accept(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::{AnyNet, Under};
     use crate::wal::Identity;
     use std::collections::BTreeMap;
 
@@ -279,15 +282,15 @@ mod tests {
             cluster: cluster.into(),
             node,
         };
-        let roster = Roster::open(dir.path(), us, BTreeMap::new(), true, None).expect("opens");
+        let roster =
+            Roster::open(dir.path(), us, BTreeMap::new(), true, Under::default()).expect("opens");
         (Arc::new(roster), dir)
     }
 
     async fn dial(cluster: &str, from: u64, to: u64) -> Result<(), String> {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("binds");
-        let address = listener.local_addr().expect("is bound").to_string();
+        let any = "127.0.0.1:0".parse().expect("address");
+        let (mut listener, address) = AnyNet::default().listen(any).await.expect("binds");
+        let address = address.to_string();
         let server = tokio::spawn(async move {
             let (us, _dir) = roster("c", 1);
             let (stream, _) = listener.accept().await.expect("accepts");

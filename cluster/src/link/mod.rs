@@ -1,6 +1,6 @@
 //! Connections between the nodes of a cluster.
 //!
-//! TCP, frames of `[length u32][kind u8][body]`, little endian, the length counting the body. Between two nodes there
+//! TCP (in a simulation a [`Net`] of its own), frames of `[length u32][kind u8][body]`, little endian, the length counting the body. Between two nodes there
 //! are up to four connections each way, so that none can hold up another: appends, votes and heartbeats, snapshots,
 //! and requests (forwarded proposals, questions from node to node). The first frame of each is a [`Hello`]; the other
 //! side answers `WELCOME` or `REJECT` with a reason.
@@ -11,6 +11,7 @@
 
 mod connection;
 mod frame;
+mod net;
 mod requests;
 mod roster;
 mod stream;
@@ -18,9 +19,11 @@ pub(crate) mod tls;
 
 pub(crate) use connection::{Connection, Dialer, accept, outdated};
 pub(crate) use frame::{Frame, FrameError, kind};
+pub use net::{AnyNet, Incoming, Net, Wire};
+pub(crate) use net::{Listener, Socket};
 pub use requests::RequestError;
 pub(crate) use requests::{Peer, Response, response, take_request};
-pub(crate) use roster::{Members, Roster};
+pub(crate) use roster::{Members, Roster, Under};
 pub use tls::{Files, TlsError, name_of as tls_name};
 
 use serde::{Deserialize, Serialize};

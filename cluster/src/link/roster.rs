@@ -7,21 +7,22 @@
 //!
 //! The file `roster` in the data directory holds a fact a line: `disk`, `origin`, and `peer` for each node met.
 
+use super::AnyNet;
 use super::tls::{self, Tls};
 use super::{Hello, LinkError, PROTOCOL, Rejection, Welcome};
+use crate::beside::beside;
 use crate::codec;
 use crate::link::Channel;
+use crate::wal::AnyDisk;
 use crate::wal::Identity;
-use crate::wal::disk::{Disk, DiskError, RealDisk};
+use crate::wal::disk::{DiskError, RealDisk, read_whole, write_whole};
 use rustls::pki_types::CertificateDer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 const FEATURE_LEVEL: u16 = 1;
@@ -70,26 +71,21 @@ impl Known {
     }
 }
 
-/// Writes a file that is there whole or not at all.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let aside = path.with_extension("tmp");
-    let mut file = File::create(&aside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&aside, path)?;
-    match path.parent() {
-        Some(dir) => RealDisk.sync_dir(dir),
-        None => Ok(()),
-    }
-}
-
 /// A number that no other directory has.
 fn random() -> u64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos());
     // The hasher's keys come from the system's randomness.
-    RandomState::new().hash_one((now, std::process::id())) | 1
+    RandomState::new().hash_one("data directory") | 1
+}
+
+/// What the links of a node, and what is known of their other ends, stand on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Under {
+    /// Where the roster lies.
+    pub(crate) disk: AnyDisk,
+    /// Where connections are made.
+    pub(crate) net: AnyNet,
+    /// Where links are encrypted, with what.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// The members as this node's log has them.
@@ -117,8 +113,7 @@ pub(crate) struct Roster {
     known: Mutex<Known>,
     members: RwLock<Members>,
     expelled: watch::Sender<Option<String>>,
-    /// Where links are encrypted, with what.
-    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) under: Under,
 }
 
 impl Roster {
@@ -130,7 +125,7 @@ impl Roster {
             origin: Some(mark),
             ..Known::default()
         };
-        write_whole(&path, known.text().as_bytes())
+        write_whole(&RealDisk, &path, known.text().as_bytes())
             .map_err(|source| DiskError::new("write", &path, source))
     }
 
@@ -140,11 +135,11 @@ impl Roster {
         us: Identity,
         configured: BTreeMap<u64, String>,
         has_log: bool,
-        tls: Option<Arc<Tls>>,
+        under: Under,
     ) -> Result<Roster, DiskError> {
         let path = dir.join("roster");
-        let mut known = match fs::read_to_string(&path) {
-            Ok(text) => Known::parse(&text).ok_or_else(|| {
+        let mut known = match read_whole(&*under.disk, &path) {
+            Ok(text) => Known::parse(&String::from_utf8_lossy(&text)).ok_or_else(|| {
                 let what = io::Error::new(io::ErrorKind::InvalidData, "lines are not as written");
                 DiskError::new("read", &path, what)
             })?,
@@ -157,7 +152,7 @@ impl Roster {
         if has_log {
             known.origin.get_or_insert(0);
         }
-        write_whole(&path, known.text().as_bytes())
+        write_whole(&*under.disk, &path, known.text().as_bytes())
             .map_err(|source| DiskError::new("write", &path, source))?;
         Ok(Roster {
             us,
@@ -166,7 +161,7 @@ impl Roster {
             known: Mutex::new(known),
             members: RwLock::default(),
             expelled: watch::Sender::new(None),
-            tls,
+            under,
         })
     }
 
@@ -265,13 +260,12 @@ impl Roster {
             return Ok(());
         }
         let roster = self.clone();
-        tokio::task::spawn_blocking(move || {
+        beside(move || {
             // Held over the write, so that the last change is the one that stays.
             let known = roster.known();
-            write_whole(&roster.path, known.text().as_bytes())
+            write_whole(&*roster.under.disk, &roster.path, known.text().as_bytes())
         })
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)))
+        .await?
     }
 
     /// First words to a node. `founders`: who begins the cluster together with us, when we have no log yet.
@@ -428,6 +422,7 @@ fn list(nodes: &[u64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn roster(dir: &Path, node: u64, nodes: &[u64], has_log: bool) -> Arc<Roster> {
         let us = Identity {
@@ -435,7 +430,7 @@ mod tests {
             node,
         };
         let configured = nodes.iter().map(|id| (*id, format!("n{id}:1"))).collect();
-        Arc::new(Roster::open(dir, us, configured, has_log, None).expect("opens"))
+        Arc::new(Roster::open(dir, us, configured, has_log, Under::default()).expect("opens"))
     }
 
     async fn greet(from: &Roster, to: &Arc<Roster>, founders: &[u64]) -> Result<(), String> {
@@ -533,7 +528,7 @@ mod tests {
             cluster: "c".into(),
             node: 1,
         };
-        assert!(Roster::open(dir.path(), us, BTreeMap::new(), true, None).is_err());
+        assert!(Roster::open(dir.path(), us, BTreeMap::new(), true, Under::default()).is_err());
     }
 
     fn tempdir() -> tempfile::TempDir {

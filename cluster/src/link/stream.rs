@@ -1,5 +1,6 @@
 //! The bytes of a connection, in the clear or encrypted, in two halves.
 
+use super::net::{Socket, Wire};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,7 +12,7 @@ use tokio_rustls::TlsStream;
 /// A connected stream.
 pub(crate) enum Stream {
     /// As it is.
-    Plain(TcpStream),
+    Plain(Socket),
     /// Behind a handshake in which both sides proved who they are.
     Secure(Box<TlsStream<TcpStream>>),
 }
@@ -19,9 +20,13 @@ pub(crate) enum Stream {
 impl Stream {
     pub(crate) fn split(self) -> (ReadHalf, WriteHalf) {
         match self {
-            Stream::Plain(stream) => {
+            Stream::Plain(Socket::Tcp(stream)) => {
                 let (read, write) = stream.into_split();
                 (ReadHalf::Plain(read), WriteHalf::Plain(write))
+            }
+            Stream::Plain(Socket::Simulated(wire)) => {
+                let (read, write) = tokio::io::split(wire);
+                (ReadHalf::Simulated(read), WriteHalf::Simulated(write))
             }
             Stream::Secure(stream) => {
                 let (read, write) = tokio::io::split(*stream);
@@ -35,6 +40,7 @@ impl Stream {
 pub(crate) enum ReadHalf {
     Plain(OwnedReadHalf),
     Secure(tokio::io::ReadHalf<TlsStream<TcpStream>>),
+    Simulated(tokio::io::ReadHalf<Box<dyn Wire>>),
 }
 
 impl AsyncRead for ReadHalf {
@@ -46,6 +52,7 @@ impl AsyncRead for ReadHalf {
         match self.get_mut() {
             ReadHalf::Plain(half) => Pin::new(half).poll_read(cx, buf),
             ReadHalf::Secure(half) => Pin::new(half).poll_read(cx, buf),
+            ReadHalf::Simulated(half) => Pin::new(half).poll_read(cx, buf),
         }
     }
 }
@@ -54,6 +61,7 @@ impl AsyncRead for ReadHalf {
 pub(crate) enum WriteHalf {
     Plain(OwnedWriteHalf),
     Secure(tokio::io::WriteHalf<TlsStream<TcpStream>>),
+    Simulated(tokio::io::WriteHalf<Box<dyn Wire>>),
 }
 
 impl AsyncWrite for WriteHalf {
@@ -65,6 +73,7 @@ impl AsyncWrite for WriteHalf {
         match self.get_mut() {
             WriteHalf::Plain(half) => Pin::new(half).poll_write(cx, buf),
             WriteHalf::Secure(half) => Pin::new(half).poll_write(cx, buf),
+            WriteHalf::Simulated(half) => Pin::new(half).poll_write(cx, buf),
         }
     }
 
@@ -72,6 +81,7 @@ impl AsyncWrite for WriteHalf {
         match self.get_mut() {
             WriteHalf::Plain(half) => Pin::new(half).poll_flush(cx),
             WriteHalf::Secure(half) => Pin::new(half).poll_flush(cx),
+            WriteHalf::Simulated(half) => Pin::new(half).poll_flush(cx),
         }
     }
 
@@ -79,6 +89,7 @@ impl AsyncWrite for WriteHalf {
         match self.get_mut() {
             WriteHalf::Plain(half) => Pin::new(half).poll_shutdown(cx),
             WriteHalf::Secure(half) => Pin::new(half).poll_shutdown(cx),
+            WriteHalf::Simulated(half) => Pin::new(half).poll_shutdown(cx),
         }
     }
 }

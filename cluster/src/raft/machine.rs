@@ -4,7 +4,7 @@ use super::batch::{self, Batch};
 use super::snapshot::{SnapshotFile, Store};
 use super::time::LogTime;
 use super::types::{self, LogId, Members, Replies, StoredMembership, TypeConfig};
-
+use crate::beside::beside;
 use crate::wal::{Wal, record as own};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -16,9 +16,9 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 /// Writes a frozen state out.
 pub(crate) type Freeze = Box<dyn Fn(&mut dyn Write) -> io::Result<()> + Send + Sync>;
@@ -207,14 +207,6 @@ fn invalid(error: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)))
-}
-
 impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotData = SnapshotFile;
     type SnapshotBuilder = Builder;
@@ -292,16 +284,16 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     ) -> io::Result<()> {
         let (thaw, store) = (self.driver.thaw(), self.store.clone());
         let last = meta.last_log_id.as_ref().map(types::to_log_id);
-        let (state, header) = blocking(move || {
+        let installing = beside(move || {
             let (header, bytes) = snapshot.load()?;
             if header.last != last {
                 return Err(invalid("snapshot is not the one announced"));
             }
             let state = thaw(&bytes)?;
             store.adopt(&snapshot.path, last)?;
-            Ok((state, header))
-        })
-        .await?;
+            Ok::<_, io::Error>((state, header))
+        });
+        let (state, header) = installing.await??;
         let upto = last.map_or(0, |last| last.index + 1);
         self.driver.replace(state, upto);
         self.last = last;
@@ -322,7 +314,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         &mut self,
     ) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotFile>>> {
         let store = self.store.clone();
-        let Some((header, snapshot)) = blocking(move || store.newest()).await? else {
+        let Some((header, snapshot)) = beside(move || store.newest()).await?? else {
             return Ok(None);
         };
         Ok(Some(SnapshotOf::<TypeConfig, SnapshotFile> {
@@ -361,7 +353,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             let (store, freeze) = (store.clone(), freeze.clone());
             let (members, former) = (members.clone(), former.clone());
             let write = move || store.write(last, members, former, |out| freeze(out));
-            match blocking(write).await {
+            match beside(write).await? {
                 // Without it the log only grows longer: no reason to stop.
                 Err(error) if is_full(&error) => {
                     tracing::error!(%error, "snapshot finds no room on the disk, it waits for some");

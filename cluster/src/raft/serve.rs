@@ -3,14 +3,13 @@
 use super::snapshot::Store;
 use super::types;
 use super::{Raft, wire};
+use crate::beside::beside;
 use crate::codec;
 use crate::link::{ANSWER_LIMIT, Connection, Frame, LinkError, kind};
 use crate::wal::record::BadRecord;
 use futures::{FutureExt, SinkExt, StreamExt, stream};
 use openraft::type_config::alias::SnapshotOf;
-use std::io::{self, Write};
 use std::sync::Arc;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// Largest snapshot taken from a peer.
@@ -143,7 +142,7 @@ pub(crate) async fn snapshots(
         if begin.bytes > SNAPSHOT_MAX {
             return Err(LinkError::Protocol("snapshot is larger than the cap"));
         }
-        let (mut file, path) = store.temporary()?;
+        let (file, path) = store.temporary()?;
         let mut left = begin.bytes;
         loop {
             let part = timeout(ANSWER_LIMIT * 10, connection.next())
@@ -152,23 +151,20 @@ pub(crate) async fn snapshots(
             touch();
             match part.kind {
                 kind::SNAPSHOT_PART if part.body.len() as u64 <= left => {
+                    let (file, offset) = (file.clone(), begin.bytes - left);
                     left -= part.body.len() as u64;
-                    file = blocking(move || {
-                        file.write_all(&part.body)?;
-                        Ok(file)
-                    })
-                    .await?;
+                    beside(move || file.write_at(offset, &part.body)).await??;
                 }
                 kind::SNAPSHOT_END if left == 0 => break,
                 _ => return Err(LinkError::Protocol("snapshot is not as long as announced")),
             }
         }
         let receiver = store.clone();
-        let (snapshot, unfinished) = blocking(move || {
-            file.sync_all()?;
-            Ok((receiver.received(&path)?, path))
+        let (snapshot, unfinished) = beside(move || {
+            file.sync()?;
+            receiver.received(&path).map(|snapshot| (snapshot, path))
         })
-        .await?;
+        .await??;
         let meta = openraft::type_config::alias::SnapshotMetaOf::<types::TypeConfig> {
             last_log_id: begin.last.as_ref().map(types::from_log_id),
             last_membership: types::from_members(&begin.members)?,
@@ -186,12 +182,4 @@ pub(crate) async fn snapshots(
             .await?;
     }
     Ok(())
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)))
 }

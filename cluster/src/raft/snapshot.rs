@@ -5,14 +5,15 @@
 
 use super::types::{self, Members, TypeConfig};
 use crate::codec;
-use crate::wal::disk::{Disk, DiskError, RealDisk};
+use crate::wal::AnyDisk;
+use crate::wal::disk::{DiskError, DiskFile, create_anew};
 use crate::wal::record::{self as own, Cursor};
 use crate::wal::{Identity, WalError};
 use openraft::type_config::alias::SnapshotMetaOf;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Seek, Write};
+use std::fmt;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,36 +48,36 @@ impl Header {
 }
 
 /// A snapshot on disk. The open file stays readable when its name is removed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct SnapshotFile {
     pub(crate) path: PathBuf,
-    file: Arc<File>,
+    file: Arc<dyn DiskFile>,
     pub(crate) bytes: u64,
 }
 
+impl fmt::Debug for SnapshotFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes in {}", self.bytes, self.path.display())
+    }
+}
+
 impl SnapshotFile {
-    fn open(path: PathBuf) -> io::Result<Self> {
-        let file = File::open(&path)?;
-        let bytes = file.metadata()?.len();
-        Ok(SnapshotFile {
-            path,
-            file: Arc::new(file),
-            bytes,
-        })
+    fn open(disk: &AnyDisk, path: PathBuf) -> io::Result<Self> {
+        let file = disk.open(&path)?;
+        let bytes = file.len()?;
+        Ok(SnapshotFile { path, file, bytes })
     }
 
     /// Reads a part of the file.
     pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&*self.file, buf, offset)
+        self.file.read_at(offset, buf)
     }
 
     /// Reads and checks all of it: header and the state's bytes. Blocks.
     pub(crate) fn load(&self) -> io::Result<(Header, Vec<u8>)> {
         let bad = |what| damaged(&self.path, what);
-        let mut file = &*self.file;
-        file.rewind()?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        let mut bytes = vec![0; self.bytes as usize];
+        self.file.read_at(0, &mut bytes)?;
         let (header, start) = read_header(&bytes).ok_or_else(|| bad("bad header"))?;
         let end = bytes
             .len()
@@ -120,40 +121,45 @@ fn read_header(bytes: &[u8]) -> Option<(Header, usize)> {
     (header.format == FORMAT).then_some((header, MAGIC.len() + 8 + length))
 }
 
-/// Writes bytes and keeps their checksum.
-struct Checked<W> {
-    out: W,
+/// Writes bytes from a place in a file on and keeps their checksum.
+struct Checked<'f> {
+    out: &'f dyn DiskFile,
+    start: u64,
     crc: crc32fast::Hasher,
     bytes: u64,
 }
 
-impl<W: Write> Write for Checked<W> {
+impl Write for Checked<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.out.write(buf)?;
-        self.crc.update(&buf[..n]);
-        self.bytes += n as u64;
-        Ok(n)
+        self.out.write_at(self.start + self.bytes, buf)?;
+        self.crc.update(buf);
+        self.bytes += buf.len() as u64;
+        Ok(buf.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        Ok(())
     }
 }
 
 /// A file that has not got its name yet. Unless it gets one it is removed, for a disk may be full of it.
 #[derive(Debug)]
-pub(crate) struct Unfinished(PathBuf);
+pub(crate) struct Unfinished {
+    path: PathBuf,
+    disk: AnyDisk,
+}
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // Fails when it has got its name, as it mostly has. What is left behind is removed at the next start.
-        let _ = fs::remove_file(&self.0);
+        let _ = self.disk.remove(&self.path);
     }
 }
 
 /// The directory of snapshots. Its calls block.
 #[derive(Debug)]
 pub(crate) struct Store {
+    disk: AnyDisk,
     dir: PathBuf,
     cluster: String,
     count: AtomicU64,
@@ -162,22 +168,23 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the directory, removes what was never finished, and tells the last entry in the newest snapshot.
     pub(crate) fn open(
+        disk: AnyDisk,
         dir: &Path,
         identity: &Identity,
     ) -> Result<(Store, Option<own::LogId>), WalError> {
-        RealDisk
-            .create_dir_all(dir)
+        disk.create_dir_all(dir)
             .map_err(|source| DiskError::NotCreatable {
                 path: dir.to_path_buf(),
                 source,
             })?;
         let named = |doing| move |source| DiskError::new(doing, dir, source);
-        for name in RealDisk.list(dir).map_err(named("listing"))? {
+        for name in disk.list(dir).map_err(named("listing"))? {
             if name.ends_with(".tmp") {
-                fs::remove_file(dir.join(&name)).map_err(named("removal"))?;
+                disk.remove(&dir.join(&name)).map_err(named("removal"))?;
             }
         }
         let store = Store {
+            disk,
             dir: dir.to_path_buf(),
             cluster: identity.cluster.clone(),
             count: AtomicU64::new(0),
@@ -198,11 +205,11 @@ impl Store {
 
     /// The newest snapshot with its header.
     pub(crate) fn newest(&self) -> io::Result<Option<(Header, SnapshotFile)>> {
-        let names = RealDisk.list(&self.dir)?;
+        let names = self.disk.list(&self.dir)?;
         let Some(name) = names.iter().rfind(|name| name.ends_with(".snap")) else {
             return Ok(None);
         };
-        let snapshot = SnapshotFile::open(self.dir.join(name))?;
+        let snapshot = SnapshotFile::open(&self.disk, self.dir.join(name))?;
         Ok(Some((self.header(&snapshot)?, snapshot)))
     }
 
@@ -215,16 +222,12 @@ impl Store {
     }
 
     /// A new file for a snapshot that is not whole yet.
-    pub(crate) fn temporary(&self) -> io::Result<(File, Unfinished)> {
+    pub(crate) fn temporary(&self) -> io::Result<(Arc<dyn DiskFile>, Unfinished)> {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let path = self.dir.join(format!("{count}.tmp"));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)?;
-        Ok((file, Unfinished(path)))
+        let file = create_anew(&*self.disk, &path)?;
+        let disk = self.disk.clone();
+        Ok((file, Unfinished { path, disk }))
     }
 
     /// Writes a snapshot whose state `write` puts out.
@@ -243,32 +246,33 @@ impl Store {
             former,
         };
         let body = codec::encode(&header).expect("numbers and strings always encode");
-        let (mut file, path) = self.temporary()?;
-        file.write_all(MAGIC)?;
-        file.write_all(&(body.len() as u32).to_le_bytes())?;
-        file.write_all(&crc32fast::hash(&body).to_le_bytes())?;
-        file.write_all(&body)?;
+        let (file, unfinished) = self.temporary()?;
+        let mut begin = MAGIC.to_vec();
+        begin.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        begin.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+        begin.extend_from_slice(&body);
+        file.write_at(0, &begin)?;
         let checked = Checked {
-            out: file,
+            out: &*file,
+            start: begin.len() as u64,
             crc: crc32fast::Hasher::new(),
             bytes: 0,
         };
         let mut out = BufWriter::with_capacity(1 << 20, checked);
         write(&mut out)?;
         let Checked {
-            out: mut file,
-            crc,
-            bytes,
+            start, crc, bytes, ..
         } = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.write_all(&bytes.to_le_bytes())?;
-        file.write_all(&crc.finalize().to_le_bytes())?;
-        file.sync_all()?;
-        self.adopt(&path.0, last)
+        let mut trailer = bytes.to_le_bytes().to_vec();
+        trailer.extend_from_slice(&crc.finalize().to_le_bytes());
+        file.write_at(start + bytes, &trailer)?;
+        file.sync()?;
+        self.adopt(&unfinished.path, last)
     }
 
     /// Opens a file made by [`Store::temporary`] that is complete and synced.
     pub(crate) fn received(&self, path: &Unfinished) -> io::Result<SnapshotFile> {
-        SnapshotFile::open(path.0.clone())
+        SnapshotFile::open(&self.disk, path.path.clone())
     }
 
     /// Gives a whole, synced file its name and removes older snapshots.
@@ -279,15 +283,15 @@ impl Store {
             last.index, last.term, last.node
         ));
         if path != from {
-            fs::rename(from, &path)?;
-            RealDisk.sync_dir(&self.dir)?;
+            self.disk.rename(from, &path)?;
+            self.disk.sync_dir(&self.dir)?;
         }
-        let mut names: Vec<String> = RealDisk.list(&self.dir)?;
+        let mut names: Vec<String> = self.disk.list(&self.dir)?;
         names.retain(|name| name.ends_with(".snap"));
         let old = names.len().saturating_sub(KEPT);
         for name in names.iter().take(old) {
-            fs::remove_file(self.dir.join(name))?;
+            self.disk.remove(&self.dir.join(name))?;
         }
-        SnapshotFile::open(path)
+        SnapshotFile::open(&self.disk, path)
     }
 }

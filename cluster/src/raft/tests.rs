@@ -6,7 +6,7 @@ use super::snapshot::Store;
 use super::store::LogStore;
 use super::types::TypeConfig;
 use crate::wal::record as own;
-use crate::wal::{Identity, RealDisk, Settings, Wal};
+use crate::wal::{AnyDisk, Identity, RealDisk, Settings, Wal};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::StorageError;
@@ -69,7 +69,8 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
             Settings::default(),
         )
         .expect("opens");
-        let (store, _) = Store::open(&dir.path().join("snapshots"), &identity).expect("opens");
+        let (store, _) = Store::open(AnyDisk::default(), &dir.path().join("snapshots"), &identity)
+            .expect("opens");
         let progress = Arc::new(Progress::new());
         let machine = StateMachine::new(
             Box::new(Counter(0)),

@@ -7,6 +7,7 @@ use super::segment::{self, FORMAT, Facts, Header, Identity};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Sizes of the log's files.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +86,14 @@ pub struct Written {
     pub begun: Option<(u64, Arc<dyn DiskFile>)>,
     /// Segments below this number are gone.
     pub oldest: u64,
+}
+
+/// A block that is written and not durable.
+pub struct Staged {
+    /// Offset within the block and length of each record.
+    places: Vec<(u64, u32)>,
+    /// The block's.
+    length: u64,
 }
 
 /// Why a block was not written.
@@ -317,6 +326,12 @@ impl Appender {
     /// After [`WriteError::NoRoom`] nothing has been written, and the same may be tried again. After any other error
     /// the log must not be written to: what reached the disk is unknown until it is opened anew.
     pub fn write(&mut self, records: &[Record]) -> Result<Written, WriteError> {
+        let staged = self.stage(records)?;
+        self.finish(records, staged)
+    }
+
+    /// The first half of [`Appender::write`]: the block is written and not durable. Errors are the same.
+    pub fn stage(&mut self, records: &[Record]) -> Result<Staged, WriteError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         record::begin_block(&mut buffer);
         let mut places = Vec::with_capacity(records.len());
@@ -326,15 +341,22 @@ impl Appender {
             places.push((at as u64, (buffer.len() - at) as u32));
         }
         record::finish_block(self.sequence, &mut buffer);
+        let length = buffer.len() as u64;
         let result = self
-            .make_room(buffer.len() as u64)
+            .make_room(length)
             .map_err(WriteError::of_room)
             .and_then(|()| self.put(&buffer).map_err(WriteError::Failed));
-        let end = self.offset + buffer.len() as u64;
         buffer.shrink_to(1 << 20);
         self.buffer = buffer;
-        result?;
-        let base = std::mem::replace(&mut self.offset, end);
+        result.map(|()| Staged { places, length })
+    }
+
+    /// The second half of [`Appender::write`]: makes durable what was staged last.
+    pub fn finish(&mut self, records: &[Record], staged: Staged) -> Result<Written, WriteError> {
+        let Staged { places, length } = staged;
+        self.sync().map_err(WriteError::Failed)?;
+        let base = self.offset;
+        self.offset += length;
         self.sequence += 1;
 
         let mut written = Written {
@@ -370,6 +392,11 @@ impl Appender {
         Ok(written)
     }
 
+    /// How long the disk takes between [`Appender::stage`] and [`Appender::finish`], where it does not block for it.
+    pub fn sync_takes(&self) -> Duration {
+        self.disk.sync_takes()
+    }
+
     fn active(&self) -> &Segment {
         self.segments
             .back()
@@ -386,27 +413,26 @@ impl Appender {
         let active = self.active();
         let path = segment::path(&self.dir, active.number);
         let file = active.file.clone();
-        let named = |doing| move |source| DiskError::new(doing, &path, source);
         file.write_at(self.offset, block)
-            .map_err(named.clone()("write"))?;
-        file.sync().map_err(named("sync"))?;
-        Ok(())
+            .map_err(|source| WalError::Disk(DiskError::new("write", &path, source)))
+    }
+
+    fn sync(&self) -> Result<(), WalError> {
+        let active = self.active();
+        active.file.sync().map_err(|source| {
+            let path = segment::path(&self.dir, active.number);
+            WalError::Disk(DiskError::new("sync", &path, source))
+        })
     }
 
     /// Makes sure that there is room for a while, so that a full disk shows at the start and not in the first call.
     fn reserve(&mut self) -> Result<(), WalError> {
         let length = self.length;
         self.make_room_ahead()?;
-        if self.length == length {
-            return Ok(());
+        match self.length == length {
+            true => Ok(()),
+            false => self.sync(),
         }
-        let active = self.active();
-        let path = segment::path(&self.dir, active.number);
-        active
-            .file
-            .sync()
-            .map_err(|source| DiskError::new("sync", &path, source))?;
-        Ok(())
     }
 
     /// Puts zeros from `end` on.

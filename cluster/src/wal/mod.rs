@@ -1,7 +1,8 @@
 //! The log of one node on disk: votes, entries, truncations and purges in one serial stream of checksummed blocks.
 //!
-//! [`Wal`] is the handle: calls return at once and their callbacks run when the bytes are durable. A thread drains
-//! the queue into one write and one sync at a time ([`appender::Appender`]). Layout: [`record`] and [`segment`].
+//! [`Wal`] is the handle: calls return at once and their callbacks run when the bytes are durable. A thread (in a
+//! simulation a task) drains the queue into one write and one sync at a time ([`appender::Appender`]). Layout:
+//! [`record`] and [`segment`].
 //!
 //! What it holds to: after a crash at any byte the longest valid prefix is back, and it contains everything that was
 //! ever called durable; a damaged record with sound ones behind it is an error, never a shorter log; after a failed
@@ -12,7 +13,6 @@ pub mod appender;
 pub mod disk;
 pub mod record;
 pub mod segment;
-#[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod tests;
@@ -22,6 +22,7 @@ pub use appender::Settings;
 pub use disk::{AnyDisk, Disk, DiskError, DiskFile, RealDisk};
 pub use record::{Entry, LogId, Membership, Payload, Vote};
 pub use segment::Identity;
+pub use sim::SimDisk;
 pub use writer::{Callback, Fullness, Wal};
 
 use std::io;

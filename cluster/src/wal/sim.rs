@@ -1,19 +1,70 @@
-//! A disk in memory that forgets what was not synced, for tests: a crash keeps an arbitrary part of the writes since
-//! the last sync, sector by sector and in no order, and an arbitrary part of the unsynced names.
+//! A disk in memory that forgets what was not synced, for tests and simulations: a crash keeps an arbitrary part of the
+//! writes since the last sync, sector by sector and in no order, and an arbitrary part of the unsynced names.
 
 use super::disk::{Disk, DiskFile};
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 const SECTOR: usize = 512;
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
+    /// What of `now` may differ from `durable` within the length of both.
+    dirty: Vec<Range<usize>>,
+}
+
+impl Content {
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        let end = offset + bytes.len();
+        if self.now.len() < end {
+            self.now.resize(end, 0);
+        }
+        self.now[offset..end].copy_from_slice(bytes);
+        self.dirty.push(offset..end);
+    }
+
+    fn resize(&mut self, len: usize) {
+        let before = self.now.len();
+        self.now.resize(len, 0);
+        self.dirty.push(before.min(len)..before.max(len));
+    }
+
+    fn sync(&mut self) {
+        self.durable.resize(self.now.len(), 0);
+        for range in self.dirty.drain(..) {
+            let range = range.start.min(self.now.len())..range.end.min(self.now.len());
+            self.durable[range.clone()].copy_from_slice(&self.now[range]);
+        }
+    }
+
+    /// What a loss of power leaves.
+    fn crash(&mut self, chance: &mut dyn FnMut() -> bool) {
+        let mut after = std::mem::take(&mut self.durable);
+        if self.now.len() != after.len() && chance() {
+            after.resize(self.now.len(), 0);
+        }
+        let end = after.len().min(self.now.len());
+        let sectors: BTreeSet<usize> = self
+            .dirty
+            .drain(..)
+            .flat_map(|range| range.start / SECTOR..range.end.div_ceil(SECTOR))
+            .collect();
+        for sector in sectors {
+            let range = (sector * SECTOR).min(end)..((sector + 1) * SECTOR).min(end);
+            if !range.is_empty() && chance() {
+                after[range.clone()].copy_from_slice(&self.now[range]);
+            }
+        }
+        self.now.clone_from(&after);
+        self.durable = after;
+    }
 }
 
 type File = Arc<Mutex<Content>>;
@@ -27,20 +78,30 @@ struct Tree {
     operations: u64,
     /// Bytes that all files together may have.
     room: Option<u64>,
+    /// What a sync of a file takes.
+    sync_takes: Duration,
+    /// Syncs do nothing, and say that all is well.
+    lies: bool,
 }
 
 /// The simulated disk; clones share it.
 #[derive(Clone, Default)]
-pub(super) struct SimDisk(Arc<Mutex<Tree>>);
+pub struct SimDisk(Arc<Mutex<Tree>>);
 
 struct SimFile {
     disk: SimDisk,
     content: File,
 }
 
+fn content(file: &File) -> MutexGuard<'_, Content> {
+    file.lock().expect("no code panics while it holds a file")
+}
+
 impl SimDisk {
     fn tree(&self) -> MutexGuard<'_, Tree> {
-        self.0.lock().expect("test")
+        self.0
+            .lock()
+            .expect("no code panics while it holds the tree")
     }
 
     fn step(&self) -> io::Result<()> {
@@ -57,40 +118,67 @@ impl SimDisk {
     }
 
     /// Operations that change the disk, so far.
-    pub(super) fn operations(&self) -> u64 {
+    pub fn operations(&self) -> u64 {
         self.tree().operations
     }
 
-    /// Lets `left` more operations through.
-    pub(super) fn fail_after(&self, left: u64) {
+    /// Lets `left` more operations through; those after them fail until the next [`SimDisk::crash`].
+    pub fn fail_after(&self, left: u64) {
         self.tree().left = Some(left);
     }
 
+    /// Whether operations fail.
+    pub fn is_off(&self) -> bool {
+        self.tree().left == Some(0)
+    }
+
     /// Lets all files together grow to so many bytes and no further.
-    pub(super) fn set_room(&self, room: Option<u64>) {
+    pub fn set_room(&self, room: Option<u64>) {
         self.tree().room = room;
     }
 
-    /// Whether `content` may become `len` bytes long.
-    fn grow(&self, content: &File, len: usize) -> io::Result<()> {
+    /// Bytes of all files together.
+    pub fn used(&self) -> u64 {
+        let files = self.tree();
+        files
+            .now
+            .values()
+            .map(|file| content(file).now.len() as u64)
+            .sum()
+    }
+
+    /// How long a sync takes from now on ([`Disk::sync_takes`]).
+    pub fn set_sync_takes(&self, takes: Duration) {
+        self.tree().sync_takes = takes;
+    }
+
+    /// Makes syncs do nothing from now on: what is written later is lost with the power although it was called durable.
+    pub fn set_lies(&self, lies: bool) {
+        self.tree().lies = lies;
+    }
+
+    /// Whether `file` may become `len` bytes long.
+    fn grow(&self, file: &File, len: usize) -> io::Result<()> {
         let tree = self.tree();
-        let of = |file: &File| file.lock().expect("test").now.len() as u64;
-        let (used, own) = (tree.now.values().map(of).sum::<u64>(), of(content));
-        match tree.room {
-            Some(room) if len as u64 > own && used - own + len as u64 > room => {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            _ => Ok(()),
+        let Some(room) = tree.room else {
+            return Ok(());
+        };
+        let of = |file: &File| content(file).now.len() as u64;
+        let (used, own) = (tree.now.values().map(of).sum::<u64>(), of(file));
+        match len as u64 > own && used.saturating_sub(own) + len as u64 > room {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
         }
     }
 
     /// Power is lost and comes back: what was not synced survives by chance.
-    pub(super) fn crash(&self, mut chance: impl FnMut() -> bool) {
+    pub fn crash(&self, mut chance: impl FnMut() -> bool) {
         let mut tree = self.tree();
         tree.left = None;
         let mut names = tree.durable.clone();
         for (path, file) in &tree.now {
-            if !tree.durable.contains_key(path) && chance() {
+            let known = tree.durable.get(path);
+            if known.is_none_or(|known| !Arc::ptr_eq(known, file)) && chance() {
                 names.insert(path.clone(), file.clone());
             }
         }
@@ -100,38 +188,34 @@ impl SimDisk {
             }
         }
         for file in names.values() {
-            let mut content = file.lock().expect("test");
-            let mut after = content.durable.clone();
-            if content.now.len() != after.len() && chance() {
-                after.resize(content.now.len(), 0);
-            }
-            for start in (0..after.len().min(content.now.len())).step_by(SECTOR) {
-                let end = (start + SECTOR).min(after.len()).min(content.now.len());
-                if chance() {
-                    after[start..end].copy_from_slice(&content.now[start..end]);
-                }
-            }
-            content.now = after.clone();
-            content.durable = after;
+            content(file).crash(&mut chance);
         }
         tree.now = names.clone();
         tree.durable = names;
     }
 
-    /// Bytes of a file.
-    pub(super) fn bytes(&self, path: &Path) -> Vec<u8> {
-        self.tree().now[path].lock().expect("test").now.clone()
+    /// The process ends, the machine stays on: all that was written is there for the next one.
+    pub fn restart(&self) {
+        self.tree().left = None;
     }
 
-    /// Puts bytes in place of a file's.
-    pub(super) fn put(&self, path: &Path, bytes: Vec<u8>) {
-        let content = Arc::new(Mutex::new(Content {
+    /// Bytes of a file, if it is there.
+    pub fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
+        let file = self.tree().now.get(path).cloned()?;
+        let bytes = content(&file).now.clone();
+        Some(bytes)
+    }
+
+    /// Puts bytes in place of a file's, durably.
+    pub fn put(&self, path: &Path, bytes: Vec<u8>) {
+        let file = Arc::new(Mutex::new(Content {
             now: bytes.clone(),
             durable: bytes,
+            dirty: Vec::new(),
         }));
         let mut tree = self.tree();
-        tree.now.insert(path.to_path_buf(), content.clone());
-        tree.durable.insert(path.to_path_buf(), content);
+        tree.now.insert(path.to_path_buf(), file.clone());
+        tree.durable.insert(path.to_path_buf(), file);
     }
 }
 
@@ -150,15 +234,12 @@ impl Disk for SimDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.step()?;
-        let content = File::default();
-        if self
-            .tree()
-            .now
-            .insert(path.to_path_buf(), content.clone())
-            .is_some()
-        {
+        let mut tree = self.tree();
+        if tree.now.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        let content = File::default();
+        tree.now.insert(path.to_path_buf(), content.clone());
         Ok(Arc::new(SimFile {
             disk: self.clone(),
             content,
@@ -166,58 +247,59 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let content = self
-            .tree()
-            .now
-            .get(path)
-            .cloned()
-            .ok_or(io::ErrorKind::NotFound)?;
+        let content = self.tree().now.get(path).cloned();
         Ok(Arc::new(SimFile {
             disk: self.clone(),
-            content,
+            content: content.ok_or(io::ErrorKind::NotFound)?,
         }))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.step()?;
-        self.tree()
-            .now
-            .remove(path)
-            .map(|_| ())
-            .ok_or(io::ErrorKind::NotFound.into())
+        let removed = self.tree().now.remove(path);
+        removed.map(drop).ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step()?;
+        let mut tree = self.tree();
+        let file = tree.now.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        tree.now.insert(to.to_path_buf(), file);
+        Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.step()?;
         let mut tree = self.tree();
-        let elsewhere = tree
-            .durable
-            .iter()
-            .filter(|(path, _)| path.parent() != Some(dir));
-        let mut durable: BTreeMap<_, _> = elsewhere
+        if tree.lies {
+            return Ok(());
+        }
+        let here = |path: &PathBuf| path.parent() == Some(dir);
+        let now = tree.now.iter().filter(|(path, _)| here(path));
+        let now: Vec<_> = now
             .map(|(path, file)| (path.clone(), file.clone()))
             .collect();
-        let here = tree
-            .now
-            .iter()
-            .filter(|(path, _)| path.parent() == Some(dir));
-        durable.extend(here.map(|(path, file)| (path.clone(), file.clone())));
-        tree.durable = durable;
+        tree.durable.retain(|path, _| !here(path));
+        tree.durable.extend(now);
         Ok(())
     }
 
     fn lock(&self, _: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
         Ok(Box::new(()))
     }
+
+    fn sync_takes(&self) -> Duration {
+        self.tree().sync_takes
+    }
 }
 
 impl DiskFile for SimFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.content.lock().expect("test").now.len() as u64)
+        Ok(content(&self.content).now.len() as u64)
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        let content = self.content.lock().expect("test");
+        let content = content(&self.content);
         let start = offset as usize;
         let bytes = content
             .now
@@ -231,28 +313,21 @@ impl DiskFile for SimFile {
         self.disk.step()?;
         let end = offset as usize + bytes.len();
         self.disk.grow(&self.content, end)?;
-        let mut content = self.content.lock().expect("test");
-        if content.now.len() < end {
-            content.now.resize(end, 0);
-        }
-        content.now[offset as usize..end].copy_from_slice(bytes);
+        content(&self.content).write(offset as usize, bytes);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.disk.step()?;
-        self.content
-            .lock()
-            .expect("test")
-            .now
-            .resize(len as usize, 0);
+        content(&self.content).resize(len as usize);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         self.disk.step()?;
-        let mut content = self.content.lock().expect("test");
-        content.durable = content.now.clone();
+        if !self.disk.tree().lies {
+            content(&self.content).sync();
+        }
         Ok(())
     }
 }

@@ -220,6 +220,7 @@ fn three_batches(disk: &SimDisk) -> Vec<u8> {
             .expect("writes");
     }
     disk.bytes(&segment::path(Path::new(DIR), 1))
+        .expect("is there")
 }
 
 /// Opens a log whose only segment holds `bytes`.

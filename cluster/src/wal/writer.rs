@@ -1,5 +1,5 @@
-//! The handle that the consensus uses: entries are readable as soon as they are appended, and a thread makes them
-//! durable in the order of the calls.
+//! The handle that the consensus uses: entries are readable as soon as they are appended, and a thread (a task, where
+//! nothing may happen beside the caller's runtime) makes them durable in the order of the calls.
 
 use super::appender::{Appender, Location, Recovered, Settings, WriteError, Written};
 use super::disk::{Disk, DiskError, DiskFile};
@@ -12,9 +12,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 /// Called once, when what it belongs to is durable or never will be.
 pub type Callback = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -92,6 +94,17 @@ struct Shared {
 pub struct Wal {
     shared: Arc<Shared>,
     jobs: Sender<Job>,
+    /// Wakes the writer where it is a task. Behind `jobs`, so that the last clone's bell rings when they have ended.
+    bell: Option<Bell>,
+}
+
+#[derive(Clone)]
+struct Bell(Arc<Notify>);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 impl Wal {
@@ -103,6 +116,40 @@ impl Wal {
         identity: Identity,
         settings: Settings,
     ) -> Result<Wal, WalError> {
+        let (wal, worker) = Wal::prepare(disk, data_dir, identity, settings, None)?;
+        std::thread::Builder::new()
+            .name("tandem-log".into())
+            .spawn(move || worker.run())
+            .map_err(|source| DiskError::Io {
+                doing: "starting the writer",
+                path: data_dir.to_path_buf(),
+                source,
+            })?;
+        Ok(wal)
+    }
+
+    /// The same with a task of the caller's runtime in place of the thread, for simulations. What the disk says that a
+    /// sync takes passes in the runtime's time.
+    pub fn open_in_place(
+        disk: Arc<dyn Disk>,
+        data_dir: &Path,
+        identity: Identity,
+        settings: Settings,
+    ) -> Result<Wal, WalError> {
+        let bell = Arc::new(Notify::new());
+        let ours = Some(Bell(bell.clone()));
+        let (wal, worker) = Wal::prepare(disk, data_dir, identity, settings, ours)?;
+        tokio::spawn(worker.run_in_place(bell));
+        Ok(wal)
+    }
+
+    fn prepare(
+        disk: Arc<dyn Disk>,
+        data_dir: &Path,
+        identity: Identity,
+        settings: Settings,
+        bell: Option<Bell>,
+    ) -> Result<(Wal, Worker), WalError> {
         disk.create_dir_all(data_dir)
             .map_err(|source| DiskError::NotCreatable {
                 path: data_dir.to_path_buf(),
@@ -151,15 +198,7 @@ impl Wal {
             queue,
             full: false,
         };
-        std::thread::Builder::new()
-            .name("tandem-log".into())
-            .spawn(move || worker.run())
-            .map_err(|source| DiskError::Io {
-                doing: "starting the writer",
-                path: data_dir.to_path_buf(),
-                source,
-            })?;
-        Ok(Wal { shared, jobs })
+        Ok((Wal { shared, jobs, bell }, worker))
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -260,7 +299,12 @@ impl Wal {
             match &memory.failed {
                 Some(reason) => (job, reason.clone()),
                 None => match self.jobs.send(job) {
-                    Ok(()) => return,
+                    Ok(()) => {
+                        if let Some(Bell(bell)) = &self.bell {
+                            bell.notify_one();
+                        }
+                        return;
+                    }
                     Err(mpsc::SendError(job)) => (job, "the writer is gone".into()),
                 },
             }
@@ -468,13 +512,22 @@ impl Job {
     }
 }
 
-/// The thread behind a [`Wal`].
+/// The thread or task behind a [`Wal`].
 struct Worker {
     appender: Appender,
     shared: Arc<Shared>,
     queue: Receiver<Job>,
     /// There was no room when it was last looked for.
     full: bool,
+}
+
+/// What becomes one block, and who is told.
+struct Batch {
+    records: Vec<Record>,
+    /// Its entries.
+    ids: Vec<LogId>,
+    callbacks: Vec<Callback>,
+    begun: Instant,
 }
 
 impl Worker {
@@ -498,22 +551,63 @@ impl Worker {
                 }
             };
             settled = jobs.is_empty() && !self.full;
-            let mut bytes: usize = jobs.iter().map(Job::weight).sum();
-            while bytes < BATCH_BYTES
-                && let Ok(job) = self.queue.try_recv()
-            {
-                bytes += job.weight();
-                jobs.push(job);
-            }
+            self.gather(&mut jobs);
             if let Err(error) = self.write(jobs) {
-                tracing::error!(%error, "log cannot be written, node stops");
-                // The failure is noted, so nothing more is queued; what is still there is answered with it.
-                let reason = error.to_string();
-                while let Ok(job) = self.queue.try_recv() {
-                    job.callback()(Err(WalError::Closed(reason.clone()).into()));
-                }
-                return;
+                return self.give_up(&error);
             }
+        }
+    }
+
+    async fn run_in_place(mut self, bell: Arc<Notify>) {
+        let mut settled = false;
+        loop {
+            let mut jobs = Vec::new();
+            let ended = match self.queue.try_recv() {
+                Ok(job) => {
+                    jobs.push(job);
+                    false
+                }
+                Err(TryRecvError::Disconnected) => true,
+                Err(TryRecvError::Empty) if settled => {
+                    bell.notified().await;
+                    settled = false;
+                    continue;
+                }
+                Err(TryRecvError::Empty) => {
+                    if timeout(COMMIT_LAG, bell.notified()).await.is_ok() {
+                        continue;
+                    }
+                    false
+                }
+            };
+            settled = jobs.is_empty() && !self.full;
+            self.gather(&mut jobs);
+            match self.write_in_place(jobs).await {
+                // The last handle is gone: the newest commit was left behind.
+                _ if ended => return,
+                Err(error) => return self.give_up(&error),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// Takes what else waits, as much as makes a batch.
+    fn gather(&self, jobs: &mut Vec<Job>) {
+        let mut bytes: usize = jobs.iter().map(Job::weight).sum();
+        while bytes < BATCH_BYTES
+            && let Ok(job) = self.queue.try_recv()
+        {
+            bytes += job.weight();
+            jobs.push(job);
+        }
+    }
+
+    /// The failure is noted, so nothing more is queued; what is still there is answered with it.
+    fn give_up(&self, error: &WalError) {
+        tracing::error!(%error, "log cannot be written, node stops");
+        let reason = error.to_string();
+        while let Ok(job) = self.queue.try_recv() {
+            job.callback()(Err(WalError::Closed(reason.clone()).into()));
         }
     }
 
@@ -545,6 +639,53 @@ impl Worker {
     }
 
     fn write(&mut self, jobs: Vec<Job>) -> Result<(), WalError> {
+        let Some(batch) = self.batch(jobs)? else {
+            return Ok(());
+        };
+        let written = loop {
+            match self.appender.write(&batch.records) {
+                Err(WriteError::NoRoom(error)) => {
+                    if let Err(error) = self.no_room(error) {
+                        break Err(error);
+                    }
+                    std::thread::sleep(FULL_WAIT);
+                }
+                Err(WriteError::Failed(error)) => break Err(error),
+                Ok(written) => break Ok(written),
+            }
+        };
+        self.settle(batch, written)
+    }
+
+    async fn write_in_place(&mut self, jobs: Vec<Job>) -> Result<(), WalError> {
+        let Some(batch) = self.batch(jobs)? else {
+            return Ok(());
+        };
+        let staged = loop {
+            match self.appender.stage(&batch.records) {
+                Err(WriteError::NoRoom(error)) => {
+                    if let Err(error) = self.no_room(error) {
+                        break Err(error);
+                    }
+                    sleep(FULL_WAIT).await;
+                }
+                Err(WriteError::Failed(error)) => break Err(error),
+                Ok(staged) => break Ok(staged),
+            }
+        };
+        let takes = self.appender.sync_takes();
+        if !takes.is_zero() {
+            sleep(takes).await;
+        }
+        let written = staged.and_then(|staged| {
+            let finished = self.appender.finish(&batch.records, staged);
+            finished.map_err(|(WriteError::NoRoom(error) | WriteError::Failed(error))| error)
+        });
+        self.settle(batch, written)
+    }
+
+    /// What the jobs put into the log, with a commit that is to be noted; `None` when that is nothing.
+    fn batch(&mut self, jobs: Vec<Job>) -> Result<Option<Batch>, WalError> {
         let mut records = Vec::with_capacity(jobs.len() + 1);
         let mut ids = Vec::new();
         let mut callbacks = Vec::with_capacity(jobs.len());
@@ -580,32 +721,35 @@ impl Worker {
             if self.full {
                 self.look_ahead()?;
             }
-            return Ok(());
+            return Ok(None);
         }
-        let begun = Instant::now();
-        let written = loop {
-            match self.appender.write(&records) {
-                Ok(written) => break Ok(written),
-                Err(WriteError::Failed(error)) => break Err(error),
-                // The log stands still, which to the consensus is a slow disk: nothing is acknowledged meanwhile.
-                Err(WriteError::NoRoom(error)) => {
-                    self.set_full(Some(&error));
-                    // With the last handle gone nobody waits any more.
-                    if Arc::strong_count(&self.shared) == 1 {
-                        break Err(error);
-                    }
-                    std::thread::sleep(FULL_WAIT);
-                }
-            }
-        };
+        Ok(Some(Batch {
+            records,
+            ids,
+            callbacks,
+            begun: Instant::now(),
+        }))
+    }
+
+    /// The log stands still, which to the consensus is a slow disk: nothing is acknowledged meanwhile. With the last
+    /// handle gone nobody waits any more.
+    fn no_room(&mut self, error: WalError) -> Result<(), WalError> {
+        self.set_full(Some(&error));
+        match Arc::strong_count(&self.shared) == 1 {
+            true => Err(error),
+            false => Ok(()),
+        }
+    }
+
+    fn settle(&mut self, batch: Batch, written: Result<Written, WalError>) -> Result<(), WalError> {
         match written {
             Ok(written) => {
-                crate::metrics::log_written(begun.elapsed(), ids.len());
+                crate::metrics::log_written(batch.begun.elapsed(), batch.ids.len());
                 let mut memory = self.shared.memory();
-                memory.written(&ids, written);
+                memory.written(&batch.ids, written);
                 memory.evict();
                 drop(memory);
-                for done in callbacks {
+                for done in batch.callbacks {
                     done(Ok(()));
                 }
                 self.look_ahead()
@@ -614,7 +758,7 @@ impl Worker {
                 let reason = error.to_string();
                 self.shared.memory().failed = Some(reason.clone());
                 let kind = io::Error::from(error).kind();
-                for done in callbacks {
+                for done in batch.callbacks {
                     done(Err(io::Error::new(kind, reason.clone())));
                 }
                 Err(WalError::Closed(reason))
