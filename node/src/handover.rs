@@ -10,6 +10,7 @@ use tandem_cluster::command::DIALOGS_MAX;
 use tandem_sip::dialog::Dialog;
 use tandem_sip::leg::Body;
 
+use crate::call::machine::Told;
 use crate::codec;
 
 const VERSION: u8 = 1;
@@ -55,6 +56,16 @@ impl Far {
                 bytes,
             },
         })
+    }
+}
+
+impl Handover {
+    /// What was last told both.
+    pub fn told(&self) -> Told {
+        Told {
+            caller: self.caller.told(),
+            callee: self.callee.told(),
+        }
     }
 }
 

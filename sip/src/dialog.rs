@@ -106,13 +106,15 @@ impl Dialog {
         self.refresh_target(response);
     }
 
-    /// Takes the Contact of a re-INVITE, UPDATE or their 2xx as the new target, RFC 3261 §12.2.
-    pub(crate) fn refresh_target(&mut self, message: &Message) {
-        if let Some(contact) = message.contact().filter(|contact| contact.uri != b"*")
-            && contact.uri != &self.target[..]
-        {
+    /// Takes the Contact of a re-INVITE, UPDATE or their 2xx as the new target, RFC 3261 §12.2; answers whether it is
+    /// another than before.
+    pub(crate) fn refresh_target(&mut self, message: &Message) -> bool {
+        let contact = message.contact().filter(|contact| contact.uri != b"*");
+        let other = contact.filter(|contact| contact.uri != &self.target[..]);
+        if let Some(contact) = &other {
             self.target = Bytes::copy_from_slice(contact.uri);
         }
+        other.is_some()
     }
 
     /// Whether a request with this sequence number is new here, RFC 3261 §12.2.2. Only BYE may reuse the last number:

@@ -203,6 +203,8 @@ pub enum LegEvent {
         /// The offer; `None` (re-INVITE only) asks for ours.
         body: Option<Body>,
     },
+    /// The far end's UPDATE without a body, which has been answered: what is sent from now on goes to another Contact.
+    Moved,
     /// The ACK of the far end's re-INVITE.
     Reconfirmed {
         /// The answer to an offer that stood in our 2xx.

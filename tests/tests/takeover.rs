@@ -341,3 +341,51 @@ fn an_ax_call_outlives_its_node_and_its_relation_serves_on() {
     let count = |op: &str| ops.requests.iter().filter(|r| r.op == op).count();
     assert_eq!((count("set_callee"), count("ax_unbind")), (2, 1));
 }
+
+#[test]
+fn a_phone_that_has_moved_is_found_by_the_node_that_takes_its_call_over() {
+    let mut switch = Switch::start();
+    let port = switch.plain_port();
+    let phone = Sipp::phone("phone_wanders", port).start(switch.dir());
+    let elsewhere = Sipp::phone("phone_elsewhere", port + 1).start(switch.dir());
+    let victim = switch.leader() % NODES + 1;
+    let numbers = numbers(15_900_000_000, 9_000_000_000, 1);
+    let customer = Sipp::customer(
+        "customer_moves",
+        switch.own_port(),
+        switch.sip(victim),
+        numbers,
+    )
+    .patience(10_000)
+    .start(switch.dir());
+    eventually(
+        "the phone has moved",
+        Duration::from_secs(5),
+        || match phone.lines("MOVED").len() {
+            1 => Ok(()),
+            _ => Err("not yet".to_owned()),
+        },
+    );
+    switch.states_agree(Duration::from_secs(5));
+    switch.kill(victim);
+    eventually(
+        "its far ends know",
+        Duration::from_secs(10),
+        || match Results::read(&switch, &others(victim)).of("refreshed") {
+            1 => Ok(()),
+            _ => Err("not yet".to_owned()),
+        },
+    );
+    assert_eq!(elsewhere.lines("MOVED").len(), 1);
+    switch.restart(victim);
+    customer.finish(Duration::from_secs(20)).all_good(1);
+    eventually(
+        "the phone is hung up",
+        Duration::from_secs(2),
+        || match elsewhere.lines("HUNGUP").len() {
+            1 => Ok(()),
+            _ => Err("not yet".to_owned()),
+        },
+    );
+    nothing_left(&switch, Duration::from_secs(5));
+}

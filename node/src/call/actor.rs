@@ -19,6 +19,7 @@ use super::machine::{Action, Adopted, Event, Limits, Machine, TURN_MISSED, Timer
 use super::{reason, words};
 use crate::binding::actor::{BindingActor, Order};
 use crate::core::Core;
+use crate::handover;
 use crate::pool::{Ask, NumberPool};
 use crate::shard::{CallOver, Dial, Forget, Shard, Side, ToLeg};
 
@@ -50,6 +51,9 @@ pub struct CallActor {
     started: u64,
     /// Leave to refresh the far ends, while it is used.
     leave: Option<OwnedSemaphorePermit>,
+    /// What the far ends were last told, where the state may not have it yet.
+    told: Option<Told>,
+    keeping: Keeping,
 }
 
 /// Something happened on one of the call's legs.
@@ -188,6 +192,8 @@ impl CallActor {
             counted_answered,
             started,
             leave: None,
+            told: None,
+            keeping: Keeping::Nothing,
         };
         let addr = actor.start();
         registry.calls.insert(id, addr.clone());
@@ -273,8 +279,15 @@ impl CallActor {
                 pdd_ms,
                 codec,
                 told,
-            } => self.commit(answered_at, pdd_ms, codec, told, ctx),
-            Action::Keep(told) => self.keep(told, ctx),
+            } => {
+                self.told = Some(told.clone());
+                self.commit(answered_at, pdd_ms, codec, told, ctx);
+            }
+            Action::Keep(told) => {
+                self.told = Some(told);
+                self.keep(ctx);
+            }
+            Action::KeepTargets => self.keep(ctx),
             Action::AskRefresh => self.ask_refresh(ctx),
             Action::TakenOver(result) => {
                 crate::metrics::taken_over("call", words::takeover(result))
@@ -448,6 +461,7 @@ impl CallActor {
                 .into_actor(self)
                 .map(|reply, actor, ctx| match reply {
                     Ok(Reply::Answered { unbind_at }) => {
+                        actor.told = None;
                         actor.feed(Event::Committed { unbind_at }, ctx)
                     }
                     // The tenure is over: the state has closed the call already.
@@ -465,22 +479,36 @@ impl CallActor {
         );
     }
 
-    /// The state learns of a changed session. Nobody waits: until then another node would begin where it was before.
-    fn keep(&mut self, told: Told, ctx: &mut Context<Self>) {
+    /// The state learns of a changed session, one change after the other. Nobody waits: until then another node would
+    /// begin where it was before.
+    fn keep(&mut self, ctx: &mut Context<Self>) {
+        if self.keeping != Keeping::Nothing {
+            self.keeping = Keeping::Again;
+            return;
+        }
+        self.keeping = Keeping::Once;
         let (legs, core) = (self.legs.clone(), Arc::clone(&self.core));
         let (call, epoch) = (self.id, self.epoch);
+        let told = self.told.clone().unwrap_or_else(|| kept(&core, call));
         let kept = async move {
             let dialogs = legs.encoded(call, told).await;
             // A leg that has just ended ends the call.
             if !dialogs.is_empty() {
-                core.submit(Command::Keep(Keep {
+                let keep = Keep {
                     call,
                     epoch,
                     dialogs,
-                }));
+                };
+                // A refusal says that the call is over, or another's by now.
+                let _ = core.cluster.propose(Command::Keep(keep)).await;
             }
         };
-        ctx.spawn(kept.into_actor(self));
+        ctx.spawn(kept.into_actor(self).map(|(), actor, ctx| {
+            match std::mem::replace(&mut actor.keeping, Keeping::Nothing) {
+                Keeping::Again => actor.keep(ctx),
+                _ => actor.told = None,
+            }
+        }));
     }
 
     /// Waits for its turn among the calls that were taken over.
@@ -643,6 +671,15 @@ impl Handler<HangUp> for CallActor {
     }
 }
 
+/// What of a call's session is on its way into the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeping {
+    Nothing,
+    Once,
+    /// It has changed once more meanwhile.
+    Again,
+}
+
 /// What a call begins with, here.
 struct Begun {
     id: CallId,
@@ -650,6 +687,14 @@ struct Begun {
     gateway: Arc<str>,
     machine: Machine,
     first: Vec<Action>,
+}
+
+/// What the far ends of an answered call were last told, as the state has it.
+fn kept(core: &Core, call: CallId) -> Told {
+    let (state, _) = core.cluster.state_now();
+    let row = state.call(call);
+    let handover = row.and_then(|row| handover::decode(&row.dialogs.0));
+    handover.map(|handover| handover.told()).unwrap_or_default()
 }
 
 fn limits(core: &Core) -> Limits {

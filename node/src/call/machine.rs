@@ -160,7 +160,7 @@ pub enum Timer {
 }
 
 /// The last descriptions that the far ends were sent, for whoever takes the call over.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Told {
     /// To the caller.
     pub caller: Option<Body>,
@@ -245,6 +245,8 @@ pub enum Action {
     },
     /// Replicate the call as it is since its session has changed; nobody waits.
     Keep(Told),
+    /// Replicate where its far ends are; what they were told stays.
+    KeepTargets,
     /// Ask for leave to refresh both far ends: is answered once, by `Refresh`.
     AskRefresh,
     /// Count a call that was taken over.
@@ -478,6 +480,7 @@ impl Machine {
             (Committing, Event::Callee(_, LegEvent::Ended(ended))) => {
                 self.callee_gone_unanswered(&ended, now)
             }
+            (Committing, Event::Callee(_, LegEvent::Moved)) => vec![Action::KeepTargets],
             (Committing, Event::Committed { unbind_at }) => self.answer(unbind_at, now),
             (Committing, Event::Timer(Timer::Commit)) => self.answer_unprotected(now),
             (Talking, Event::Committed { unbind_at }) => {

@@ -96,11 +96,15 @@ impl Endpoint {
             }
         };
         if let Some(answer) = refusal {
-            if method == Method::Update && answer.status == 200 {
-                leg.dialog.refresh_target(&request);
-            }
+            let moved = method == Method::Update
+                && answer.status == 200
+                && leg.dialog.refresh_target(&request);
             let slot = self.open_server(key, role, flow, request, None, now);
-            return self.respond(slot, &[], &answer, now);
+            self.respond(slot, &[], &answer, now);
+            if moved && matches!(leg.state, State::Talking) {
+                self.emit(leg.id(), LegEvent::Moved);
+            }
+            return;
         }
         match method {
             Method::Bye => self.on_bye(leg, request, key, flow, now),

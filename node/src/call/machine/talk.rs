@@ -126,6 +126,7 @@ impl Machine {
                 let told = Told::new(from, self.answer.take(), body.clone());
                 vec![to(other(from), Command::Ack { body }), Action::Keep(told)]
             }
+            LegEvent::Moved => vec![Action::KeepTargets],
             LegEvent::Reoffered { via, body } => self.reoffered(from, via, body),
             LegEvent::Reanswered {
                 status,

@@ -110,6 +110,7 @@ fn word(action: &Action) -> String {
             ..
         } => format!("commit {answered_at} pdd {pdd_ms} {codec}"),
         Action::Keep(told) => format!("keep {} | {}", text(&told.caller), text(&told.callee)),
+        Action::KeepTargets => "keep targets".into(),
         Action::AskRefresh => "ask to refresh".into(),
         Action::TakenOver(result) => format!("taken over: {result:?}"),
         Action::Forget => "forget".into(),
@@ -488,6 +489,15 @@ fn an_answer_that_cannot_be_replicated_in_time_goes_out_all_the_same() {
         Event::Committed { unbind_at: Some(5) },
         &["release at Some(5)"],
     );
+}
+
+#[test]
+fn a_far_end_that_moves_is_found_by_whoever_takes_the_call_over() {
+    let moved = || Event::Callee(1, LegEvent::Moved);
+    Story::committing().check(moved(), &["keep targets"]);
+    let mut story = Story::talking();
+    story.check(moved(), &["keep targets"]);
+    story.check(Event::Caller(LegEvent::Moved), &["keep targets"]);
 }
 
 #[test]

@@ -235,6 +235,7 @@ fn words(event: &LegEvent) -> String {
         LegEvent::Progress { status, body, .. } => with(format!("progress {status}"), body),
         LegEvent::Answered { body } => with("answered".into(), body),
         LegEvent::Confirmed { body } => with("confirmed".into(), body),
+        LegEvent::Moved => "moved".into(),
         LegEvent::Reoffered { via, body } => with(format!("reoffered {via:?}"), body),
         LegEvent::Reconfirmed { body } => with("reconfirmed".into(), body),
         LegEvent::Reanswered { status, body, .. } => with(format!("reanswered {status}"), body),

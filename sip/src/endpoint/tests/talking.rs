@@ -243,10 +243,15 @@ fn case_target_refresh_by_reinvite_and_update_is_taken() {
     bench.hear(moved(caller("UPDATE", 3, "u1", &tag), "sip:c@10.0.0.4").sdp());
     bench.command(leg, Command::AcceptReoffer { body: sdp() });
     assert_eq!(bench.said(), ["200 UPDATE"]);
-    // An UPDATE without a body only refreshes, and the node need not know.
-    bench.hear(moved(caller("UPDATE", 4, "u2", &tag), "sip:c@10.0.0.5"));
-    assert_eq!(bench.said(), ["200 UPDATE"]);
-    assert_eq!(bench.heard(), ["reoffered Update sdp"]);
+    // An UPDATE without a body only refreshes; the node need not answer, and hears of it when there is something new.
+    for (cseq, branch) in [(4, "u2"), (5, "u3")] {
+        let refresh = caller("UPDATE", cseq, branch, &tag);
+        bench.hear(moved(refresh, "sip:c@10.0.0.5"));
+        assert_eq!(bench.said(), ["200 UPDATE"]);
+    }
+    assert_eq!(bench.heard(), ["reoffered Update sdp", "moved"]);
+    let dialog = bench.endpoint.dialog(leg).expect("it stands");
+    assert_eq!(dialog.target, "sip:c@10.0.0.5");
     bench.command(leg, Command::HangUp { cause: None });
     assert_eq!(bench.only().uri(), b"sip:c@10.0.0.5");
 }
