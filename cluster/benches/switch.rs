@@ -5,10 +5,11 @@
 //! `cargo bench -p tandem-cluster --bench switch [-- calls-per-second [seconds]]`. CPU is of the process: three nodes
 //! and the callers.
 
+#[path = "calls.rs"]
+mod calls;
 #[path = "sample.rs"]
 mod sample;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -106,19 +107,7 @@ async fn call(node: Cluster, epoch: Epoch, count: u32) {
     assert!(state.mapping_gateway(1).is_some());
     drop(state);
     let id = CallId::new(epoch, count);
-    let (at, callee) = (1_700_000_000_000, format!("138{count:08}"));
-    let reserve = Command::Reserve(Reserve {
-        call: id,
-        gateway: 1,
-        caller_access: "05718512345".into(),
-        caller: "05718512345".into(),
-        callee_access: callee.clone(),
-        callee,
-        started_at: at,
-        remote: "10.2.0.1:5060".parse().expect("address"),
-        sip_call_id: "3848276298220188511@atlanta.example.com".into(),
-    });
-    let lease = match node.propose(reserve).await {
+    let lease = match node.propose(calls::reserve(id, 1)).await {
         Ok(Reply::Reserved(attempt)) => attempt.lease.expect("AXB"),
         other => panic!("{other:?}"),
     };
@@ -128,45 +117,13 @@ async fn call(node: Cluster, epoch: Epoch, count: u32) {
             .interface(lease.interface)
             .is_some()
     );
-    node.submit(Command::Bound(Bound {
-        binding: lease.binding,
-        epoch,
-        handle: BTreeMap::from([("subscriptionId".into(), "efw89efwf7fea9f7e9f".into())]),
-        x: lease.x,
-        expires_at: None,
-        raw: "{\"resultcode\":\"0\",\"resultdesc\":\"Success\"}".into(),
-    }));
+    node.submit(calls::bound(&lease, epoch));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let answered = Command::Answered(Answered {
-        call: id,
-        epoch,
-        answered_at: at + 130,
-        pdd_ms: 90,
-        dialogs: vec![7; 2_000],
-        codec: "PCMA".into(),
-    });
-    node.propose(answered).await.expect("is applied");
+    node.propose(calls::answered(id)).await.expect("is applied");
     tokio::time::sleep(Duration::from_millis(200)).await;
-    node.submit(Command::Unbound(Unbound {
-        binding: lease.binding,
-        epoch,
-        missing: false,
-    }));
+    node.submit(calls::unbound(&lease, epoch));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    node.submit(Command::End(End {
-        call: id,
-        epoch,
-        ended_at: at + 1_000,
-        answered_at: None,
-        pdd_ms: None,
-        codec: String::new(),
-        reason: EndReason {
-            key: "normal".into(),
-            sip: None,
-            q850: None,
-        },
-        by: EndedBy::Caller,
-    }));
+    node.submit(calls::end(id));
 }
 
 fn main() {

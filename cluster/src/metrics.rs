@@ -3,13 +3,15 @@
 use crate::handle::Role;
 use crate::link::Channel;
 use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use std::time::Duration;
 
 const LINKS: &str = "tandem_cluster_links_made_total";
+const LINK_BYTES: &str = "tandem_cluster_link_bytes_total";
 const INSECURE: &str = "tandem_cluster_links_insecure_total";
 const CERTIFICATES: &str = "tandem_cluster_certificates_read_total";
+const CERTIFICATE_LEFT: &str = "tandem_cluster_certificate_left_seconds";
 const ROLE: &str = "tandem_cluster_role";
 const TERM: &str = "tandem_cluster_term";
 const LEADER: &str = "tandem_cluster_leader";
@@ -103,8 +105,19 @@ pub fn describe() {
         "Connections made to other nodes, by what they are for."
     );
     describe_counter!(
+        LINK_BYTES,
+        Unit::Bytes,
+        "Bytes exchanged with other nodes, by node, direction and what the connection is for; without those of encryption \
+         and of handshakes."
+    );
+    describe_counter!(
         INSECURE,
         "Links refused because a certificate did not prove who dialled or answered."
+    );
+    describe_gauge!(
+        CERTIFICATE_LEFT,
+        Unit::Seconds,
+        "How long this node's certificate for links, or its authority's, is still good; negative when it is over."
     );
     describe_counter!(
         CERTIFICATES,
@@ -112,9 +125,20 @@ pub fn describe() {
     );
 }
 
+/// Counts bytes that pass between this node and another. Ids of nodes are few: they are never given again.
+pub(crate) fn link_bytes(node: u64, channel: Channel, direction: &'static str) -> Counter {
+    let node = node.to_string();
+    counter!(LINK_BYTES, "node" => node, "direction" => direction, "channel" => channel.name())
+}
+
 /// A link was refused because a certificate proved nothing.
 pub(crate) fn link_insecure() {
     counter!(INSECURE).increment(1);
+}
+
+/// How long a certificate for links is still good: `node`, our own, or `authority`, that of whoever signed it.
+pub(crate) fn certificate_left(of: &'static str, seconds: i64) {
+    gauge!(CERTIFICATE_LEFT, "of" => of).set(seconds as f64);
 }
 
 /// Certificates had changed and were read.

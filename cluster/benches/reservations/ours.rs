@@ -1,5 +1,7 @@
 //! Our half: a node of the cluster with callers in its process.
 
+#[path = "../calls.rs"]
+mod calls;
 #[path = "../../tests/state/world.rs"]
 #[allow(dead_code)]
 mod world;
@@ -182,58 +184,22 @@ impl Caller {
         while begun.elapsed() < run {
             let call = CallId::new(self.epoch, self.calls.fetch_add(1, Ordering::Relaxed) + 1);
             let at = Instant::now();
-            let reply = self.node.propose(self.reserve(call)).await;
+            let reply = self.node.propose(calls::reserve(call, self.gateway)).await;
             match reply.expect("is applied") {
                 Reply::Reserved(attempt) => {
                     times.add(at.elapsed());
                     let lease = attempt.lease.expect("the gateway is AXB");
-                    self.node.submit(Command::Unbound(Unbound {
-                        binding: lease.binding,
-                        epoch: self.epoch,
-                        missing: false,
-                    }));
+                    self.node.submit(calls::unbound(&lease, self.epoch));
                 }
                 Reply::Refused(Refusal::NoAxbNumber) => measured.again += 1,
                 other => panic!("not reserved: {other:?}"),
             }
-            self.node.submit(self.end(call));
+            self.node.submit(calls::end(call));
             while self.node.submitted() > BEHIND_MAX {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
         measured.times = times;
         measured
-    }
-
-    fn reserve(&self, call: CallId) -> Command {
-        let callee = format!("138{:08}", call.0 as u32);
-        Command::Reserve(Reserve {
-            call,
-            gateway: self.gateway,
-            caller_access: "05718512345".into(),
-            caller: "05718512345".into(),
-            callee_access: callee.clone(),
-            callee,
-            started_at: 1_700_000_000_000,
-            remote: "10.2.0.1:5060".parse().expect("address"),
-            sip_call_id: "3848276298220188511@atlanta.example.com".into(),
-        })
-    }
-
-    fn end(&self, call: CallId) -> Command {
-        Command::End(End {
-            call,
-            epoch: call.epoch(),
-            ended_at: 1_700_000_001_000,
-            answered_at: None,
-            pdd_ms: None,
-            codec: String::new(),
-            reason: EndReason {
-                key: "normal".into(),
-                sip: None,
-                q850: None,
-            },
-            by: EndedBy::Caller,
-        })
     }
 }

@@ -106,7 +106,8 @@ impl Worker {
         writeln!(self.child.stdin.as_mut().expect("is piped"), "{order}").expect("worker reads");
     }
 
-    fn line(&mut self) -> String {
+    /// What it says next.
+    pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.out.read_line(&mut line).expect("worker writes");
         assert!(!line.is_empty(), "worker has died");

@@ -42,13 +42,20 @@ pub(crate) async fn outdated(renewed: &mut Option<watch::Receiver<u64>>) {
 impl Connection {
     fn new(stream: Stream, renewed: Option<watch::Receiver<u64>>) -> Self {
         let (read, write) = stream.split();
-        let mut writer = FramedWrite::new(write, FrameCodec);
+        let mut writer = FramedWrite::new(write, FrameCodec::default());
         writer.set_backpressure_boundary(GATHER_BYTES);
         Connection {
-            reader: FramedRead::new(read, FrameCodec),
+            reader: FramedRead::new(read, FrameCodec::default()),
             writer,
             renewed,
         }
+    }
+
+    /// Counts what passes from here on as exchanged with this node.
+    fn count(&mut self, node: u64, channel: Channel) {
+        let count = |direction| crate::metrics::link_bytes(node, channel, direction);
+        self.reader.decoder_mut().count(count("received"));
+        self.writer.encoder_mut().count(count("sent"));
     }
 
     /// It is to be made anew.
@@ -114,8 +121,9 @@ impl Dialer {
         let mut failed = LinkError::NoAddress { node: self.node };
         for address in &addresses {
             match self.dial_at(address, channel, founders).await {
-                Ok(connection) => {
+                Ok(mut connection) => {
                     crate::metrics::link_made(channel);
+                    connection.count(self.node, channel);
                     return Ok(connection);
                 }
                 Err(error) => failed = error,
@@ -253,6 +261,7 @@ pub(crate) async fn accept(
                 .writer
                 .send(Frame::new(kind::WELCOME, body))
                 .await?;
+            connection.count(hello.from, hello.channel);
             Ok((connection, hello))
         }
         Err(rejection) => {

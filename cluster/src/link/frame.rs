@@ -2,6 +2,7 @@
 
 use super::FRAME_MAX;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use metrics::Counter;
 use std::io;
 use tokio_util::codec::{Decoder, Encoder};
 
@@ -54,8 +55,25 @@ pub(crate) enum FrameError {
     Io(#[from] io::Error),
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct FrameCodec;
+/// Reads or writes frames, and counts their bytes.
+pub(crate) struct FrameCodec {
+    passed: Counter,
+}
+
+impl Default for FrameCodec {
+    fn default() -> Self {
+        FrameCodec {
+            passed: Counter::noop(),
+        }
+    }
+}
+
+impl FrameCodec {
+    /// Counts from here on.
+    pub(crate) fn count(&mut self, passed: Counter) {
+        self.passed = passed;
+    }
+}
 
 impl Decoder for FrameCodec {
     type Item = Frame;
@@ -76,6 +94,7 @@ impl Decoder for FrameCodec {
             return Ok(None);
         }
         src.advance(HEADER);
+        self.passed.increment((HEADER + length) as u64);
         Ok(Some(Frame {
             kind,
             body: src.split_to(length).freeze(),
@@ -91,6 +110,7 @@ impl Encoder<Frame> for FrameCodec {
             return Err(FrameError::TooLarge(frame.body.len()));
         }
         out.reserve(HEADER + frame.body.len());
+        self.passed.increment((HEADER + frame.body.len()) as u64);
         out.put_u32_le(frame.body.len() as u32);
         out.put_u8(frame.kind);
         out.put_slice(&frame.body);
@@ -112,14 +132,16 @@ mod tests {
         ];
         let mut bytes = BytesMut::new();
         for frame in frames.clone() {
-            FrameCodec.encode(frame, &mut bytes).expect("encodes");
+            let written = FrameCodec::default().encode(frame, &mut bytes);
+            written.expect("encodes");
         }
         for step in 1..bytes.len() {
             let mut buffer = BytesMut::new();
             let mut read = Vec::new();
             for part in bytes.chunks(step) {
                 buffer.extend_from_slice(part);
-                while let Some(frame) = FrameCodec.decode(&mut buffer).expect("decodes") {
+                while let Some(frame) = FrameCodec::default().decode(&mut buffer).expect("decodes")
+                {
                     read.push(frame);
                 }
             }
@@ -131,7 +153,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut buffer = BytesMut::from(&bytes[..]);
-            while let Ok(Some(_)) = FrameCodec.decode(&mut buffer) {}
+            while let Ok(Some(_)) = FrameCodec::default().decode(&mut buffer) {}
         }
     }
 }

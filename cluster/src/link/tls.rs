@@ -25,6 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -98,6 +99,31 @@ fn server_name(node: u64) -> ServerName<'static> {
 struct Loaded {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
+    /// When the first of the own certificate and those behind it is over, seconds since 1970.
+    node_ends: Option<i64>,
+    /// When the first of the authorities is over. Links do not mind, but it signs nothing any more.
+    authority_ends: Option<i64>,
+}
+
+impl Loaded {
+    /// Says for how long the certificates are still good.
+    fn tell_time_left(&self) {
+        let now = UnixTime::now().as_secs() as i64;
+        for (of, ends) in [("node", self.node_ends), ("authority", self.authority_ends)] {
+            if let Some(ends) = ends {
+                crate::metrics::certificate_left(of, ends - now);
+            }
+        }
+    }
+}
+
+/// When the first of some certificates is over, seconds since 1970.
+fn first_end(certificates: &[CertificateDer<'_>]) -> Option<i64> {
+    let ends = certificates.iter().filter_map(|certificate| {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        Some(parsed.validity().not_after.timestamp())
+    });
+    ends.min()
 }
 
 /// What makes streams secure. Shared by all links of a node.
@@ -122,6 +148,7 @@ impl Tls {
     /// Reads the files. Blocks.
     pub(crate) fn open(node: u64, files: Files) -> Result<Tls, TlsError> {
         let loaded = load(node, &files)?;
+        loaded.tell_time_left();
         Ok(Tls {
             node,
             files,
@@ -177,6 +204,7 @@ impl Tls {
         let mut seen = stamp(&self.files);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
+            self.loaded.load().tell_time_left();
             let now = stamp(&self.files);
             if now == seen {
                 continue;
@@ -258,13 +286,16 @@ fn load(node: u64, files: &Files) -> Result<Loaded, TlsError> {
         what,
     };
     let mut roots = RootCertStore::empty();
-    for authority in certificates(&files.ca)? {
+    let authorities = certificates(&files.ca)?;
+    let authority_ends = first_end(&authorities);
+    for authority in authorities {
         roots
             .add(authority)
             .map_err(|_| nothing(&files.ca, "certificate of an authority"))?;
     }
     let roots = Arc::new(roots);
     let chain = certificates(&files.certificate)?;
+    let node_ends = first_end(&chain);
     let key = || {
         PrivateKeyDer::from_pem_slice(&read(&files.key)?)
             .map_err(|_| nothing(&files.key, "private key"))
@@ -297,6 +328,8 @@ fn load(node: u64, files: &Files) -> Result<Loaded, TlsError> {
     Ok(Loaded {
         client: Arc::new(client),
         server: Arc::new(without_tickets(server)),
+        node_ends,
+        authority_ends,
     })
 }
 
@@ -330,4 +363,26 @@ fn check(
         .verify_server_cert(own, between, &server_name(node), &[], UnixTime::now())
         .map(drop)
         .map_err(|error| unfit(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    #[test]
+    fn the_certificate_that_ends_first_counts() {
+        let until = |year| {
+            let key = KeyPair::generate().expect("a key");
+            let mut params = CertificateParams::new(vec![name_of(1)]).expect("a name");
+            params.not_after = date_time_ymd(year, 1, 1);
+            let signed = params.self_signed(&key).expect("is signed");
+            signed.der().clone()
+        };
+        let year_2030 = 1_893_456_000;
+        assert_eq!(first_end(&[until(2040), until(2030)]), Some(year_2030));
+        assert_eq!(first_end(&[]), None);
+        let damaged = CertificateDer::from(vec![1, 2, 3]);
+        assert_eq!(first_end(&[damaged, until(2030)]), Some(year_2030));
+    }
 }
