@@ -3,6 +3,7 @@
 use crate::platform::{Life, Log, plain};
 use crate::records::{self, Record};
 use crate::rerate::Tariff;
+use crate::sipp::{Finished, Line};
 use crate::switch::{NODES, Switch};
 use crate::wait::eventually;
 use serde_json::Value;
@@ -12,8 +13,51 @@ use std::time::Duration;
 /// How late an unbind may take effect at the platform after its moment, in seconds: two processes, one HTTP exchange
 /// and a shared machine lie between.
 pub const LATE_SECS: f64 = 0.5;
-/// How early: records keep whole milliseconds of the log's time, which the simulator's clock is near to.
-pub const EARLY_SECS: f64 = 0.02;
+/// How early: both moments are this machine's clock, read by two processes.
+pub const EARLY_SECS: f64 = 0.002;
+
+/// When the far ends did what a binding's life hangs on, by this machine's clock, which is the simulator's too: records
+/// keep the log's time, which may be some milliseconds off.
+#[derive(Clone, Debug)]
+pub struct Ends {
+    /// When the phone picked up, by callee: just before the switch could know.
+    answered: BTreeMap<String, f64>,
+    /// When the customer hung up, by callee: just before the switch could know.
+    left: BTreeMap<String, f64>,
+}
+
+impl Ends {
+    /// From the logs of scenarios that write `ANSWER` and `LEAVES`.
+    pub fn read<'f>(phone: &Finished, customers: impl IntoIterator<Item = &'f Finished>) -> Ends {
+        let by_callee = |lines: Vec<Line>| -> BTreeMap<String, f64> {
+            let lines = lines.into_iter();
+            lines.map(|line| (plain(line.callee()), line.at)).collect()
+        };
+        let left = customers.into_iter().flat_map(|each| each.lines("LEAVES"));
+        Ends {
+            answered: by_callee(phone.lines("ANSWER")),
+            left: by_callee(left.collect()),
+        }
+    }
+
+    /// When the customer of the call to `callee` hung up.
+    #[track_caller]
+    fn left(&self, callee: &str) -> f64 {
+        let left = self.left.get(callee);
+        *left.unwrap_or_else(|| panic!("no customer of {callee} hung up"))
+    }
+
+    /// When the binding of the call to `callee` may go at the earliest: at the call's end without a delay, else
+    /// `delay` seconds after the answer, or at the end if that came first.
+    #[track_caller]
+    fn unbind_moment(&self, callee: &str, delay: Option<u32>) -> f64 {
+        let ended = self.left(callee);
+        let Some(delay) = delay else { return ended };
+        let answered = self.answered.get(callee);
+        let answered = answered.unwrap_or_else(|| panic!("no phone {callee} picked up"));
+        ended.min(answered + f64::from(delay))
+    }
+}
 
 /// The calls of a load as the outside saw them.
 #[derive(Debug)]
@@ -102,15 +146,10 @@ impl Load {
     /// Every binding was released at its moment: at the call's end without a delay, else `delay` seconds after the
     /// answer, or at the end if that came first.
     #[track_caller]
-    pub fn unbound_in_time(&self, lives: &[Life], delay: Option<u32>) {
-        let mut latest: f64 = 0.0;
+    pub fn unbound_in_time(&self, lives: &[Life], delay: Option<u32>, ends: &Ends) {
+        let (mut earliest, mut latest) = (f64::MAX, f64::MIN);
         for (cdr, life) in self.bindings(lives) {
-            let secs = |field| cdr.time(field).map(|ms| ms as f64 / 1000.0);
-            let ended = secs("ended_at").unwrap_or_else(|| panic!("no end in {}", cdr.0));
-            let moment = match (delay, secs("answered_at")) {
-                (Some(delay), Some(answered)) => ended.min(answered + f64::from(delay)),
-                _ => ended,
-            };
+            let moment = ends.unbind_moment(&life.b, delay);
             let unbound = life
                 .unbound
                 .unwrap_or_else(|| panic!("never unbound: {life:?}"));
@@ -121,29 +160,28 @@ impl Load {
                 "unbound {off:.3} s after its moment (delay {delay:?}): {life:?} of {}",
                 cdr.0
             );
-            latest = latest.max(off);
+            (earliest, latest) = (earliest.min(off), latest.max(off));
         }
         println!(
-            "delay {delay:?}: latest unbind {:.0} ms after its moment",
+            "delay {delay:?}: unbound {:.1} to {:.0} ms after its moment",
+            earliest * 1000.0,
             latest * 1000.0
         );
     }
 
-    /// No A carried more calls at once than `limit`: from the bind, which comes after the reservation, to the call's
-    /// end, which comes before A is free.
+    /// No A carried more calls at once than `limit`: from the bind, which comes after the reservation, to the
+    /// customer's hanging up, which comes before A is free.
     #[track_caller]
-    pub fn a_within(&self, lives: &[Life], limit: usize) {
-        let mut moves: BTreeMap<&str, Vec<(i64, i32)>> = BTreeMap::new();
-        for (cdr, life) in self.bindings(lives) {
-            let ended = cdr
-                .time("ended_at")
-                .unwrap_or_else(|| panic!("no end in {}", cdr.0));
+    pub fn a_within(&self, lives: &[Life], limit: usize, ends: &Ends) {
+        let mut moves: BTreeMap<&str, Vec<(f64, i32)>> = BTreeMap::new();
+        for (_, life) in self.bindings(lives) {
             let of_a = moves.entry(&life.a).or_default();
-            of_a.push(((life.bound * 1000.0).ceil() as i64, 1));
-            of_a.push((ended, -1));
+            of_a.push((life.bound, 1));
+            of_a.push((ends.left(&life.b), -1));
         }
         for (a, mut moves) in moves {
-            moves.sort_unstable();
+            moves
+                .sort_unstable_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
             let mut calls: i32 = 0;
             for (t, step) in moves {
                 calls += step;

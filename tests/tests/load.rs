@@ -6,7 +6,7 @@
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tandem_tests::checks::Load;
+use tandem_tests::checks::{Ends, Load};
 use tandem_tests::platform::plain;
 use tandem_tests::rerate::Tariff;
 use tandem_tests::switch::NODES;
@@ -122,8 +122,9 @@ fn two_thousand_calls(delay: Option<u32>) {
     assert_eq!(switch.platform().bindings(), 0);
     let lives = log.lives();
     let load = Load::read(&switch, CALLS);
-    load.unbound_in_time(&lives, delay);
-    load.a_within(&lives, A_LIMIT);
+    let ends = Ends::read(&phone, customers.iter().map(|(_, customer)| customer));
+    load.unbound_in_time(&lives, delay, &ends);
+    load.a_within(&lives, A_LIMIT, &ends);
     load.prices_hold(&tariff);
     let holds: BTreeSet<u64> = load
         .axb

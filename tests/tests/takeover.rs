@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
-use tandem_tests::checks::{Load, nothing_bound, nothing_left};
+use tandem_tests::checks::{Ends, Load, nothing_bound, nothing_left};
 use tandem_tests::platform::plain;
 use tandem_tests::sipp::{Line, Running, numbers};
 use tandem_tests::switch::NODES;
@@ -158,7 +158,8 @@ impl Held {
         let log = switch.platform_log();
         assert_eq!((log.applied("bind"), log.applied("unbind")), (CALLS, CALLS));
         let load = Load::read(switch, CALLS);
-        load.unbound_in_time(&log.lives(), self.unbind_delay);
+        let ends = Ends::read(&phone, &customers);
+        load.unbound_in_time(&log.lives(), self.unbind_delay, &ends);
         let began = moments(customers.iter().flat_map(|c| c.lines("ANSWERED")));
         let ended = moments(customers.iter().flat_map(|c| c.lines("LEAVES")));
         for cdr in load.cdrs.values() {
