@@ -51,13 +51,7 @@ fn a_delayed_100_goes_out_only_when_nothing_else_did() {
     let mut bench = Bench::with(config);
     bench.hear(caller("INVITE", 1, "a1", "").sdp());
     let leg = bench.told[0].0;
-    bench.command(
-        leg,
-        Command::Progress {
-            status: 180,
-            body: None,
-        },
-    );
+    bench.ring(leg);
     bench.pass(1_000);
     assert_eq!(bench.said(), ["180 INVITE"]);
 }
@@ -87,13 +81,7 @@ fn case_invite_copy_while_ringing_gets_the_last_provisional_again() {
 fn case_180_has_a_to_tag_that_the_200_repeats() {
     let mut bench = Bench::new();
     let leg = bench.invited();
-    bench.command(
-        leg,
-        Command::Progress {
-            status: 180,
-            body: None,
-        },
-    );
+    bench.ring(leg);
     let ringing = bench.only();
     let tag = ringing
         .to()
@@ -111,13 +99,7 @@ fn case_180_has_a_to_tag_that_the_200_repeats() {
 fn ringing_for_long_is_said_again_every_minute() {
     let mut bench = Bench::new();
     let leg = bench.invited();
-    bench.command(
-        leg,
-        Command::Progress {
-            status: 180,
-            body: None,
-        },
-    );
+    bench.ring(leg);
     bench.said();
     bench.pass_to(125_000);
     assert_eq!(
@@ -143,13 +125,7 @@ fn an_inbound_leg_nobody_decides_about_is_refused() {
 fn case_cancel_while_ringing_gets_200_and_487_again_until_its_ack() {
     let mut bench = Bench::new();
     let leg = bench.invited();
-    bench.command(
-        leg,
-        Command::Progress {
-            status: 180,
-            body: None,
-        },
-    );
+    bench.ring(leg);
     let tag = bench.our_tag();
     bench.said();
     bench.hear(
@@ -320,13 +296,7 @@ fn hanging_up_before_the_answer_is_487() {
 fn a_bye_from_a_caller_that_still_waits_ends_the_invite_too() {
     let mut bench = Bench::new();
     let leg = bench.invited();
-    bench.command(
-        leg,
-        Command::Progress {
-            status: 180,
-            body: None,
-        },
-    );
+    bench.ring(leg);
     let tag = bench.our_tag();
     bench.said();
     bench.hear(caller("BYE", 2, "bye", &tag));

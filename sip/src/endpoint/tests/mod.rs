@@ -173,6 +173,12 @@ impl Bench {
         leg
     }
 
+    /// Rings at the caller's.
+    pub fn ring(&mut self, leg: LegId) {
+        let (status, body) = (180, None);
+        self.command(leg, Command::Progress { status, body });
+    }
+
     /// An inbound call, answered and acknowledged.
     pub fn talking(&mut self) -> LegId {
         let leg = self.invited();

@@ -77,13 +77,7 @@ fn record_route_comes_back_in_responses_that_make_a_dialog() {
     );
     let (leg, _) = bench.told.remove(0);
     assert_eq!(bench.only().header(Name::RecordRoute), None);
-    bench.command(
-        leg,
-        Command::Progress {
-            status: 180,
-            body: None,
-        },
-    );
+    bench.ring(leg);
     bench.command(leg, Command::Answer { body: sdp() });
     for (_, _, message) in &bench.sent {
         assert_eq!(

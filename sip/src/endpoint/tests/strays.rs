@@ -52,13 +52,7 @@ fn the_tag_of_a_named_leg_ends_in_its_token_and_the_dialog_is_found_by_it() {
             token: token("c5-12"),
         },
     );
-    bench.command(
-        leg,
-        Command::Progress {
-            status: 180,
-            body: None,
-        },
-    );
+    bench.ring(leg);
     let tag = bench.our_tag();
     assert_eq!(tag.split_at(16).1, ".c5-12");
     // Told once, the tag stays.
