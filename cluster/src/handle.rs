@@ -468,6 +468,20 @@ impl<M: Machine> Handle<M> {
         Ok(self.state())
     }
 
+    /// Waits until the state is as `wanted` says, looked at whenever entries have been applied here, and answers that
+    /// state. Costs a clone of the state each time, so it is for the wait of the moment.
+    pub async fn state_when(
+        &self,
+        limit: Duration,
+        wanted: impl Fn(&M) -> bool,
+    ) -> Result<Arc<M>, ProposeError> {
+        let look = || {
+            let (state, _) = self.board.latest();
+            wanted(&state).then_some(state)
+        };
+        self.core.when_applied(limit, look).await
+    }
+
     /// Proposes a command and waits until it has been applied, however long that takes.
     pub async fn propose(&self, command: M::Command) -> Result<M::Reply, ProposeError> {
         Ok(self.propose_indexed(command).await?.1)

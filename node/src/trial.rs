@@ -24,8 +24,6 @@ use crate::core::Core;
 
 /// The state must have taken the pair within this.
 const BORROW_WITHIN: Duration = Duration::from_secs(5);
-/// How often the state is read while a row is on its way out of it.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Exchanges shown of one trial. A platform that is tried again and again makes more, of which the first ones tell.
 const STEPS_MAX: usize = 64;
 /// A clock that is off by so much is worth a word, in milliseconds.
@@ -144,17 +142,13 @@ async fn gone(news: &mut UnboundedReceiver<News>, until: Instant) -> bool {
 async fn forgotten(core: &Core, binding: BindingId, until: Instant) -> bool {
     // A trial is quicker than news of its own row: until everything that is committed is applied here, the state may be
     // one that has not seen the row come.
-    let within = until.saturating_duration_since(Instant::now());
-    if core.cluster.caught_up(within).await.is_err() {
-        return false;
-    }
-    while core.cluster.state_now().0.binding(binding).is_some() {
-        if Instant::now() >= until {
-            return false;
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    true
+    let left = || until.saturating_duration_since(Instant::now());
+    let (barrier, cluster) = (&core.barrier, &core.cluster);
+    barrier.pass(cluster, left()).await
+        && cluster
+            .state_when(left(), |state| state.binding(binding).is_none())
+            .await
+            .is_ok()
 }
 
 /// Whether the platform tells what it holds, which is how a lost bind would be found.
