@@ -1,15 +1,16 @@
 //! A node whose state differs from the others': found by a mark, repaired by another node's state.
 
+mod nodes;
+
 use imbl::OrdMap;
+use nodes::Three;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tandem_cluster::codec;
-use tandem_cluster::handle::{Config, Handle, Machine, Member, ProposeError};
-use tempfile::TempDir;
+use tandem_cluster::handle::{Machine, ProposeError};
 
 /// Sums by key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,67 +62,27 @@ impl Machine for Sums {
     }
 }
 
-struct Three {
-    nodes: Vec<Handle<Sums>>,
-    memories: Vec<Arc<Memory>>,
-    configs: Vec<Config>,
-    _dirs: Vec<TempDir>,
-}
-
 const LIMIT: Duration = Duration::from_secs(5);
 
-impl Three {
-    async fn start() -> Three {
-        let listeners: Vec<_> = (0..3)
-            .map(|_| TcpListener::bind("127.0.0.1:0").expect("binds"))
-            .collect();
-        let addresses: Vec<SocketAddr> = listeners
-            .iter()
-            .map(|listener| listener.local_addr().expect("is bound"))
-            .collect();
-        drop(listeners);
-        let members: Vec<Member> = (1..)
-            .zip(&addresses)
-            .map(|(id, address)| Member {
-                id,
-                address: address.to_string(),
-            })
-            .collect();
-        let dirs: Vec<_> = (0..3)
-            .map(|_| tempfile::tempdir().expect("temporary directory"))
-            .collect();
-        let configs: Vec<Config> = (1..)
-            .zip(&dirs)
-            .zip(&addresses)
-            .map(|((id, dir), address)| {
-                Config::new(id, "damage", dir.path(), *address, members.clone())
-            })
-            .collect();
-        let memories: Vec<Arc<Memory>> = (0..3).map(|_| Arc::default()).collect();
-        let mut nodes = Vec::new();
-        for (config, memory) in configs.iter().zip(&memories) {
-            let node = Handle::open(config.clone(), memory.clone()).await;
-            nodes.push(node.expect("starts"));
-        }
-        Three {
-            nodes,
-            memories,
-            configs,
-            _dirs: dirs,
-        }
+/// Three nodes, each with a memory of its own.
+struct Damaged(Three<Sums>);
+
+impl Damaged {
+    async fn start() -> Damaged {
+        Damaged(Three::open((0..3).map(|_| Arc::default()).collect(), |_| ()).await)
     }
 
     async fn add(&self, key: u64) {
         let add = Do::Add { key, amount: 1 };
-        self.nodes[0].propose(add).await.expect("replies");
+        self.0.node(0).propose(add).await.expect("replies");
     }
 
     /// What each node holds at one entry.
     async fn compare(&self, mark: u64) -> Vec<(Arc<Sums>, u64)> {
-        let marked = self.nodes[0].propose(Do::Mark(mark)).await;
+        let marked = self.0.node(0).propose(Do::Mark(mark)).await;
         marked.expect("replies");
         let mut held = Vec::new();
-        for node in &self.nodes {
+        for (_, node) in self.0.up_nodes() {
             held.push(node.marked(mark, LIMIT).await.expect("is kept"));
         }
         assert!(
@@ -134,7 +95,7 @@ impl Three {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_are_equal_at_a_mark_whatever_goes_on() {
-    let three = Arc::new(Three::start().await);
+    let three = Arc::new(Damaged::start().await);
     let stop = Arc::new(AtomicBool::new(false));
     let load: Vec<_> = (0..20)
         .map(|key| {
@@ -155,17 +116,17 @@ async fn nodes_are_equal_at_a_mark_whatever_goes_on() {
     for task in load {
         task.await.expect("ends");
     }
-    let late = three.nodes[0].marked(1, Duration::from_millis(50)).await;
+    let late = three.0.node(0).marked(1, Duration::from_millis(50)).await;
     assert!(matches!(late, Err(ProposeError::Unknown(_))), "long gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_state_is_found_and_repaired_under_load_and_stays_repaired() {
-    let mut three = Three::start().await;
+    let mut three = Damaged::start().await;
     for key in 0..50 {
         three.add(key).await;
     }
-    let memory = three.memories[2].clone();
+    let memory = three.0.contexts[2].clone();
     memory.loses.store(7, Ordering::Relaxed);
     memory.broken.store(true, Ordering::Relaxed);
     three.add(7).await;
@@ -183,7 +144,7 @@ async fn a_damaged_state_is_found_and_repaired_under_load_and_stays_repaired() {
     for key in 0..300 {
         three.add(key % 50).await;
     }
-    let damaged = &three.nodes[2];
+    let damaged = three.0.node(2);
     damaged.caught_up(LIMIT).await.expect("catches up");
     let end = damaged
         .restore(copy.into(), upto)
@@ -196,7 +157,7 @@ async fn a_damaged_state_is_found_and_repaired_under_load_and_stays_repaired() {
     assert_eq!(held[2].0.0[&7], 8);
 
     // A copy that is behind what the log still has, or ahead of what is applied, changes nothing.
-    let damaged = &three.nodes[2];
+    let damaged = three.0.node(2);
     let copy = codec::encode(&*held[0].0).expect("encodes");
     let error = damaged.restore(copy.into(), u64::MAX).await;
     assert!(error.is_err());
@@ -205,17 +166,15 @@ async fn a_damaged_state_is_found_and_repaired_under_load_and_stays_repaired() {
     assert_eq!(three.compare(4).await[2].0, held[2].0);
 
     // Its next snapshot holds the repaired state, and so does it after a restart.
-    let damaged = &three.nodes[2];
+    let damaged = three.0.node(2);
     let begun = Instant::now();
     while damaged.status().snapshot <= end {
         damaged.trigger_snapshot().await.expect("begins");
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(begun.elapsed() < LIMIT, "no snapshot");
     }
-    damaged.kill();
-    three.nodes.pop();
-    let again = Handle::open(three.configs[2].clone(), memory).await;
-    three.nodes.push(again.expect("starts"));
+    three.0.kill(2);
+    three.0.up(2).await;
     let held = three.compare(5).await;
     assert_eq!(held[0].0, held[2].0);
 }

@@ -2,7 +2,7 @@
 
 mod nodes;
 
-use nodes::{Note, Three};
+use nodes::{Note, Three, until};
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -195,14 +195,6 @@ async fn start() -> (Three, Vec<BadDisk>) {
     (three, disks)
 }
 
-async fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is() {
-        assert!(begun.elapsed() < Duration::from_secs(15), "not {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 /// Notes something at any node that takes it.
 async fn note(three: &Three, id: u64) {
     let mut note = Note::new(id);
@@ -243,7 +235,10 @@ async fn what_was_acknowledged_survives_power_that_goes_out_everywhere_at_once()
                 })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(300 + 70 * round)).await;
+        let so_far = acknowledged.lock().expect("test").len();
+        let enough = so_far + 100 + 37 * round as usize;
+        let count = || acknowledged.lock().expect("test").len();
+        until("so much acknowledged", || count() >= enough).await;
         for disk in &disks {
             disk.set(OFF);
         }

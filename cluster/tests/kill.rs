@@ -4,13 +4,12 @@ mod nodes;
 
 use nodes::{Node, Note, Notes};
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use tandem_cluster::handle::{Config, Member, Role};
+use tandem_cluster::handle::{Config, Role};
 
 const ENV: &str = "TANDEM_TEST_NODE";
 
@@ -23,10 +22,7 @@ fn node_process() {
     let dir = args.next().expect("directory").to_owned();
     let addresses: Vec<String> = args.map(str::to_owned).collect();
     let listen = addresses[id as usize - 1].parse().expect("address");
-    let members: Vec<Member> = (1..)
-        .zip(addresses)
-        .map(|(id, address)| Member { id, address })
-        .collect();
+    let members = nodes::members(&addresses);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -149,14 +145,8 @@ impl Drop for Process {
 
 #[test]
 fn nodes_killed_at_work_lose_nothing() {
-    let listeners: Vec<_> = (0..3)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("binds"))
-        .collect();
-    let addresses: Vec<String> = listeners
-        .iter()
-        .map(|listener| listener.local_addr().expect("is bound").to_string())
-        .collect();
-    drop(listeners);
+    let addresses = nodes::free_addresses(3);
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let dirs: Vec<_> = (0..3)
         .map(|_| tempfile::tempdir().expect("temporary directory"))
         .collect();

@@ -2,7 +2,7 @@
 
 mod nodes;
 
-use nodes::{Node, Note, Three, small_snapshots};
+use nodes::{Node, Note, Three, small_snapshots, until};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,6 +40,12 @@ impl Load {
             tasks: tasks.collect(),
             stop,
         }
+    }
+
+    /// Waits until a good deal has been noted.
+    async fn is_under_way(&self, three: &Three) {
+        let noted = || three.node(0).state().order.len();
+        until("under load", || noted() >= 200).await;
     }
 
     async fn confirmed(self) -> Vec<u64> {
@@ -81,7 +87,7 @@ async fn three_nodes_become_five_and_three_again_under_load() {
     let mut three = Three::start_with(small_snapshots).await;
     three.leader().await;
     let load = Load::on(&[three.node(0), three.node(1), three.node(2)]);
-    tokio::time::sleep(SECOND).await;
+    load.is_under_way(&three).await;
     for _ in 0..2 {
         let (at, member) = three.grow().await;
         three.add(&member, None).await.expect("is added");
@@ -270,7 +276,8 @@ async fn what_would_cost_the_quorum_or_cannot_be_is_refused() {
     // One of three is dead: of the two that live neither can be spared.
     let dead = three.follower().await;
     three.kill(dead);
-    tokio::time::sleep(2 * SECOND).await;
+    let living: Vec<usize> = three.up_nodes().map(|(at, _)| at).collect();
+    three.hear(&living).await;
     let leader = three.leader().await;
     let other = (0..3)
         .find(|at| *at != dead && *at != leader)

@@ -2,7 +2,7 @@
 
 mod nodes;
 
-use nodes::{Node, Note, Three};
+use nodes::{Node, Note, Three, until};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,
@@ -115,7 +115,8 @@ async fn certificates_are_changed_under_load_and_nothing_is_lost() {
             })
         })
         .collect();
-    tokio::time::sleep(SECOND).await;
+    let noted = || three.node(0).state().order.len();
+    until("under load", || noted() >= 200).await;
     // An authority gives way to another: both are trusted, then certificates change, then the old one goes.
     let new = Authority::new("new");
     let both = format!("{}{}", old.pem, new.pem);

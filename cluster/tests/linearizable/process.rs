@@ -1,6 +1,7 @@
 //! A node as a process of its own, which signals can stop and kill, and how the callers speak with it.
 
 use crate::breach::{Breach, Lawless, Pooled};
+use crate::nodes;
 use crate::pool::Number;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -16,7 +17,7 @@ use std::time::Duration;
 use tandem_cluster::codec;
 use tandem_cluster::command::{Command, Reply};
 use tandem_cluster::entity::Table;
-use tandem_cluster::handle::{Config, Handle, Member, ProposeError, Role};
+use tandem_cluster::handle::{Config, Handle, ProposeError, Role};
 use tandem_cluster::state::State;
 use tandem_cluster::state::testing::PerPeriod;
 use tokio::net::{TcpListener, TcpStream};
@@ -100,13 +101,7 @@ pub fn run() {
         .enable_all()
         .build();
     runtime.expect("runtime").block_on(async {
-        let members: Vec<Member> = (1..)
-            .zip(&orders.addresses)
-            .map(|(id, address)| Member {
-                id,
-                address: address.to_string(),
-            })
-            .collect();
+        let members = nodes::members(&orders.addresses);
         let mut config = Config::new(orders.id, "history", &orders.dir, orders.listen, members);
         config.entries_per_s = orders.entries_per_s;
         match orders.breach {

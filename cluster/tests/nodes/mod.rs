@@ -74,9 +74,11 @@ impl Machine for Notes {
 pub type Node = Handle<Notes>;
 
 /// A cluster of three whose nodes may be down.
-pub struct Three {
-    pub nodes: Vec<Option<Node>>,
+pub struct Three<M: Machine = Notes> {
+    pub nodes: Vec<Option<Handle<M>>>,
     pub configs: Vec<Config>,
+    /// What each node lends its state.
+    pub contexts: Vec<Arc<M::Context>>,
     dirs: Vec<TempDir>,
 }
 
@@ -91,6 +93,24 @@ pub fn free_addresses(n: usize) -> Vec<SocketAddr> {
         .collect()
 }
 
+/// Waits until something is so.
+pub async fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "not {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Nodes at these addresses, with ids from 1 on.
+pub fn members<A: ToString>(addresses: &[A]) -> Vec<Member> {
+    let member = |(id, address): (u64, &A)| Member {
+        id,
+        address: address.to_string(),
+    };
+    (1..).zip(addresses).map(member).collect()
+}
+
 impl Three {
     pub async fn start() -> Three {
         Three::start_with(|_| ()).await
@@ -102,14 +122,16 @@ impl Three {
 
     /// The same with another number of nodes.
     pub async fn start_many(count: usize, change: impl Fn(&mut Config)) -> Three {
+        Three::open((0..count).map(|_| Arc::new(())).collect(), change).await
+    }
+}
+
+impl<M: Machine> Three<M> {
+    /// A node for each context.
+    pub async fn open(contexts: Vec<Arc<M::Context>>, change: impl Fn(&mut Config)) -> Self {
+        let count = contexts.len();
         let addresses = free_addresses(count);
-        let members: Vec<Member> = (1..)
-            .zip(&addresses)
-            .map(|(id, address)| Member {
-                id,
-                address: address.to_string(),
-            })
-            .collect();
+        let members = members(&addresses);
         let dirs: Vec<_> = (0..count)
             .map(|_| tempfile::tempdir().expect("temporary directory"))
             .collect();
@@ -125,6 +147,7 @@ impl Three {
         let mut three = Three {
             nodes: vec![None; count],
             configs,
+            contexts,
             dirs,
         };
         for at in 0..count {
@@ -148,6 +171,7 @@ impl Three {
         config.join = true;
         config.snapshots = self.configs[0].snapshots;
         self.configs.push(config);
+        self.contexts.push(self.contexts[0].clone());
         self.dirs.push(dir);
         self.nodes.push(None);
         self.up(at).await;
@@ -165,7 +189,7 @@ impl Three {
     /// Has the leader of the moment do something until it is done.
     pub async fn by_leader<T>(
         &self,
-        act: impl AsyncFn(&Node) -> Result<T, MemberError>,
+        act: impl AsyncFn(&Handle<M>) -> Result<T, MemberError>,
     ) -> Result<T, MemberError> {
         let begun = Instant::now();
         loop {
@@ -211,10 +235,8 @@ impl Three {
     }
 
     pub async fn up(&mut self, at: usize) {
-        let node = Node::open(self.configs[at].clone(), Arc::new(()))
-            .await
-            .expect("starts");
-        self.nodes[at] = Some(node);
+        let node = Handle::open(self.configs[at].clone(), self.contexts[at].clone()).await;
+        self.nodes[at] = Some(node.expect("starts"));
     }
 
     /// Stops a node without any order.
@@ -224,15 +246,30 @@ impl Three {
         }
     }
 
-    pub fn node(&self, at: usize) -> &Node {
+    pub fn node(&self, at: usize) -> &Handle<M> {
         self.nodes[at].as_ref().expect("node is up")
     }
 
-    pub fn up_nodes(&self) -> impl Iterator<Item = (usize, &Node)> {
+    pub fn up_nodes(&self) -> impl Iterator<Item = (usize, &Handle<M>)> {
         self.nodes
             .iter()
             .enumerate()
             .filter_map(|(at, node)| Some((at, node.as_ref()?)))
+    }
+
+    /// Waits until every living node has heard from these nodes of late, and from no other but itself.
+    pub async fn hear(&self, living: &[usize]) {
+        let heard = |node: &Handle<M>| {
+            let members = node.status().members;
+            let alive = |id: u64| living.iter().any(|at| *at as u64 + 1 == id);
+            members
+                .iter()
+                .all(|member| member.alive == (alive(member.node) || member.node == node.node_id()))
+        };
+        until("heard of all the living", || {
+            self.up_nodes().all(|(_, node)| heard(node))
+        })
+        .await;
     }
 
     /// Waits for a leader that the living agree on.
@@ -263,9 +300,11 @@ impl Three {
             .find(|at| *at != leader)
             .expect("two are up")
     }
+}
 
+impl<M: Machine + PartialEq + std::fmt::Debug> Three<M> {
     /// Waits until all living nodes have applied the same and checks that they agree.
-    pub async fn agree(&self) -> Arc<Notes> {
+    pub async fn agree(&self) -> Arc<M> {
         let begun = Instant::now();
         loop {
             let applied: Vec<u64> = self
