@@ -191,6 +191,8 @@ pub enum MemberDeed {
     Vote,
     /// It is out.
     Remove,
+    /// It has another address.
+    Move,
 }
 
 /// Bytes of [`Answered::dialogs`], at most.

@@ -671,6 +671,15 @@ impl<M: Machine> Handle<M> {
         self.core.remove_member(node, force).await
     }
 
+    /// Gives a member another address, on the leader; a leader that is to be moved itself hands leadership over first.
+    /// The node must answer there already, as that member and with the data directory it joined with. Answers false when
+    /// it had that address before.
+    ///
+    /// Ends within 8 s; after [`MemberError::Unknown`] it may still happen.
+    pub async fn move_member(&self, member: Member) -> Result<bool, MemberError> {
+        self.core.move_member(member).await
+    }
+
     /// Hands leadership to another node, if this one has it. Returns once that has begun; watch
     /// [`standing`](Handle::standing) for the outcome.
     pub async fn transfer_leader(&self, to: u64) -> Result<(), ProposeError> {

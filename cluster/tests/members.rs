@@ -297,6 +297,68 @@ async fn what_would_cost_the_quorum_or_cannot_be_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_node_that_has_moved_is_reached_at_its_new_address_and_no_other_is() {
+    let mut three = Three::start().await;
+    let moved = three.follower().await;
+    let id = moved as u64 + 1;
+    three.kill(moved);
+    let address = nodes::free_addresses(1)[0];
+    let to = |address: String| Member { id, address };
+    let step = async |three: &Three, member: Member| {
+        three
+            .by_leader(async |leader| leader.move_member(member.clone()).await)
+            .await
+    };
+    let absent = step(&three, to(address.to_string())).await;
+    let absent = absent.expect_err("nobody is there yet").to_string();
+    assert!(absent.contains("cannot be reached"), "{absent}");
+
+    three.configs[moved].listen = address;
+    three.up(moved).await;
+    let proposed = three.node((moved + 1) % 3).propose(Note::new(1)).await;
+    proposed.expect("two of three go on");
+    assert_eq!(step(&three, to(address.to_string())).await, Ok(true));
+    assert_eq!(step(&three, to(address.to_string())).await, Ok(false));
+    assert_eq!(three.agree().await.order.len(), 1, "it has caught up");
+    let seen = |node: &Node| {
+        let members = node.status().members;
+        let member = members.into_iter().find(|member| member.node == id);
+        member.expect("a member").address
+    };
+    for (_, node) in three.up_nodes() {
+        assert_eq!(seen(node), address.to_string());
+    }
+
+    // Another node's address, another node there, and no member at all.
+    let other = (moved + 1) % 3;
+    let taken = three.configs[other].listen.to_string();
+    let node = other as u64 + 1;
+    assert_eq!(
+        step(&three, to(taken.clone())).await,
+        Err(MemberError::AddressTaken {
+            node,
+            address: taken.clone()
+        })
+    );
+    let alias = taken.replace("127.0.0.1", "localhost");
+    let refused = step(&three, to(alias)).await.expect_err("is another node");
+    assert!(matches!(refused, MemberError::Absent { .. }), "{refused}");
+    let nobody = Member {
+        id: 9,
+        ..to(address.to_string())
+    };
+    assert_eq!(step(&three, nobody).await, Err(MemberError::NoMember(9)));
+
+    // Restarted with their old files, the others find it by the log.
+    let leader = three.leader().await;
+    three.kill(leader);
+    three.up(leader).await;
+    let proposed = three.node(moved).propose(Note::new(2)).await;
+    proposed.expect("is applied");
+    assert_eq!(three.agree().await.order.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn five_nodes_work_with_two_of_them_dead() {
     let mut five = Three::start_many(5, |_| ()).await;
     let leader = five.leader().await;

@@ -33,6 +33,13 @@ pub async fn change(core: &Core, change: Change) -> Result<Progress, Unchanged> 
                 ..Progress::default()
             })
         }
+        Change::Move { node, address } => {
+            let moved = core.cluster.move_member(Member { id: node, address }).await;
+            moved.map(|changed| Progress {
+                changed,
+                ..Progress::default()
+            })
+        }
     };
     changed.map_err(unchanged)
 }

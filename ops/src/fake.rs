@@ -319,7 +319,13 @@ impl Switch for Fake {
                 changed: true,
                 ..Step::default()
             }),
-            Change::Remove { node, .. } => Err(Unchanged::NotFound(format!("no member {node}"))),
+            Change::Move { node: 1 | 2, .. } => Ok(Step {
+                changed: true,
+                ..Step::default()
+            }),
+            Change::Move { node, .. } | Change::Remove { node, .. } => {
+                Err(Unchanged::NotFound(format!("no member {node}")))
+            }
         };
         async move { outcome }.boxed()
     }

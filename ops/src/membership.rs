@@ -36,6 +36,13 @@ pub enum Change {
         /// Whatever becomes of the quorum.
         force: bool,
     },
+    /// A node that answers at another address already is reached there from now on.
+    Move {
+        /// Which.
+        node: u64,
+        /// Where its links are reached now, `host:port`.
+        address: String,
+    },
 }
 
 /// How far a change is.

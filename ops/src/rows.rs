@@ -389,6 +389,7 @@ pub fn audit(state: &State, line: &Audit) -> Value {
                 MemberDeed::Add => "add",
                 MemberDeed::Vote => "vote",
                 MemberDeed::Remove => "remove",
+                MemberDeed::Move => "move",
             },
             format!("cluster/{node} {detail}").trim_end().to_owned(),
         ),

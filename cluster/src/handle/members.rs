@@ -5,7 +5,7 @@
 
 use super::core::{Core, Standing};
 use super::{Member, Role, serve};
-use crate::link::{ANSWER_LIMIT, Dialer, Peer, RequestError};
+use crate::link::{ANSWER_LIMIT, Channel, Dialer, Peer, RequestError};
 use crate::raft::Raft;
 use crate::raft::types::{LogId, TypeConfig};
 use openraft::async_runtime::watch::WatchReceiver;
@@ -134,6 +134,17 @@ pub(super) fn check(id: u64, address: &str) -> Result<(), MemberError> {
     }
 }
 
+/// Refuses an address that a member has.
+fn check_free(view: &View, address: &str) -> Result<(), MemberError> {
+    match view.nodes.iter().find(|(_, known)| *known == address) {
+        None => Ok(()),
+        Some((node, _)) => Err(MemberError::AddressTaken {
+            node: *node,
+            address: address.to_owned(),
+        }),
+    }
+}
+
 /// The members as a leader sees them, on which a change is decided.
 struct View {
     id: Option<LogId>,
@@ -244,26 +255,16 @@ impl Core {
         if self.shared.progress.former.borrow().contains(&node) {
             return Err(MemberError::Used(node));
         }
-        if let Some((other, _)) = view.nodes.iter().find(|(_, known)| **known == address) {
-            let node = *other;
-            return Err(MemberError::AddressTaken { node, address });
-        }
+        check_free(view, &address)?;
         if view.nodes.len() >= MEMBERS_MAX {
             return Err(MemberError::Full);
         }
+        let dialer = self.reach(node, &address).await?;
         let absent = |reason: String| MemberError::Absent {
             node,
             address: address.clone(),
             reason,
         };
-        let dialer = Dialer {
-            at: Some(address.clone()),
-            ..Dialer::new(self.shared.roster.clone(), node)
-        };
-        // The question's own errors do not say why no link was made.
-        if let Err(error) = dialer.dial(crate::link::Channel::Request).await {
-            return Err(absent(chain(&error)));
-        }
         let about = Peer::start(dialer).ask(serve::about(), ANSWER_LIMIT).await;
         let about = about.map_err(|error: RequestError| absent(error.to_string()))?;
         match serve::take_index(&about) {
@@ -271,6 +272,45 @@ impl Core {
             Some(_) => Err(MemberError::NotEmpty(node)),
             None => Err(absent("its answer cannot be read".into())),
         }
+    }
+
+    /// Shakes hands with a node at an address that is not on the roster: it is there, it is that node of this cluster,
+    /// and its data directory is the one it joined with.
+    async fn reach(&self, node: u64, address: &str) -> Result<Dialer, MemberError> {
+        let dialer = Dialer {
+            at: Some(address.to_owned()),
+            ..Dialer::new(self.shared.roster.clone(), node)
+        };
+        match dialer.dial(Channel::Request).await {
+            Ok(_) => Ok(dialer),
+            Err(error) => Err(MemberError::Absent {
+                node,
+                address: address.to_owned(),
+                reason: chain(&error),
+            }),
+        }
+    }
+
+    /// A member has another address from here on. Only one that answers there gets it: two machines that both believe
+    /// to be the member would each have its vote.
+    pub(crate) async fn move_member(&self, member: Member) -> Result<bool, MemberError> {
+        check(member.id, &member.address)?;
+        let view = self.leading()?;
+        let Member { id: node, address } = member;
+        match view.nodes.get(&node) {
+            None => return Err(MemberError::NoMember(node)),
+            Some(known) if *known == address => return Ok(false),
+            Some(_) => {}
+        }
+        check_free(&view, &address)?;
+        // Nobody can ask himself who he is.
+        self.give_way(node).await?;
+        self.reach(node, &address).await?;
+        let nodes = BTreeMap::from([(node, BasicNode::new(&address))]);
+        self.change(&view, ChangeMembers::SetNodes(nodes), true)
+            .await?;
+        tracing::info!(node, address, "node has another address");
+        Ok(true)
     }
 
     /// How far the leader knows a node to be.

@@ -133,6 +133,11 @@ const PLAIN: &[Plain] = &[
         &[("node", true), ("force", false)],
     ),
     post(
+        "/cluster/move",
+        "A node, which answers at that address already, is reached there from now on.",
+        &[("node", true), ("address", true)],
+    ),
+    post(
         "/cluster/transfer-leader",
         "Hands leadership to the node named, or to any other.",
         &[("node", false)],

@@ -1,4 +1,4 @@
-//! Who belongs to the cluster: nodes added, replaced and removed.
+//! Who belongs to the cluster: nodes added, replaced, moved and removed.
 
 use super::Shared;
 use super::auth::Actor;
@@ -98,6 +98,32 @@ pub async fn remove(shared: web::Data<Shared>, actor: Actor, payload: web::Paylo
         note(&shared, actor, node, MemberDeed::Remove, String::new()).await?;
     }
     Ok(HttpResponse::Ok().json(json!({"node": node, "removed": true})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Move {
+    node: String,
+    address: String,
+}
+
+/// A node is reached at another address from now on.
+pub async fn relocate(shared: web::Data<Shared>, actor: Actor, payload: web::Payload) -> Outcome {
+    let Move {
+        node: name,
+        address,
+    } = dto::strict::<Move>(&object(payload).await?)?;
+    let node = member(&shared, &name)?;
+    let change = Change::Move {
+        node,
+        address: address.clone(),
+    };
+    let progress = shared.switch.change_members(change).await?;
+    if progress.changed {
+        let detail = format!("to {address}");
+        note(&shared, actor, node, MemberDeed::Move, detail).await?;
+    }
+    Ok(HttpResponse::Ok().json(json!({"node": node, "address": address})))
 }
 
 /// Refuses while calls live on a node that answers.

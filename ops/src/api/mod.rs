@@ -233,6 +233,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(path("/cluster/snapshot").route(web::post().to(live::snapshot)))
         .service(path("/cluster/add").route(web::post().to(members::add)))
         .service(path("/cluster/remove").route(web::post().to(members::remove)))
+        .service(path("/cluster/move").route(web::post().to(members::relocate)))
         .service(path("/cluster/transfer-leader").route(web::post().to(live::transfer_leader)))
         .service(path("/backup").route(web::post().to(backup::backup)))
         .service(path("/devices").route(web::get().to(live::devices)))

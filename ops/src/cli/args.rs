@@ -172,6 +172,14 @@ pub enum ClusterVerb {
         #[arg(long)]
         force: bool,
     },
+    /// A node that has come up at another address is reached there from now on.
+    Move {
+        /// Its access name or id.
+        node: String,
+        /// Its `cluster.listen` as the other nodes reach it now.
+        #[arg(long, value_name = "HOST:PORT")]
+        address: String,
+    },
     /// Makes a private authority and certificates for the links between nodes; asks no server.
     Certificates(CertificatesArgs),
     /// Writes a snapshot of the state.

@@ -93,6 +93,7 @@ fn commands_of_the_outside_are_read() {
         "cluster drain dev-1",
         "cluster add --id 4 --address 10.0.0.4:5070 --replaces dev-2",
         "cluster remove dev-2 --force",
+        "cluster move dev-2 --address 10.0.0.5:5070",
         "cluster transfer-leader",
         "device list -o json",
         "device sync dev-2",

@@ -451,6 +451,10 @@ async fn cluster<W: Write>(
         // Carried out before a server is looked for.
         ClusterVerb::Certificates(_) => Err(CliError::new(Exit::Usage, "asks no server")),
         ClusterVerb::Remove { node, force } => members::remove(client, printer, node, *force).await,
+        ClusterVerb::Move { node, address } => {
+            let body = json!({"node": node, "address": address});
+            show(client, printer, order("move", body)).await
+        }
         ClusterVerb::Drain { node } => {
             show(client, printer, order("drain", json!({"node": node}))).await
         }

@@ -614,6 +614,14 @@ async fn members_are_added_step_by_step_and_removed() {
     let removal = json!({"node": "dev-2", "force": true});
     let (status, _) = world.ask(Method::POST, "/cluster/remove", removal).await;
     assert_eq!(status, 200);
+    let moved = json!({"node": "dev-1", "address": "10.0.0.9:5070"});
+    let (status, answer) = world
+        .ask(Method::POST, "/cluster/move", moved.clone())
+        .await;
+    assert_eq!(
+        (status, &answer["node"], &answer["address"]),
+        (200, &json!(1), &moved["address"])
+    );
     let audit = world.get("/audit?target=cluster/*").await;
     let lines = audit["items"].as_array().expect("lines");
     let last: Vec<_> = lines
@@ -626,6 +634,7 @@ async fn members_are_added_step_by_step_and_removed() {
             (json!("add"), json!("cluster/4 at 10.0.0.4:5070")),
             (json!("vote"), json!("cluster/4 replaces 2")),
             (json!("remove"), json!("cluster/2")),
+            (json!("move"), json!("cluster/1 to 10.0.0.9:5070")),
         ]
     );
     for (path, body, status, said) in [
@@ -648,6 +657,12 @@ async fn members_are_added_step_by_step_and_removed() {
             "no quorum without node 2",
         ),
         ("/cluster/remove", json!({"node": "7"}), 404, "no member 7"),
+        (
+            "/cluster/move",
+            json!({"node": "7", "address": "10.0.0.9:5070"}),
+            404,
+            "no member 7",
+        ),
     ] {
         let (got, _, detail) = world.refusal(Method::POST, path, body).await;
         assert_eq!((got, detail.as_str()), (status, said), "{path}");
