@@ -13,6 +13,8 @@ use tracing_subscriber::fmt::time::FormatTime;
 
 /// A seed that takes longer than this, by the real clock, hangs.
 const LONGEST: Duration = Duration::from_secs(120);
+/// Stack of the thread in which everything happens, bytes.
+const STACK: usize = 16 << 20;
 /// Seeds that fail are listed up to this many.
 const LISTED: usize = 20;
 
@@ -85,9 +87,11 @@ pub fn main(scenario: Scenario) -> ExitCode {
 }
 
 fn one(scenario: Scenario, run: Run, quiet: bool) -> ExitCode {
-    entropy::fix(run.seed);
+    if let Err(error) = entropy::fix(run.seed) {
+        eprintln!("program does not start again with its randomness fixed: {error}");
+        return ExitCode::FAILURE;
+    }
     if !quiet {
-        trace::print();
         let level = std::env::var("TANDEM_LOG").unwrap_or_else(|_| "info".into());
         tracing_subscriber::fmt()
             .with_env_filter(level)
@@ -96,21 +100,30 @@ fn one(scenario: Scenario, run: Run, quiet: bool) -> ExitCode {
             .with_writer(std::io::stdout)
             .init();
     }
-    let outcome = scenario(&run);
-    let (events, hash) = trace::digest();
+    // A thread of its own: what has drawn randomness so far, as a log's filter does, changes nothing of what happens.
+    let world = std::thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(move || {
+            if !quiet {
+                trace::print();
+            }
+            let outcome = scenario(&run);
+            let (events, hash) = trace::digest();
+            let (verdict, text, code) = match outcome {
+                Ok(text) => ("holds", text, ExitCode::SUCCESS),
+                Err(text) => ("fails", text, ExitCode::FAILURE),
+            };
+            let seed = run.seed;
+            println!("seed {seed} {verdict}, {events} events, hash {hash:016x}: {text}");
+            code
+        });
+    let outcome = world.map(|world| world.join());
     match outcome {
-        Ok(text) => {
-            println!(
-                "seed {} holds, {events} events, hash {hash:016x}: {text}",
-                run.seed
-            );
-            ExitCode::SUCCESS
-        }
-        Err(text) => {
-            println!(
-                "seed {} fails, {events} events, hash {hash:016x}: {text}",
-                run.seed
-            );
+        Ok(Ok(code)) => code,
+        // A panic has been printed.
+        Ok(Err(_)) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("no thread for the world: {error}");
             ExitCode::FAILURE
         }
     }
