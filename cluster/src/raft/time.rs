@@ -29,7 +29,7 @@ pub(crate) struct LogTime {
     offset: Option<i64>,
     /// When `offset` was last moved.
     moved_us: u64,
-    /// Milliseconds; stamps never step back.
+    /// Milliseconds; neither stamps nor what is shown step back.
     last_ms: u64,
     leads: bool,
     /// The leader has seen what time was agreed on when it took office.
@@ -87,9 +87,11 @@ impl LogTime {
         self.last_ms
     }
 
-    /// The log's time now, milliseconds since 1970; `None` before the first entry.
-    pub(crate) fn now(&self, now_us: u64) -> Option<u64> {
-        Some(self.reading(self.offset?, now_us).max(self.last_ms))
+    /// The log's time now, milliseconds since 1970; `None` before the first entry. Where it was shown too late a time
+    /// before an entry came late, it stands until that is over.
+    pub(crate) fn now(&mut self, now_us: u64) -> Option<u64> {
+        self.last_ms = self.last_ms.max(self.reading(self.offset?, now_us));
+        Some(self.last_ms)
     }
 
     fn reading(&self, offset: i64, now_us: u64) -> u64 {
@@ -286,6 +288,18 @@ mod tests {
         time.seen(1_000, 1_000_000);
         time.seen(900_000, 1_001_000);
         assert_eq!(time.now(1_002_000), Some(900_001));
+    }
+
+    #[test]
+    fn what_a_follower_shows_does_not_step_back_when_an_entry_comes_late() {
+        let mut time = LogTime::default();
+        time.seen(1_000_000, 1_000_000);
+        // Ten seconds without an entry, and then one that was 300 ms on its way.
+        let shown = time.now(11_000_000).expect("is known");
+        time.seen(1_009_700, 11_000_000);
+        assert_eq!(time.now(11_000_000), Some(shown));
+        assert_eq!(time.now(11_200_000), Some(shown));
+        assert_eq!(time.now(11_400_000), Some(shown + 100));
     }
 
     #[test]
