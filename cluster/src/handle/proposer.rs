@@ -243,8 +243,13 @@ impl Pace {
         if self.left >= 1.0 || self.unpaced > 0 {
             return None;
         }
+        // Less than a clock can tell is no wait: it would be over at once, and asked for again at the same moment.
+        let wait = Duration::from_secs_f64((1.0 - self.left) / self.per_s);
+        if wait.is_zero() {
+            return None;
+        }
         self.waits_from.get_or_insert(commands);
-        Some(now + Duration::from_secs_f64((1.0 - self.left) / self.per_s))
+        Some(now + wait)
     }
 
     /// A batch leaves, with so many commands that are waited for.
@@ -578,6 +583,14 @@ mod tests {
         let later = due + Duration::from_secs(1);
         assert_eq!(pace.due(later, 1), None);
         assert_eq!(pace.left, BURST);
+    }
+
+    #[test]
+    fn a_wait_that_no_clock_can_tell_is_none() {
+        let now = Instant::now();
+        let mut pace = Pace::new(1_000_000, now);
+        pace.left = 0.9999;
+        assert_eq!(pace.due(now, 1), None);
     }
 
     /// One batch after the other from a spent bucket, each with so many commands after its wait: which of them waited.
