@@ -253,17 +253,26 @@ impl Roster {
         )
     }
 
-    /// Changes what is known; returns when that is on disk.
-    async fn change(self: &Arc<Self>, change: impl FnOnce(&mut Known) -> bool) -> io::Result<()> {
-        let changed = change(&mut self.known());
-        if !changed {
+    /// Changes what is known, once that is on disk; `change` tells whether it changes anything.
+    async fn change(
+        self: &Arc<Self>,
+        change: impl Fn(&mut Known) -> bool + Send + 'static,
+    ) -> io::Result<()> {
+        let mut known = self.known().clone();
+        if !change(&mut known) {
             return Ok(());
         }
         let roster = self.clone();
         beside(move || {
             // Held over the write, so that the last change is the one that stays.
-            let known = roster.known();
-            write_whole(&*roster.under.disk, &roster.path, known.text().as_bytes())
+            let mut known = roster.known();
+            let mut next = known.clone();
+            if change(&mut next) {
+                let text = next.text();
+                write_whole(&*roster.under.disk, &roster.path, text.as_bytes())?;
+                *known = next;
+            }
+            Ok(())
         })
         .await?
     }
@@ -387,7 +396,7 @@ impl Roster {
                 )));
             }
         }
-        let noted = self.change(|known| {
+        let noted = self.change(move |known| {
             let adopts = known.origin.is_none() && origin.is_some();
             if adopts {
                 known.origin = origin;
@@ -422,6 +431,7 @@ fn list(nodes: &[u64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wal::SimDisk;
     use std::fs;
 
     fn roster(dir: &Path, node: u64, nodes: &[u64], has_log: bool) -> Arc<Roster> {
@@ -461,6 +471,29 @@ mod tests {
         assert!(us.expelled().borrow().is_none());
         other.rejected(1, "n1:1", Rejection::lasting(reason.clone()));
         assert_eq!(*other.expelled().borrow(), Some(reason));
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_noted_on_a_full_disk_is_not_met_however_often_it_tries() {
+        let (disk, elsewhere) = (SimDisk::default(), tempdir());
+        let us = Identity {
+            cluster: "c".into(),
+            node: 1,
+        };
+        let under = Under {
+            disk: AnyDisk(Arc::new(disk.clone())),
+            ..Under::default()
+        };
+        let us = Roster::open(Path::new("/data"), us, BTreeMap::new(), true, under);
+        let us = Arc::new(us.expect("opens"));
+        let other = roster(elsewhere.path(), 2, &[1, 2], true);
+        disk.set_room(Some(disk.used()));
+        for _ in 0..2 {
+            let refused = greet(&other, &us, &[]).await.expect_err("is refused");
+            assert!(refused.starts_with("roster cannot be written"), "{refused}");
+        }
+        disk.set_room(None);
+        assert_eq!(greet(&other, &us, &[]).await, Ok(()));
     }
 
     #[tokio::test]
