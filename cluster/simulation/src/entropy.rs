@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Where `entropy.c` looks for its seed when the process begins.
-const VARIABLE: &str = "TANDEM_SIMULATION_SEED";
+pub(crate) const VARIABLE: &str = "TANDEM_SIMULATION_SEED";
 
 /// Sees to it that the process's randomness follows from `seed`. Where it does not, the program begins anew as a process
 /// where it does: first thing in `main`.

@@ -1,15 +1,19 @@
 //! A process a seed: one seed in this process, or many in processes of the same program, a few at a time.
 //!
-//! Command line: `[SEEDS] [FIRST] [--twice] [--flaw NAME]` runs so many seeds from the first on; `--seed N` runs one
-//! and prints what happens. `--twice` runs each seed twice and compares all that happened. A flaw is something that
-//! the scenario does wrong on purpose and that its checks must find.
+//! Command line: `[SEEDS] [FIRST] [--twice]` runs so many seeds from the first on; `--seed N` runs one and prints what
+//! happens. `--twice` runs each seed twice and compares all that happened. `--flaw NAME` is something that the scenario
+//! does wrong on purpose and that its checks must find; `--operations N` is how much a seed is to do.
 
 use crate::{entropy, trace, world};
 use std::io::Read;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::prelude::*;
 
 /// A seed that takes longer than this, by the real clock, hangs.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -19,12 +23,14 @@ const STACK: usize = 16 << 20;
 const LISTED: usize = 20;
 
 /// What a scenario gets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Run {
     /// Decides everything.
     pub seed: u64,
     /// What is done wrong on purpose.
     pub flaw: Option<String>,
+    /// How much is to be done, where the scenario counts that.
+    pub operations: Option<u64>,
 }
 
 /// A scenario: what it did in one line, or what is wrong.
@@ -50,40 +56,54 @@ impl FormatTime for VirtualTime {
     }
 }
 
+const USAGE: &str =
+    "usage: [SEEDS] [FIRST] [--twice] | --seed N [--quiet], and [--flaw NAME] [--operations N]";
+
 /// The `main` of a program that runs seeds of a scenario.
 pub fn main(scenario: Scenario) -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut seed, mut quiet, mut twice, mut flaw, mut numbers) =
-        (None, false, false, None, vec![]);
+    let mut run = Run::default();
+    let (mut seed, mut quiet, mut twice) = (None, false, false);
+    let (mut numbers, mut wishes) = (Vec::new(), Vec::new());
     while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok());
+        let mut value = || arguments.next().unwrap_or_default();
         match argument.as_str() {
-            "--seed" => seed = number(),
             "--quiet" => quiet = true,
             "--twice" => twice = true,
-            "--flaw" => flaw = arguments.next(),
+            "--flaw" => {
+                let flaw = value();
+                wishes.extend([argument, flaw.clone()]);
+                run.flaw = Some(flaw);
+            }
+            "--operations" | "--seed" => match (value(), argument.as_str()) {
+                (text, "--seed") => seed = text.parse().ok(),
+                (text, _) => {
+                    run.operations = text.parse().ok();
+                    wishes.extend([argument, text]);
+                }
+            },
             text => match text.parse::<u64>() {
                 Ok(number) => numbers.push(number),
                 Err(_) => {
-                    eprintln!(
-                        "usage: [SEEDS] [FIRST] [--twice] [--flaw NAME] | --seed N [--quiet] [--flaw NAME]"
-                    );
+                    eprintln!("{USAGE}");
                     return ExitCode::from(2);
                 }
             },
         }
     }
-    match seed {
-        Some(seed) => one(scenario, Run { seed, flaw }, quiet),
-        None => {
-            let program = std::env::current_exe().expect("a running program has a path");
-            let program = program.to_string_lossy().into_owned();
-            let count = numbers.first().copied().unwrap_or(1_000);
-            let first = numbers.get(1).copied().unwrap_or(1);
-            let summary = many(&program, first, count, twice, flaw.as_deref());
-            tell(&summary, flaw.as_deref())
-        }
+    if let Some(seed) = seed {
+        run.seed = seed;
+        return one(scenario, run, quiet);
     }
+    let program = std::env::current_exe().expect("a running program has a path");
+    let many = Many {
+        program: program.to_string_lossy().into_owned(),
+        first: numbers.get(1).copied().unwrap_or(1),
+        count: numbers.first().copied().unwrap_or(1_000),
+        twice,
+        wishes,
+    };
+    tell(&many, &many.run())
 }
 
 fn one(scenario: Scenario, run: Run, quiet: bool) -> ExitCode {
@@ -92,15 +112,18 @@ fn one(scenario: Scenario, run: Run, quiet: bool) -> ExitCode {
         return ExitCode::FAILURE;
     }
     if !quiet {
-        let level = std::env::var("TANDEM_LOG").unwrap_or_else(|_| "info".into());
-        tracing_subscriber::fmt()
-            .with_env_filter(level)
+        let level = std::env::var("TANDEM_LOG").unwrap_or_else(|_| "tandem=info".into());
+        let layer = tracing_subscriber::fmt::layer()
             .with_timer(VirtualTime)
             .with_ansi(false)
-            .with_writer(std::io::stdout)
+            .with_writer(std::io::stdout);
+        // Draws no randomness, as a filter with spans would while the world runs.
+        let targets: Targets = level.parse().unwrap_or_default();
+        tracing_subscriber::registry()
+            .with(layer.with_filter(targets))
             .init();
     }
-    // A thread of its own: what has drawn randomness so far, as a log's filter does, changes nothing of what happens.
+    // A thread of its own: what has drawn randomness so far changes nothing of what happens.
     let world = std::thread::Builder::new()
         .stack_size(STACK)
         .spawn(move || {
@@ -117,8 +140,7 @@ fn one(scenario: Scenario, run: Run, quiet: bool) -> ExitCode {
             println!("seed {seed} {verdict}, {events} events, hash {hash:016x}: {text}");
             code
         });
-    let outcome = world.map(|world| world.join());
-    match outcome {
+    match world.map(|world| world.join()) {
         Ok(Ok(code)) => code,
         // A panic has been printed.
         Ok(Err(_)) => ExitCode::FAILURE,
@@ -129,83 +151,100 @@ fn one(scenario: Scenario, run: Run, quiet: bool) -> ExitCode {
     }
 }
 
-/// Runs `count` seeds from `first` on, each in a process of `program`, as many at a time as there are processors.
-pub fn many(program: &str, first: u64, count: u64, twice: bool, flaw: Option<&str>) -> Summary {
-    let begun = Instant::now();
-    let at_once = std::thread::available_parallelism().map_or(2, |many| many.get() as u64);
-    let mut summary = Summary::default();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..at_once.min(count))
-            .map(|worker| {
-                scope.spawn(move || {
-                    let mine = (first + worker..first + count).step_by(at_once as usize);
-                    mine.map(|seed| (seed, judge(program, seed, twice, flaw)))
-                        .collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        for worker in workers {
-            for (seed, outcome) in worker.join().expect("workers do not panic") {
-                summary.seeds += 1;
-                if let Err(text) = outcome {
-                    summary.failed.push((seed, text));
+/// Many seeds, each in a process of its own.
+#[derive(Clone, Debug)]
+pub struct Many {
+    /// Path of a program with [`main`].
+    pub program: String,
+    /// The first seed.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+    /// Each runs twice, and both must do the same.
+    pub twice: bool,
+    /// Further arguments.
+    pub wishes: Vec<String>,
+}
+
+impl Many {
+    /// Runs them, as many at a time as there are processors.
+    pub fn run(&self) -> Summary {
+        let begun = Instant::now();
+        let at_once = std::thread::available_parallelism().map_or(2, |many| many.get() as u64);
+        let next = AtomicU64::new(self.first);
+        let failed = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..at_once {
+                scope.spawn(|| {
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= self.first + self.count {
+                            return;
+                        }
+                        if let Err(text) = self.judge(seed) {
+                            let mut failed = failed.lock().expect("no worker panics");
+                            failed.push((seed, text));
+                        }
+                    }
+                });
+            }
+        });
+        let mut failed = failed.into_inner().expect("no worker panicked");
+        failed.sort();
+        Summary {
+            seeds: self.count,
+            failed,
+            took: begun.elapsed(),
+        }
+    }
+
+    fn judge(&self, seed: u64) -> Result<(), String> {
+        let (holds, line) = self.child(seed);
+        if self.twice {
+            let (_, again) = self.child(seed);
+            if line != again {
+                return Err(format!("two runs differ: `{line}` and `{again}`"));
+            }
+        }
+        match holds {
+            true => Ok(()),
+            false => Err(line),
+        }
+    }
+
+    /// Whether the seed holds, and the last line that its process printed.
+    fn child(&self, seed: u64) -> (bool, String) {
+        let spawned = Command::new(&self.program)
+            .args(["--seed", &seed.to_string(), "--quiet"])
+            .args(&self.wishes)
+            .env(entropy::VARIABLE, seed.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) => return (false, format!("process cannot be started: {error}")),
+        };
+        let ended = wait(&mut child);
+        let mut text = String::new();
+        if let Some(out) = &mut child.stdout {
+            // A process that was killed leaves what it had said.
+            let _ = out.read_to_string(&mut text);
+        }
+        let last = text.lines().last().unwrap_or_default().to_owned();
+        match ended {
+            None => (false, format!("seed {seed} hangs")),
+            Some(true) => (true, last),
+            Some(false) if last.starts_with("seed ") => (false, last),
+            Some(false) => {
+                let mut said = String::new();
+                if let Some(err) = &mut child.stderr {
+                    let _ = err.read_to_string(&mut said);
                 }
+                let said: Vec<&str> = said.lines().take(4).collect();
+                (false, format!("seed {seed} panics: {}", said.join(" ")))
             }
-        }
-    });
-    summary.failed.sort();
-    summary.took = begun.elapsed();
-    summary
-}
-
-fn judge(program: &str, seed: u64, twice: bool, flaw: Option<&str>) -> Result<(), String> {
-    let (holds, line) = child(program, seed, flaw);
-    if twice {
-        let (_, again) = child(program, seed, flaw);
-        if line != again {
-            return Err(format!("two runs differ: `{line}` and `{again}`"));
-        }
-    }
-    match holds {
-        true => Ok(()),
-        false => Err(line),
-    }
-}
-
-/// Whether the seed holds, and the last line that its process printed.
-fn child(program: &str, seed: u64, flaw: Option<&str>) -> (bool, String) {
-    let mut command = Command::new(program);
-    command.args(["--seed", &seed.to_string(), "--quiet"]);
-    if let Some(flaw) = flaw {
-        command.args(["--flaw", flaw]);
-    }
-    let spawned = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) => return (false, format!("process cannot be started: {error}")),
-    };
-    let ended = wait(&mut child);
-    let mut text = String::new();
-    if let Some(out) = &mut child.stdout {
-        // A process that was killed leaves what it had said.
-        let _ = out.read_to_string(&mut text);
-    }
-    let last = text.lines().last().unwrap_or_default().to_owned();
-    match ended {
-        None => (false, format!("seed {seed} hangs")),
-        Some(true) => (true, last),
-        Some(false) if last.starts_with("seed ") => (false, last),
-        Some(false) => {
-            let mut said = String::new();
-            if let Some(err) = &mut child.stderr {
-                let _ = err.read_to_string(&mut said);
-            }
-            let said: Vec<&str> = said.lines().take(4).collect();
-            (false, format!("seed {seed} panics: {}", said.join(" ")))
         }
     }
 }
@@ -227,15 +266,13 @@ fn wait(child: &mut Child) -> Option<bool> {
     }
 }
 
-fn tell(summary: &Summary, flaw: Option<&str>) -> ExitCode {
-    let flaw = flaw
-        .map(|flaw| format!(" --flaw {flaw}"))
-        .unwrap_or_default();
+fn tell(many: &Many, summary: &Summary) -> ExitCode {
     for (_, text) in summary.failed.iter().take(LISTED) {
         println!("{text}");
     }
     if let Some((seed, _)) = summary.failed.first() {
-        println!("to see one: tests/simulate --seed {seed}{flaw}");
+        let wishes = many.wishes.join(" ");
+        println!("to see one: tests/simulate --seed {seed} {wishes}");
     }
     println!(
         "{} seeds in {:.1?}, {} failed",

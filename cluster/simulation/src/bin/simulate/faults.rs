@@ -253,7 +253,7 @@ impl Trouble {
                 world.resume(id);
             }
             // A disk that was to fail later is whole.
-            if world.is_on(id) && !world.disk(id).is_off() {
+            if !world.disk(id).is_off() {
                 world.disk(id).restart();
             }
         }
@@ -263,15 +263,15 @@ impl Trouble {
     /// Starts whatever has died.
     pub fn revive(&mut self, world: &mut World) {
         for id in self.plan.ids() {
-            let death = match world.disk(id).is_off() {
-                true => Death::Power,
-                false => Death::Process,
-            };
-            if world.is_on(id) && (world.has_ended(id) || death == Death::Power) {
-                world.kill(id, death);
+            let off = world.disk(id).is_off();
+            if world.is_on(id) && (off || world.has_ended(id)) {
+                world.kill(id, if off { Death::Power } else { Death::Process });
                 self.ledger.node_down(id);
             }
-            world.start(id);
+            if !world.is_on(id) {
+                world.disk(id).restart();
+                world.start(id);
+            }
         }
     }
 }

@@ -5,19 +5,31 @@
 //! what the switch does with it ([`node`], [`calls`]). [`faults`] lays the trouble, [`ledger`] knows what was
 //! acknowledged and states what must follow from it.
 //!
-//! Flaws that the checks must find: `lies` (disks say that they have synced and have not).
+//! Every fourth seed has callers who outlive the nodes ([`history`]); with `--operations` every one has, and there is
+//! trouble until they have done so much.
+//!
+//! Flaws that the checks must find: `lies` (disks say that they have synced and have not), `twice` (a number is said
+//! to have been given while somebody else held it).
 
+#[path = "../../../../tests/linearizable/altered.rs"]
+#[allow(dead_code)]
+mod altered;
 mod calls;
 mod faults;
+mod history;
 mod ledger;
 mod node;
 mod plan;
+#[path = "../../../../tests/linearizable/pool.rs"]
+#[allow(dead_code)]
+mod pool;
 #[path = "../../../../tests/state/world.rs"]
 #[allow(dead_code)]
 mod rows;
 mod setup;
 
 use faults::Trouble;
+use history::History;
 use ledger::{Ledger, Phase};
 use plan::Plan;
 use std::process::ExitCode;
@@ -27,6 +39,8 @@ use tandem_cluster::wal::{AnyDisk, SimDisk};
 use tandem_simulation::runner::{self, Run};
 use tandem_simulation::{Death, World, event};
 
+/// The machine of callers who outlive the nodes.
+const CALLERS: u64 = 100;
 /// Within so long after healing every node gets something committed.
 const ALIVE_MS: u64 = 10_000;
 /// And within so long after that every call and every binding has ended, and all nodes are alike.
@@ -37,7 +51,9 @@ fn main() -> ExitCode {
 }
 
 fn scenario(run: &Run) -> Result<String, String> {
-    let plan = Rc::new(Plan::of(run.seed));
+    let mut plan = Plan::of(run.seed);
+    plan.history |= run.operations.is_some() || run.flaw.as_deref() == Some("twice");
+    let plan = Rc::new(plan);
     event!("{plan:?}");
     let ledger = Ledger::new();
     let mut world = World::new(run.seed, plan.step_ms);
@@ -60,14 +76,22 @@ fn scenario(run: &Run) -> Result<String, String> {
         |_| ledger.phase() > Phase::Setup,
     )?;
 
+    let history = History::new(plan.clone(), ledger.clone());
+    if plan.history {
+        let callers = history.clone();
+        world.add(CALLERS, move |_| callers.clone().run());
+        world.start(CALLERS);
+    }
+
     let mut trouble = Trouble::new(plan.clone(), ledger.clone(), world.now_ms());
     let calm_ms = world.now_ms() + plan.trouble_ms;
-    while world.now_ms() < calm_ms {
+    let enough = run.operations.unwrap_or(0) as usize;
+    while world.now_ms() < calm_ms || history.operations() < enough {
         trouble.act(&mut world);
         world.step();
         ledger.verdict()?;
     }
-    if run.flaw.is_some() {
+    if run.flaw.as_deref() == Some("lies") {
         for id in plan.ids() {
             world.kill(id, Death::Power);
             ledger.node_down(id);
@@ -87,12 +111,26 @@ fn scenario(run: &Run) -> Result<String, String> {
         },
     )?;
     ledger.enter(Phase::Drain);
+    if plan.history {
+        until(
+            &mut world,
+            &ledger,
+            DRAINED_MS,
+            "callers wait for answers",
+            |world| {
+                trouble.revive(world);
+                history.is_whole()
+            },
+        )?;
+        history.check(run.flaw.as_deref() == Some("twice"))?;
+    }
     until(
         &mut world,
         &ledger,
         DRAINED_MS,
         "calls or bindings are left",
-        |_| {
+        |world| {
+            trouble.revive(world);
             plan.ids().all(|id| {
                 let node = ledger.node(id);
                 node.is_some_and(|node| {
@@ -132,7 +170,7 @@ fn scenario(run: &Run) -> Result<String, String> {
     }
     ledger.verdict()?;
     Ok(format!(
-        "{} nodes, {:.1} s, {} faults, {} commands, {} unknown at first, {} calls, {} adopted, {} comparisons",
+        "{} nodes, {:.1} s, {} faults, {} commands, {} unknown at first, {} calls, {} adopted, {} comparisons, {} operations",
         plan.nodes,
         world.now_ms() as f64 / 1000.0,
         trouble.count,
@@ -141,6 +179,7 @@ fn scenario(run: &Run) -> Result<String, String> {
         ledger.calls(),
         ledger.adopted.get(),
         ledger.compared.get(),
+        history.operations(),
     ))
 }
 

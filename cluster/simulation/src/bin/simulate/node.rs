@@ -27,6 +27,7 @@ pub fn ms(ms: u64) -> Duration {
 pub struct Node {
     pub id: u64,
     pub cluster: Cluster,
+    pub plan: Rc<Plan>,
     pub ledger: Rc<Ledger>,
     /// The tenure it serves.
     pub epoch: Cell<Option<Epoch>>,
@@ -53,6 +54,7 @@ pub async fn run(id: u64, plan: Rc<Plan>, config: Config, disk: SimDisk, ledger:
     let node = Rc::new(Node {
         id,
         cluster,
+        plan: plan.clone(),
         ledger: ledger.clone(),
         epoch: Cell::new(None),
         calls: RefCell::default(),
@@ -64,13 +66,15 @@ pub async fn run(id: u64, plan: Rc<Plan>, config: Config, disk: SimDisk, ledger:
     spawn_local(node.clone().store_records());
     spawn_local(node.clone().compare());
     spawn_local(node.clone().probe());
-    spawn_local(node.clone().serve(plan.lease_ms));
-    spawn_local(node.clone().adopt());
     if id == 1 && ledger.rows().is_none() {
         spawn_local(setup::configure(node.clone()));
     }
-    for _ in 0..plan.callers {
-        spawn_local(node.clone().callers());
+    if !plan.history {
+        spawn_local(node.clone().serve(plan.lease_ms));
+        spawn_local(node.clone().adopt());
+        for _ in 0..plan.callers {
+            spawn_local(node.clone().callers());
+        }
     }
     let mut standing = node.cluster.standing();
     let expelled = node.cluster.expelled();

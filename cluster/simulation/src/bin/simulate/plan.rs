@@ -24,6 +24,8 @@ pub struct Plan {
     pub entries_per_s: u32,
     pub callers: u32,
     pub lease_ms: u32,
+    /// Callers outlive the nodes, and what they saw is checked for being linearizable.
+    pub history: bool,
     /// How long there is trouble.
     pub trouble_ms: u64,
     /// Least and most between two faults.
@@ -62,6 +64,7 @@ impl Plan {
             entries_per_s: [200, 1_000_000][rng.random_range(0..2)],
             callers: rng.random_range(1..4),
             lease_ms: rng.random_range(1_000..3_000),
+            history: seed.is_multiple_of(4),
             trouble_ms: rng.random_range(3_000..7_000),
             fault_every_ms: (30, rng.random_range(300..1_200)),
         }

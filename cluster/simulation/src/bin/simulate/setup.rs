@@ -8,11 +8,19 @@ use std::rc::Rc;
 use tandem_cluster::command::*;
 use tandem_cluster::entity::*;
 
-const A_NUMBERS: u32 = 3;
-const X_NUMBERS: u32 = 3;
-const LINES: u32 = 2;
+pub const A_NUMBERS: u32 = 3;
+pub const X_NUMBERS: u32 = 3;
+pub const LINES: u32 = 2;
 /// What the customer begins with.
 const OPENED: Micros = 1_000 * rows::UNIT;
+
+pub fn a_name(n: u32) -> String {
+    format!("0210000{n}")
+}
+
+pub fn x_name(n: u32) -> String {
+    format!("1700000{n}")
+}
 
 pub async fn configure(node: Rc<Node>) {
     if let Some(done) = put_all(&node).await {
@@ -49,7 +57,11 @@ async fn put_all(node: &Node) -> Option<Rows> {
     let Entity::Interface(interface) = rows::interface("hz") else {
         unreachable!("an interface is one")
     };
-    let pair_rest_ms = [0, 25][node.random(0, 2) as usize];
+    // Without rests the verdict on a history is exact.
+    let pair_rest_ms = match node.plan.history {
+        true => 0,
+        false => [0, 25][node.random(0, 2) as usize],
+    };
     let interface = put(
         node,
         Entity::Interface(Interface {
@@ -61,7 +73,7 @@ async fn put_all(node: &Node) -> Option<Rows> {
     .await?;
     let group = put(node, Entity::AGroup(AGroup { name: "ga".into() })).await?;
     for n in 0..A_NUMBERS {
-        let Entity::ANumber(a) = rows::a_number(group, &format!("0210000{n}")) else {
+        let Entity::ANumber(a) = rows::a_number(group, &a_name(n)) else {
             unreachable!("an A number is one")
         };
         put(
@@ -74,7 +86,7 @@ async fn put_all(node: &Node) -> Option<Rows> {
         .await?;
     }
     for n in 0..X_NUMBERS {
-        let Entity::XNumber(x) = rows::x_number(interface, &format!("1700000{n}")) else {
+        let Entity::XNumber(x) = rows::x_number(interface, &x_name(n)) else {
             unreachable!("an X number is one")
         };
         put(
