@@ -276,8 +276,11 @@ async fn what_would_cost_the_quorum_or_cannot_be_is_refused() {
     // One of three is dead: of the two that live neither can be spared.
     let dead = three.follower().await;
     three.kill(dead);
-    let living: Vec<usize> = three.up_nodes().map(|(at, _)| at).collect();
-    three.hear(&living).await;
+    let missed = |node: &Node| {
+        let mut members = node.status().members.into_iter();
+        members.any(|member| member.node == dead as u64 + 1 && !member.alive)
+    };
+    until("missed", || three.up_nodes().all(|(_, node)| missed(node))).await;
     let leader = three.leader().await;
     let other = (0..3)
         .find(|at| *at != dead && *at != leader)

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tandem_cluster::handle::{Config, Handle, Machine, Member, MemberError, Role, Snapshots};
+use tandem_cluster::handle::{
+    Config, Handle, Machine, Member, MemberError, MemberStatus, Role, Snapshots,
+};
 use tempfile::TempDir;
 
 /// Notes ids in the order in which they come, each once.
@@ -257,16 +259,11 @@ impl<M: Machine> Three<M> {
             .filter_map(|(at, node)| Some((at, node.as_ref()?)))
     }
 
-    /// Waits until every living node has heard from these nodes of late, and from no other but itself.
-    pub async fn hear(&self, living: &[usize]) {
-        let heard = |node: &Handle<M>| {
-            let members = node.status().members;
-            let alive = |id: u64| living.iter().any(|at| *at as u64 + 1 == id);
-            members
-                .iter()
-                .all(|member| member.alive == (alive(member.node) || member.node == node.node_id()))
-        };
-        until("heard of all the living", || {
+    /// Waits until every node has been told by every other what time it is and how far it is.
+    pub async fn hear(&self) {
+        let told = |member: &MemberStatus| member.alive && member.applied.is_some();
+        let heard = |node: &Handle<M>| node.status().members.iter().all(told);
+        until("heard of each other", || {
             self.up_nodes().all(|(_, node)| heard(node))
         })
         .await;
