@@ -37,7 +37,7 @@ use crate::journal::Journal;
 use crate::mask::Masker;
 use crate::metrics;
 use crate::outcome::{Class, Failure, Outcome};
-use crate::skew::Skew;
+use crate::skew::{GRAIN_MS, Skew};
 
 /// The code of a failure by our own rate limit.
 const RATE_LIMIT: &str = "rate_limit";
@@ -246,6 +246,12 @@ impl Client {
         let outcome = match exchanged {
             Ok(response) => {
                 let (outcome, auth) = read(plan, &response);
+                // A request that was dated by a wrong clock may be refused for that alone, and the answer has set the
+                // clock right: the next one tells.
+                let auth = match auth {
+                    Auth::Refused if seen.clock_set => Auth::Fine,
+                    auth => auth,
+                };
                 self.note(breaker::Result::Answered(auth));
                 seen.body = Some(response.body);
                 outcome
@@ -285,7 +291,7 @@ impl Client {
         if let Some(head) = &seen.head
             && let Some(date_ms) = head.date_ms()
         {
-            self.note_clock(date_ms, seen.at_ms, head.read_ms);
+            seen.clock_set = self.note_clock(date_ms, seen.at_ms, head.read_ms);
         }
         if let Err(failure) = &sent {
             let result = match failure.class {
@@ -340,15 +346,15 @@ impl Client {
         }
     }
 
-    /// What an answer tells about the platform's clock.
-    fn note_clock(&self, date_ms: u64, sent_ms: u64, read_ms: u64) {
+    /// What an answer tells about the platform's clock; answers whether requests are dated quite differently now.
+    fn note_clock(&self, date_ms: u64, sent_ms: u64, read_ms: u64) -> bool {
         let (before, after) = self.gate(|gate, _| {
             let before = gate.skew.offset_ms();
             gate.skew.note(date_ms, sent_ms, read_ms);
             (before, gate.skew.offset_ms())
         });
         if before == after {
-            return;
+            return false;
         }
         metrics::clock(&self.inner.name, after);
         // It moves a little with every answer that makes it finer; that is no news.
@@ -358,6 +364,7 @@ impl Client {
                 "clock of the platform differs from ours; requests are dated by it"
             );
         }
+        before.abs_diff(after) > GRAIN_MS.unsigned_abs()
     }
 
     fn gate<T>(&self, with: impl FnOnce(&mut Gate, u64) -> T) -> T {

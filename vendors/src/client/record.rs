@@ -22,6 +22,8 @@ pub(super) struct Seen {
     /// When it left, by our clock.
     pub(super) at_ms: u64,
     pub(super) clock_offset_ms: i64,
+    /// The answer's date has moved it by more than dates are fine.
+    pub(super) clock_set: bool,
     /// Absent when none could be built.
     pub(super) request: Option<Request>,
     /// Absent when nothing was sent.
