@@ -57,10 +57,15 @@ impl Clock {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Takes the log's time over: before the first call, so that no duration is harmed.
+    /// Takes the log's time over at once: while no call runs, so that no duration is harmed. For the caller of
+    /// [`Clock::follow`].
     pub fn set(&self, log_time: Millis) {
-        let base = log_time as i64 - self.mono() as i64;
-        self.base.store(base, Ordering::Relaxed);
+        let Now { mono, wall } = self.now();
+        self.followed.store(mono as i64, Ordering::Relaxed);
+        if wall.abs_diff(log_time) > NEAR_MS as u64 {
+            let base = log_time as i64 - mono as i64;
+            self.base.store(base, Ordering::Relaxed);
+        }
     }
 
     /// Draws the wall clock a little towards the log's time. For one caller, every now and then.
@@ -103,7 +108,10 @@ mod tests {
         ] {
             assert_eq!(drawn(behind, passed), want, "{behind} after {passed}");
         }
-        let clock = Clock::start();
+        let clock = Clock::begin(4_000_000);
+        // Nearer than entries come it is left alone.
+        clock.set(4_000_005);
+        assert!((4_000_000..4_000_005).contains(&clock.now().wall));
         clock.set(5_000_000);
         let now = clock.now().wall;
         assert!((5_000_000..5_001_000).contains(&now), "{now}");

@@ -10,12 +10,10 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use tandem_cluster::command::{
-    Attempt, BindingId, CallId, Claim, ClaimAt, Command, Effect, End, EndedBy, Epoch, Refusal,
-    Reply,
+    Attempt, BindingId, CallId, Claim, Command, Effect, End, EndedBy, Epoch, Refusal, Reply,
 };
 use tandem_cluster::entity::{Id, Millis};
 use tandem_cluster::handle::{ProposeError, Role};
-use tandem_cluster::level::FIRST;
 use tandem_cluster::state::settings::Settings;
 use tandem_cluster::state::{AxPhase, Binding, Call, Phase, State};
 use tandem_sip::dialog::Dialog;
@@ -122,15 +120,10 @@ impl DeviceActor {
             }
             Action::Serve(epoch) => {
                 core.set_epoch(epoch);
-                // A state that does not know of the claim yet is behind, and so is its time: by as long as this node was
-                // down.
-                let caught_up = epoch.is_some_and(|e| core.cluster.state().tenure(e).is_some());
-                if let (true, Some(log_time)) = (caught_up, core.cluster.log_time()) {
-                    core.clock.set(log_time);
-                }
                 if epoch.is_some() {
                     platforms::tell_unverified(&core.cluster.state());
                 }
+                self.keep_log_time();
             }
             Action::TellFirst(answer) => {
                 if let Some(first) = self.first.take() {
@@ -183,24 +176,23 @@ impl DeviceActor {
 
     fn claim(&mut self, ctx: &mut Context<Self>) {
         let config = &self.core.config;
-        let claim = Claim {
+        let command = Command::Claim(Claim {
             access_name: config.node.access_name.clone(),
             node: config.node.id,
             boot: self.boot,
             address: address(config),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lease_ms: config.node.lease_ms,
-        };
+        });
         let cluster = self.core.cluster.clone();
-        let command = match cluster.level() {
-            FIRST => Command::Claim(claim),
-            _ => Command::ClaimAt(ClaimAt {
-                claim,
-                level: cluster.spoken(),
-            }),
+        let (asked_at, within) = (self.core.clock.mono(), self.renew_every());
+        let claimed = async move {
+            let (index, reply) = cluster.propose_indexed(command).await?;
+            // The reply comes from the leader, before the entry does. What begins here begins with a state that knows
+            // of the claim, unless there is so much to catch up with that the claim must be renewed meanwhile.
+            let _ = cluster.state_at_least(index, within).await;
+            Ok(reply)
         };
-        let asked_at = self.core.clock.mono();
-        let claimed = async move { cluster.propose(command).await };
         ctx.spawn(claimed.into_actor(self).map(move |reply, device, ctx| {
             let event = device.heard(reply);
             let held = match &event {
@@ -279,6 +271,23 @@ impl DeviceActor {
         }
     }
 
+    /// Keeps the clock on the log's time. A state that does not know of the claim yet is behind, and so is its time: by
+    /// as long as this node was down.
+    fn keep_log_time(&self) {
+        let core = &self.core;
+        let state = core.cluster.state();
+        let caught_up = core
+            .epoch()
+            .is_some_and(|epoch| state.tenure(epoch).is_some());
+        if let (true, Some(log_time)) = (caught_up, core.cluster.log_time()) {
+            match core.calls.is_empty() {
+                // No duration is harmed.
+                true => core.clock.set(log_time),
+                false => core.clock.follow(log_time),
+            }
+        }
+    }
+
     // ---- looks ----
 
     fn look_at_cluster(&mut self, ctx: &mut Context<Self>) {
@@ -290,9 +299,7 @@ impl DeviceActor {
         metrics::gauge!("tandem_node_answered_calls").set(answered as f64);
         let leads = status.role == Role::Leader;
         let log_time = core.cluster.log_time();
-        if let Some(log_time) = log_time {
-            core.clock.follow(log_time);
-        }
+        self.keep_log_time();
         let settings = own.map(|device| Settings::of(&device.settings));
         let settings = settings.unwrap_or_default();
         let view = View {

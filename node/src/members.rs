@@ -67,7 +67,6 @@ fn unchanged(error: MemberError) -> Unchanged {
         | MemberError::Full
         | MemberError::Absent { .. }
         | MemberError::NotEmpty(_)
-        | MemberError::TooOld { .. }
         | MemberError::Quorum { .. }
         | MemberError::Last(_) => Unchanged::Refused(text),
     }

@@ -105,9 +105,7 @@ pub fn answer_to(refusal: &Refusal) -> Answer {
         | Refusal::NotFound
         | Refusal::InUse { .. }
         | Refusal::XNotOurs
-        | Refusal::OutboxFull
-        | Refusal::LevelHeld
-        | Refusal::LevelTooLow { .. } => ours(500, REJECTED, false),
+        | Refusal::OutboxFull => ours(500, REJECTED, false),
     }
 }
 
