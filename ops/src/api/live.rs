@@ -2,12 +2,11 @@
 
 use super::Shared;
 use super::auth::Actor;
-use super::levels;
 use super::params::{Params, list, list_by, number, object, request_id};
 use super::problem::Problem;
 use crate::dto::{self, Fault};
 use crate::rows;
-use crate::switch::{Answer, AskError, Check, NodeStatus, Query, RaftStatus};
+use crate::switch::{Answer, AskError, Check, NodeStatus, Query};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::future::join_all;
@@ -17,7 +16,6 @@ use std::collections::BTreeMap;
 use tandem_billing::Money;
 use tandem_cluster::command::{CallId, Command, Payment, Reply};
 use tandem_cluster::entity::Table;
-use tandem_cluster::level::Level;
 use tandem_cluster::state::Device;
 
 type Outcome = Result<HttpResponse, Problem>;
@@ -58,7 +56,6 @@ fn status_view(status: &NodeStatus) -> Value {
         "draining": status.draining,
         "role": status.raft.role,
         "term": status.raft.term,
-        "level": status.raft.level,
         "cpu_ms": status.cpu_ms,
         "memory_bytes": status.memory_bytes,
         "disk_free_bytes": status.disk_free_bytes,
@@ -115,7 +112,6 @@ pub async fn cluster(shared: web::Data<Shared>) -> Outcome {
             plain.join(", ")
         ));
     }
-    alarms.extend(levels::held(&raft));
     let nodes: Vec<Value> = devices
         .iter()
         .zip(answers)
@@ -136,7 +132,6 @@ pub async fn cluster(shared: web::Data<Shared>) -> Outcome {
                 "bindings": status.map(|status| status.bindings),
                 "state_hash": status.map(|status| hash(status.state_hash)),
                 "version": status.map_or(&device.version, |status| &status.version),
-                "level": speaks(&raft, device.node).or(state.spoken(device.node)),
                 "draining": device.draining,
             })
         })
@@ -153,22 +148,11 @@ pub async fn cluster(shared: web::Data<Shared>) -> Outcome {
             "voter": member.voter,
             "alive": member.alive,
             "applied": member.applied,
-            "level": member.level,
         })).collect::<Vec<_>>(),
-        "level": raft.level,
-        "level_held": raft.level_held,
-        "level_spoken": levels::highest(&raft),
-        "level_behind": levels::behind(&raft),
         "answered_by": shared.switch.name(),
         "nodes": nodes,
         "alarms": alarms,
     })))
-}
-
-/// The highest level that a raft node spoke when it last said so to this one.
-fn speaks(raft: &RaftStatus, node: u64) -> Option<Level> {
-    let member = raft.members.iter().find(|member| member.node == node);
-    member.and_then(|member| member.level)
 }
 
 /// What must not stay as it is, whoever looks.

@@ -107,7 +107,6 @@ pub const DEVICE: &[&str] = &[
     "alive",
     "draining",
     "version",
-    "level",
     "created_at",
     "accessed_at",
 ];
@@ -138,7 +137,6 @@ pub const NODES: &[&str] = &[
     "bindings",
     "state_hash",
     "version",
-    "level",
 ];
 
 pub const EXCHANGE: &[&str] = &[

@@ -11,7 +11,6 @@ mod fields;
 mod files;
 mod http;
 mod interfaces;
-mod levels;
 mod members;
 mod plan;
 mod platform;
