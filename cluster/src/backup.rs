@@ -6,6 +6,7 @@
 //! frame that does not fit its checksum, is no backup.
 
 use crate::codec;
+use crate::level::{self, Level, SPOKEN, TooNew};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 
@@ -25,8 +26,10 @@ const END: u8 = 4;
 /// What a backup is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
-    /// [`FORMAT`]; first, so that every later version can read it.
+    /// [`FORMAT`]; it and the level first, so that every release can read them.
     pub format: u16,
+    /// Of the state's bytes.
+    pub level: Level,
     /// The cluster.
     pub cluster: String,
     /// Version of the program that wrote it.
@@ -55,6 +58,9 @@ pub enum BackupError {
     /// A newer program wrote it.
     #[error("backup has format {0}, this release reads {FORMAT}")]
     Format(u16),
+    /// Likewise.
+    #[error(transparent)]
+    TooNew(#[from] TooNew),
 }
 
 /// Writes a backup in order: about, state, records, end.
@@ -183,14 +189,19 @@ impl<R: Read> Reader<R> {
             return Err(BackupError::Damaged("it does not begin as one", 0));
         }
         let (kind, body) = reader.frame()?;
-        let format = body.first().map(|byte| u16::from(*byte));
-        match (kind, codec::decode::<About>(&body)) {
-            (ABOUT, Ok(about)) if about.format == FORMAT => Ok((about, reader)),
-            (ABOUT, Ok(about)) => Err(BackupError::Format(about.format)),
-            (ABOUT, Err(_)) if format.is_some_and(|format| format > FORMAT) => {
-                Err(BackupError::Format(format.unwrap_or_default()))
-            }
-            _ => Err(BackupError::Damaged("it does not say what it is of", 8)),
+        let unknown = BackupError::Damaged("it does not say what it is of", 8);
+        // A newer one may go on in other ways.
+        let (format, level) = match (kind, codec::decode_front::<(u16, Level)>(&body)) {
+            (ABOUT, Ok(first)) => first,
+            _ => return Err(unknown),
+        };
+        if format != FORMAT {
+            return Err(BackupError::Format(format));
+        }
+        level::check(|| "backup".to_owned(), level, SPOKEN)?;
+        match codec::decode(&body) {
+            Ok(about) => Ok((about, reader)),
+            Err(_) => Err(unknown),
         }
     }
 
@@ -269,6 +280,7 @@ mod tests {
     fn about() -> About {
         About {
             format: FORMAT,
+            level: 1,
             cluster: "east".into(),
             version: "0.1.0".into(),
             at: 1_763_762_400_000,
@@ -315,6 +327,27 @@ mod tests {
             let mut other = bytes.clone();
             other[at] ^= 0x10;
             assert!(check(&other[..]).is_err(), "flipped at {at}");
+        }
+        for (newer, said) in [
+            (
+                About {
+                    level: 3,
+                    ..about()
+                },
+                "backup is of level 3, this node speaks 2: run a newer release on it",
+            ),
+            (
+                About {
+                    format: 300,
+                    ..about()
+                },
+                "backup has format 300, this release reads 1",
+            ),
+        ] {
+            let writer = Writer::new(Vec::new(), &newer).expect("is written");
+            let bytes = writer.finish().expect("is written");
+            let error = check(&bytes[..]).expect_err("is refused");
+            assert_eq!(error.to_string(), said);
         }
         let error = check(&b"SQLite format 3\0"[..]).expect_err("is none");
         assert_eq!(

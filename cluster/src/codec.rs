@@ -1,8 +1,35 @@
 //! The only user of bincode in this room.
 //!
 //! Whatever is stored or sent goes through [`encode`] and [`decode`]: bincode 2's standard layout (varints, little
-//! endian) over serde. The layout is positional: enums are append-only and structs never change shape within a
-//! version. Bytes from outside are decoded under a size limit, and bytes left over are an error.
+//! endian) over serde. The layout is positional: enums are append-only and structs never change shape. Bytes from
+//! outside are decoded under a size limit, and bytes left over are an error.
+//!
+//! # Bringing in something new
+//!
+//! Nodes of two releases run beside each other, and each may go back to the older one until the cluster's
+//! [level](crate::level) has risen. So all bytes are frozen: `cluster/fixtures/level-N` holds a sample of everything
+//! that came with level N, and a test fails when one of them is written or read otherwise. What changes comes with a
+//! new level, [`SPOKEN`](crate::level::SPOKEN) plus one:
+//!
+//! - **A command, a reply, a refusal, a question between nodes**: a variant appended to its enum. A command says its
+//!   level in [`Command::needs`](crate::command::Command::needs); before the cluster is there, proposing it is an error,
+//!   so the proposer looks at [`Handle::level`](crate::handle::Handle::level) and does it the old way as long as there is
+//!   one. A reply or refusal may only answer a command of its own level or later.
+//! - **A field of a command**: a new variant with a new struct that holds the old one (as
+//!   [`ClaimAt`](crate::command::ClaimAt) holds a [`Claim`](crate::command::Claim)).
+//! - **A new part of the state**: a struct of its own behind those that are there, written from its level on (as
+//!   `Since2` of [`State`](crate::state::State)); its `Default` is what states of a lower level are read as.
+//! - **A field of a row that is there**: best beside it, in a map of the new part. Where that does not do, the old
+//!   struct stays under a name with its level, is what is read from states of lower levels, and a function makes the new
+//!   one of it; and the state is written in the old form until the level has risen.
+//! - **What `apply` or the biller does with a command that is there**: the same on all nodes, whatever their release.
+//!   Other behaviour looks at [`State::level`](crate::state::State::level).
+//! - **The handshake and the answer to a ping** grow at their ends: they are read by [`decode_front`], and who does not
+//!   know what stands there does not read it.
+//! - **Frames of segments, snapshots and backups** have a format of their own that changes only together with a level.
+//!
+//! Then the test `write_fixtures` (ignored otherwise) writes the samples of the new level. Those of a level that was
+//! released are never written again.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -86,6 +113,14 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     }
 }
 
+/// Decodes a value off the front of `bytes`. What stands behind it a newer release has added.
+pub fn decode_front<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let what = std::any::type_name::<T>();
+    bincode::serde::decode_from_slice(bytes, config())
+        .map(|(value, _)| value)
+        .map_err(|source| CodecError::Decode { what, source })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +157,7 @@ mod tests {
             decode::<u8>(&[1, 2]),
             Err(CodecError::LeftOver { left: 1, .. })
         ));
+        assert_eq!(decode_front::<u8>(&[1, 2]).expect("decodes"), 1);
     }
 
     #[test]

@@ -9,7 +9,9 @@ mod usage;
 pub use reply::{Attempt, AxLease, Credit, Effect, Lease, Refusal, Reply};
 pub use usage::{AxbUsage, Biller, Closing, Rated, Slice, Usage};
 
+use crate::codec;
 use crate::entity::{Entity, Id, Micros, Millis, Table};
+use crate::level::{self, Level};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -179,6 +181,58 @@ pub enum Command {
         /// Random; by which the kept state is found.
         id: u64,
     },
+    /// An operator holds the cluster at the [level](crate::level) it is at, so that nodes can go back to the release
+    /// before, or lets it rise. Answers `Done`.
+    HoldLevel {
+        /// It stays.
+        hold: bool,
+        /// Who asked.
+        actor: String,
+    },
+    /// Every member speaks a higher level: the cluster is at that one from here on. Answers `Done`, or
+    /// `Refused(LevelHeld)`. Of the level that it raises to.
+    Raise(Raise),
+    /// Claims an access name, and says which level the node speaks. Answers `Claimed` or `Refused`. Of level 2.
+    ClaimAt(ClaimAt),
+}
+
+/// Tags of commands that are not of the first level.
+const RAISE: u32 = 31;
+const CLAIM_AT: u32 = 32;
+
+impl Command {
+    /// The lowest level that reads this encoded command.
+    pub fn needs(encoded: &[u8]) -> Level {
+        match codec::decode_front::<u32>(encoded) {
+            // Its level stands first.
+            Ok(RAISE) => {
+                codec::decode_front(encoded).map_or(Level::MAX, |(_, level): (u32, Level)| level)
+            }
+            Ok(CLAIM_AT) => 2,
+            _ => level::FIRST,
+        }
+    }
+}
+
+/// Raises the cluster's level.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Raise {
+    /// To this one; first, so that it can be read by a release that does not speak it.
+    pub level: Level,
+    /// Which level each member speaks; at most [`RAISE_MAX`].
+    pub members: Vec<(u64, Level)>,
+}
+
+/// Members named in a [`Raise`], at most.
+pub const RAISE_MAX: usize = 64;
+
+/// A [`Claim`] of a node that says what it speaks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClaimAt {
+    /// The claim.
+    pub claim: Claim,
+    /// The highest level that the node speaks.
+    pub level: Level,
 }
 
 /// What was done to a member of the cluster.

@@ -12,10 +12,11 @@ mod board;
 mod core;
 mod driver;
 mod effects;
+mod levels;
 mod members;
 mod proposer;
 mod restore;
-mod serve;
+pub(crate) mod serve;
 
 pub use self::core::{Handler, Standing};
 pub use self::driver::Machine;
@@ -27,6 +28,7 @@ use self::board::Board;
 use self::core::Core;
 use crate::codec::{self, CodecError};
 use crate::command::Biller;
+use crate::level::{FIRST, Level, Levels, SPOKEN, TooNew};
 use crate::link::{AnyNet, Files, RequestError, TlsError};
 use crate::state::State;
 use crate::wal::{AnyDisk, Settings, WalError};
@@ -79,6 +81,10 @@ pub struct Config {
     pub join: bool,
     /// Certificates for the links between nodes; `None` leaves them in the clear.
     pub tls: Option<Files>,
+    /// The highest [level](crate::level) that this node speaks: [`SPOKEN`], or less to rehearse an upgrade.
+    pub level_max: Level,
+    /// How long every member must have spoken a level before the cluster is raised to it.
+    pub level_settled: Duration,
     /// When elections happen.
     pub timings: Timings,
     /// When snapshots happen.
@@ -129,6 +135,8 @@ impl Config {
             members,
             join: false,
             tls: None,
+            level_max: SPOKEN,
+            level_settled: Duration::from_secs(10),
             timings: Timings::default(),
             snapshots: Snapshots::default(),
             workers: 1,
@@ -168,6 +176,9 @@ impl Config {
         }
         if self.tls.is_some() && self.net.0.is_some() {
             return bad("links of a simulation are in the clear".into());
+        }
+        if !(FIRST..=SPOKEN).contains(&self.level_max) {
+            return bad(format!("level_max must lie between {FIRST} and {SPOKEN}"));
         }
         if self.entries_per_s < 10 {
             return bad("entries_per_s must be 10 or more".into());
@@ -245,6 +256,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The data directory is one of a newer release. Nothing in it was changed.
+    #[error(transparent)]
+    TooNew(#[from] TooNew),
     /// The certificates for links.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -263,7 +277,7 @@ impl StartError {
     /// What lies in the data directory does not let this node start: starting again will not help.
     pub fn is_for_good(&self) -> bool {
         match self {
-            StartError::Restore(_) => true,
+            StartError::Restore(_) | StartError::TooNew(_) => true,
             StartError::Log(error) => !matches!(error, WalError::Disk(_)) || error.is_damage(),
             _ => false,
         }
@@ -279,6 +293,16 @@ pub enum ProposeError {
     /// Too many commands wait already; this one was not taken.
     #[error("{0} commands wait to be committed, no more are taken")]
     Overloaded(usize),
+    /// The cluster is not yet at the level that the command came with; it was not taken.
+    #[error(
+        "command is of level {needs}, the cluster is at level {active} until every node is upgraded"
+    )]
+    Level {
+        /// The command's level.
+        needs: Level,
+        /// The cluster's.
+        active: Level,
+    },
     /// The command is larger than 1 MB; it was not taken.
     #[error("command of {0} bytes is too large")]
     TooLarge(usize),
@@ -346,6 +370,8 @@ pub struct MemberStatus {
     pub alive: bool,
     /// Entries it had applied when it last said so: the index after the last one.
     pub applied: Option<u64>,
+    /// The highest level that it spoke when it last said so.
+    pub level: Option<Level>,
 }
 
 /// A node and its view of the cluster.
@@ -369,6 +395,8 @@ pub struct Status {
     pub snapshot: u64,
     /// Everyone; nobody before this node has heard of its cluster.
     pub members: Vec<MemberStatus>,
+    /// Where the cluster's level stands, as of the last entry applied here.
+    pub levels: Levels,
     /// Nodes that were members once. Their ids are not given again.
     pub former: Vec<u64>,
     /// There is a leader, and a majority of the voters is alive as far as this node sees.
@@ -416,7 +444,8 @@ impl<M: Machine> Handle<M> {
         config.check()?;
         let board = Arc::new(Board::new(M::initial()));
         let (driver, effects) = driver::pair(context, board.clone());
-        let core = Core::start(config, Box::new(driver), effects.live()).await?;
+        let dialect = levels::Dialect::of::<M>();
+        let core = Core::start(config, Box::new(driver), effects.live(), dialect).await?;
         Ok(Handle {
             core: Arc::new(core),
             board,
@@ -492,8 +521,7 @@ impl<M: Machine> Handle<M> {
         &self,
         command: M::Command,
     ) -> Result<(u64, M::Reply), ProposeError> {
-        let bytes = codec::encode(&command)?;
-        let (index, reply) = self.core.propose(bytes.into()).await?;
+        let (index, reply) = self.core.propose(self.encode(&command)?).await?;
         Ok((index, codec::decode(&reply)?))
     }
 
@@ -515,13 +543,36 @@ impl<M: Machine> Handle<M> {
     ///
     /// Returns false, and counts it, when a million of them wait or the node has stopped: then it was not taken.
     pub fn submit(&self, command: M::Command) -> bool {
-        match codec::encode(&command) {
-            Ok(bytes) => self.core.submit(bytes.into()),
+        match self.encode(&command) {
+            Ok(bytes) => self.core.submit(bytes),
             Err(error) => {
-                tracing::error!(%error, "submitted command cannot be encoded");
+                tracing::error!(%error, "submitted command cannot be proposed");
                 false
             }
         }
+    }
+
+    /// A command's bytes, if the cluster is at its level.
+    fn encode(&self, command: &M::Command) -> Result<Bytes, ProposeError> {
+        let bytes = codec::encode(command)?;
+        match M::needs(&bytes) {
+            FIRST => Ok(bytes.into()),
+            needs => match self.level() {
+                active if needs > active => Err(ProposeError::Level { needs, active }),
+                _ => Ok(bytes.into()),
+            },
+        }
+    }
+
+    /// The [level](crate::level) of the cluster, as of the last entry applied here: what came with a higher one must
+    /// not be proposed, and is refused with [`ProposeError::Level`].
+    pub fn level(&self) -> Level {
+        self.core.shared.progress.levels.borrow().active
+    }
+
+    /// The highest level that this node speaks.
+    pub fn spoken(&self) -> Level {
+        self.core.shared.progress.spoken
     }
 
     /// The log's time now, milliseconds since 1970: what an entry would be stamped with. Leases and deadlines of the

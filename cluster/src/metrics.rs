@@ -1,6 +1,7 @@
 //! What this room counts. No label takes a value without bound.
 
 use crate::handle::Role;
+use crate::level::Level;
 use crate::link::Channel;
 use metrics::{
     Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -33,6 +34,8 @@ const SNAPSHOT_BYTES: &str = "tandem_cluster_snapshot_bytes";
 const FSYNC: &str = "tandem_cluster_fsync_seconds";
 const LOG_ENTRIES: &str = "tandem_cluster_log_entries_total";
 
+const LEVEL: &str = "tandem_cluster_level";
+const LEVEL_SPOKEN: &str = "tandem_cluster_level_spoken";
 const DISK_FULL: &str = "tandem_cluster_disk_full";
 
 /// Describes every metric of the room; called once at the start of the process, after the recorder is installed.
@@ -49,6 +52,8 @@ pub fn describe() {
         "1 while the disk is full and the log waits for room."
     );
     gauge!(DISK_FULL).set(0.0);
+    describe_gauge!(LEVEL, "Level that the cluster is at.");
+    describe_gauge!(LEVEL_SPOKEN, "Highest level that this node speaks.");
     describe_gauge!(APPLIED, "Index after the last entry applied here.");
     describe_gauge!(LAST_LOG, "Index after the last entry in the log here.");
     describe_gauge!(
@@ -228,4 +233,10 @@ pub(crate) fn effects_dropped() {
 /// The log waits for room on its disk, or has some again.
 pub(crate) fn disk_full(full: bool) {
     gauge!(DISK_FULL).set(f64::from(u8::from(full)));
+}
+
+/// The cluster's level, and what this node speaks.
+pub(crate) fn levels(active: Level, spoken: Level) {
+    gauge!(LEVEL).set(f64::from(active));
+    gauge!(LEVEL_SPOKEN).set(f64::from(spoken));
 }

@@ -16,6 +16,7 @@ async fn back_up(node: &Node) -> Vec<u8> {
     let (state, applied) = node.state_now();
     let about = About {
         format: FORMAT,
+        level: 1,
         cluster: "test".into(),
         version: "0".into(),
         at: state.at,

@@ -69,6 +69,7 @@ pub async fn write(
     let recorded = state.outbox_last() - state.outbox_len() as u64;
     let about = About {
         format: backup::FORMAT,
+        level: state.level(),
         cluster: config.cluster.id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         at,
@@ -240,11 +241,12 @@ pub fn restore(args: &RestoreArgs) -> Result<(), RestoreError> {
     };
     let (about, mark, records) = backup::check(input()?).map_err(unsound)?;
     println!(
-        "backup of cluster `{}`, {} entries, {} records, version {}, written at {}",
+        "backup of cluster `{}`, {} entries, {} records, version {}, level {}, written at {}",
         about.cluster,
         about.applied,
         records,
         about.version,
+        about.level,
         tandem_billing::time::Time::from_ms(about.at)
     );
     let Some(config) = config.filter(|_| !args.check) else {

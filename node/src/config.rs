@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tandem_cluster::handle::Member;
+use tandem_cluster::level::{FIRST, Level, SPOKEN};
 
 /// Shared addresses, at most.
 const SHARED_MAX: usize = 16;
@@ -125,6 +126,8 @@ pub struct Cluster {
     pub peers: Vec<Peer>,
     /// Certificates with which nodes prove to each other who they are; absent: links are in the clear.
     pub tls: Option<LinkTls>,
+    /// Highest level that this node speaks and writes, to rehearse an upgrade; absent: all that its release can.
+    pub max_level: Option<Level>,
     /// This node never begins a cluster: it waits until `tandem cluster add` takes it into one that exists.
     #[serde(default)]
     pub join: bool,
@@ -387,6 +390,11 @@ impl Config {
                     peer.address.escape_debug()
                 ),
             ));
+        }
+        let spoken = self.cluster.max_level.unwrap_or(SPOKEN);
+        if !(FIRST..=SPOKEN).contains(&spoken) {
+            let text = format!("must lie between {FIRST} and {SPOKEN}");
+            return Some(("cluster.max_level", text));
         }
         let [shortest, longest] = self.cluster.election_ms;
         if shortest <= self.cluster.heartbeat_ms || longest <= shortest {

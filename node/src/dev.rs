@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use tandem_cluster::level::{FIRST, Level, SPOKEN};
 
 use crate::config;
 use crate::start::{chain, signalled};
@@ -47,6 +48,9 @@ pub struct DevArgs {
     /// Start no platform simulator.
     #[arg(long)]
     pub no_sim: bool,
+    /// Highest level that new nodes speak, to rehearse an upgrade.
+    #[arg(long, global = true, hide = true, value_parser = clap::value_parser!(u8).range(i64::from(FIRST)..=i64::from(SPOKEN)))]
+    pub max_level: Option<Level>,
     /// One node alone.
     #[command(subcommand)]
     pub one: Option<One>,
@@ -131,6 +135,7 @@ pub struct Cluster {
     dir: PathBuf,
     base: u16,
     nodes: u64,
+    max_level: Option<Level>,
     token: String,
     children: Vec<(String, Child)>,
     http: reqwest::Client,
@@ -207,6 +212,7 @@ async fn join(args: &DevArgs, n: u64) -> Result<(), DevError> {
     let (top, dir) = (absolute(args.data_dir.clone())?, absolute(dir)?);
     let mut config = node_config(&top, args.base_port, n, Vec::new());
     config.cluster.join = true;
+    config.cluster.max_level = args.max_level;
     write_config(&dir, &config)?;
     let mut child = spawn_node(&dir)?;
     println!("node {n}: pid {}", child.id());
@@ -240,6 +246,7 @@ impl Cluster {
             dir,
             base: args.base_port,
             nodes: args.nodes,
+            max_level: args.max_level,
             token,
             children: Vec::new(),
             http: client(),
@@ -309,7 +316,9 @@ impl Cluster {
             id,
             address: local(self.base, port_of(id, 70)).to_string(),
         });
-        write_config(&dir, &node_config(&self.dir, self.base, n, peers.collect()))?;
+        let mut config = node_config(&self.dir, self.base, n, peers.collect());
+        config.cluster.max_level = self.max_level;
+        write_config(&dir, &config)?;
         let child = spawn_node(&dir)?;
         self.children.push((format!("node {n}"), child));
         Ok(())
@@ -495,6 +504,7 @@ fn node_config(top: &Path, base: u16, n: u64, peers: Vec<config::Peer>) -> confi
             peers,
             join: false,
             tls: None,
+            max_level: None,
             heartbeat_ms: 50,
             election_ms: [150, 300],
         },

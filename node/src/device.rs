@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use tandem_cluster::command::{
-    Attempt, BindingId, CallId, Claim, Command, Effect, End, EndedBy, Epoch, Refusal, Reply,
+    Attempt, BindingId, CallId, Claim, ClaimAt, Command, Effect, End, EndedBy, Epoch, Refusal,
+    Reply,
 };
 use tandem_cluster::entity::{Id, Millis};
 use tandem_cluster::handle::{ProposeError, Role};
+use tandem_cluster::level::FIRST;
 use tandem_cluster::state::settings::Settings;
 use tandem_cluster::state::{AxPhase, Binding, Call, Phase, State};
 use tandem_sip::dialog::Dialog;
@@ -176,15 +178,22 @@ impl DeviceActor {
 
     fn claim(&mut self, ctx: &mut Context<Self>) {
         let config = &self.core.config;
-        let command = Command::Claim(Claim {
+        let claim = Claim {
             access_name: config.node.access_name.clone(),
             node: config.node.id,
             boot: self.boot,
             address: address(config),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lease_ms: config.node.lease_ms,
-        });
+        };
         let cluster = self.core.cluster.clone();
+        let command = match cluster.level() {
+            FIRST => Command::Claim(claim),
+            _ => Command::ClaimAt(ClaimAt {
+                claim,
+                level: cluster.spoken(),
+            }),
+        };
         let (asked_at, within) = (self.core.clock.mono(), self.renew_every());
         let claimed = async move {
             let (index, reply) = cluster.propose_indexed(command).await?;

@@ -23,6 +23,8 @@ pub mod core;
 pub mod demo;
 pub mod dev;
 pub mod device;
+#[cfg(test)]
+mod frozen;
 pub mod handover;
 pub mod members;
 pub mod metrics;

@@ -67,6 +67,7 @@ fn unchanged(error: MemberError) -> Unchanged {
         | MemberError::Full
         | MemberError::Absent { .. }
         | MemberError::NotEmpty(_)
+        | MemberError::TooOld { .. }
         | MemberError::Quorum { .. }
         | MemberError::Last(_) => Unchanged::Refused(text),
     }

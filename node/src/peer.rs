@@ -25,11 +25,12 @@ const PART_BYTES: usize = 768 << 10;
 /// Largest state copied.
 const COPY_MAX: u64 = tandem_cluster::codec::LIMIT_BYTES as u64;
 
-/// A question to another node. Variants are append-only.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A question to another node. Variants are append-only, and their bytes are frozen: what is added to one is a variant
+/// of its own, asked of nodes only when the cluster is at its level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Ask {
-    /// Of the admin API.
-    Ops(Query),
+    /// A [`Query`] of the admin API, as JSON: these grow with every release.
+    Ops(String),
     /// Stored records, both ends included.
     Records {
         /// First.
@@ -48,11 +49,11 @@ pub enum Ask {
     },
 }
 
-/// The answer. Variants are append-only.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The answer. Likewise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
-    /// To `Ops`.
-    Ops(switch::Answer),
+    /// To `Ops`, as JSON.
+    Ops(String),
     /// To `Records`, in order.
     Records(Vec<(u64, Vec<u8>)>),
     /// To `Errands`.
@@ -62,7 +63,7 @@ pub enum Answer {
 }
 
 /// A part of an encoded state.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// Index after the last entry in the state.
     pub upto: u64,
@@ -142,10 +143,18 @@ pub async fn answer<K: Keep>(
 ) -> Result<Bytes, String> {
     let answer = match codec::decode(&question) {
         None => return Err("question not understood".to_owned()),
-        Some(Ask::Ops(query)) => match switch {
-            Some(switch) => Answer::Ops(switch::answer(switch.as_ref(), query).await),
-            None => return Err("node has no admin api".to_owned()),
-        },
+        Some(Ask::Ops(query)) => {
+            let Some(switch) = switch else {
+                return Err("node has no admin api".to_owned());
+            };
+            let answer = match serde_json::from_str(&query) {
+                Ok(query) => switch::answer(switch.as_ref(), query).await,
+                Err(error) => switch::Answer::Failed(format!(
+                    "its release does not know that question: {error}"
+                )),
+            };
+            Answer::Ops(serde_json::to_string(&answer).map_err(|error| error.to_string())?)
+        }
         Some(Ask::Records { from, to }) => match store.records(from, to).await {
             Ok(rows) => Answer::Records(
                 rows.into_iter()
@@ -174,10 +183,15 @@ pub async fn query(core: &Core, node: u64, query: Query) -> Option<switch::Answe
         Query::Status => STATUS_WITHIN,
         _ => ANSWER_WITHIN,
     };
-    match ask(core, node, &Ask::Ops(query), limit).await? {
-        Answer::Ops(answer) => Some(answer),
-        _ => None,
-    }
+    let question = match serde_json::to_string(&query) {
+        Ok(question) => Ask::Ops(question),
+        Err(error) => return Some(switch::Answer::Failed(error.to_string())),
+    };
+    let Answer::Ops(answer) = ask(core, node, &question, limit).await? else {
+        return None;
+    };
+    let unread = |error: serde_json::Error| switch::Answer::Failed(error.to_string());
+    Some(serde_json::from_str(&answer).unwrap_or_else(unread))
 }
 
 /// Gives one node messages to carry out, and has them back when it does not answer that it did.

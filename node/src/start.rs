@@ -10,6 +10,7 @@ use actix::prelude::*;
 use tandem_billing::Store;
 use tandem_cluster::command::{Epoch, Refusal};
 use tandem_cluster::handle::{self, Cluster};
+use tandem_cluster::level::SPOKEN;
 use tandem_ops::api::{Access, Token};
 use tandem_ops::switch::Switch;
 use tandem_sip::transport::{Listen, Transport};
@@ -237,6 +238,7 @@ pub fn cluster_config(config: &Config) -> handle::Config {
     let [shortest, longest] = config.cluster.election_ms;
     handle::Config {
         join: config.cluster.join,
+        level_max: config.cluster.max_level.unwrap_or(SPOKEN),
         tls: config
             .cluster
             .tls

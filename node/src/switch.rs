@@ -148,9 +148,12 @@ impl Switch for Process {
                     voter: member.voter,
                     alive: member.alive,
                     applied: member.applied,
+                    level: member.level,
                 })
                 .collect(),
             former: status.former,
+            level: status.levels.active,
+            level_held: status.levels.held,
             plain_links: self.core.config.cluster.has_plain_links(),
         }
     }

@@ -79,6 +79,7 @@ impl World {
                 peers: vec![],
                 join: false,
                 tls: None,
+                max_level: None,
                 heartbeat_ms: 50,
                 election_ms: [150, 300],
             },

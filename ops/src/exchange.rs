@@ -122,8 +122,8 @@ pub struct OnNode {
     pub exchanges: Vec<Exchange>,
 }
 
-/// Bytes of all exchanges that one node tells another; the oldest are left out.
-const TOLD_MAX: usize = 768 << 10;
+/// Bytes of all exchanges that one node tells another; the oldest are left out. As JSON they take up to twice as many.
+const TOLD_MAX: usize = 500 << 10;
 
 impl OnNode {
     /// Leaves the oldest exchanges out until the rest may travel between nodes.

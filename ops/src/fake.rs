@@ -213,9 +213,12 @@ impl Switch for Fake {
                     voter: true,
                     alive: node == 1,
                     applied: None,
+                    level: (node == 1).then_some(2),
                 })
                 .into(),
             former: vec![3],
+            level: 1,
+            level_held: self.state().levels().held,
             plain_links: false,
         }
     }
@@ -277,6 +280,7 @@ impl Switch for Fake {
         let written = || {
             let about = About {
                 format: backup::FORMAT,
+                level: state.level(),
                 cluster: "fake".into(),
                 version: "0.1.0".into(),
                 at: NOW,

@@ -1,9 +1,11 @@
 //! Who belongs to the cluster, as the admin API changes it.
 
 use serde::{Deserialize, Serialize};
+use tandem_cluster::level::Level;
 
 /// A member of the consensus as one node sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Member {
     /// Its raft id.
     pub node: u64,
@@ -15,6 +17,8 @@ pub struct Member {
     pub alive: bool,
     /// Entries that it had applied when it last said so.
     pub applied: Option<u64>,
+    /// The highest level that it spoke when it last said so.
+    pub level: Option<Level>,
 }
 
 /// What an operator wants of the members. Variants are append-only.
@@ -47,6 +51,7 @@ pub enum Change {
 
 /// How far a change is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Progress {
     /// Something was changed just now; a repeat of what is done changes nothing.
     pub changed: bool,

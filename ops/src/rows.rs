@@ -308,6 +308,7 @@ pub fn device(state: &State, device: &Device) -> Value {
         "accessed_at": time(device.accessed_at),
         "address": device.address,
         "version": device.version,
+        "level": state.spoken(device.node),
         "node": device.node,
         "epoch": device.epoch,
         "alive": alive(state, device),
@@ -393,6 +394,11 @@ pub fn audit(state: &State, line: &Audit) -> Value {
             },
             format!("cluster/{node} {detail}").trim_end().to_owned(),
         ),
+        Deed::HoldLevel { hold } => (
+            if *hold { "hold" } else { "release" },
+            "cluster/level".to_owned(),
+        ),
+        Deed::Raise { from, to } => ("raise", format!("cluster/level {from} to {to}")),
     };
     json!({
         "number": line.number,

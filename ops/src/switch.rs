@@ -3,6 +3,10 @@
 //! [`Switch`] is implemented once, by the process. Everything that concerns *another* node goes through
 //! [`Switch::ask`] as a [`Query`], which the process carries to that node and has answered there by [`answer`]; so the
 //! process needs one message kind for the whole admin API, and a new question needs no new wiring.
+//!
+//! Questions and answers travel as JSON, for they grow with every release and nodes of two releases run beside each
+//! other: a field that one side does not know is not read, one that it misses has its default. A question of a kind that
+//! a node does not know is refused there, and the text says so.
 
 use crate::exchange::{OnNode, Trial, Tried, Untried};
 use crate::membership::{Change, Member, Progress, Unchanged};
@@ -15,6 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tandem_cluster::command::{CallId, Command, Epoch, Reply};
 use tandem_cluster::entity::{Id, Micros, Millis};
+use tandem_cluster::level::Level;
 use tandem_cluster::state::State;
 use tandem_cluster::state::explain::{Explanation, Question};
 
@@ -279,6 +284,7 @@ impl Role {
 
 /// Where a node stands in the consensus.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RaftStatus {
     /// Its raft id.
     pub node: u64,
@@ -296,12 +302,17 @@ pub struct RaftStatus {
     pub members: Vec<Member>,
     /// Raft ids of nodes that were removed.
     pub former: Vec<u64>,
+    /// The level that the cluster is at.
+    pub level: Level,
+    /// An operator holds it there.
+    pub level_held: bool,
     /// Its links to other machines are not encrypted.
     pub plain_links: bool,
 }
 
 /// Counters of one node. The first eight are 0 when it is idle.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NodeStatus {
     /// Calls that live on this node.
     pub calls: u64,
@@ -367,6 +378,7 @@ pub struct Check {
 
 /// What a node holds, for comparison with another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Digest {
     /// Last entry applied.
     pub applied: u64,
@@ -380,6 +392,7 @@ pub struct Digest {
 
 /// One table of a [`Digest`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TableDigest {
     /// Its name in the API.
     pub table: String,

@@ -49,17 +49,23 @@ impl Switch {
     /// Three fresh nodes with the sample configuration, ready to take calls.
     #[track_caller]
     pub fn start() -> Switch {
-        Switch::begin(None)
+        Switch::begin(None, &[])
+    }
+
+    /// The same, of nodes that speak no higher level than this.
+    #[track_caller]
+    pub fn at_level(level: u8) -> Switch {
+        Switch::begin(None, &["--max-level", &level.to_string()])
     }
 
     /// Three fresh nodes with a configuration of the test's own, ready to take calls.
     #[track_caller]
     pub fn seeded(seed: &Seed) -> Switch {
-        Switch::begin(Some(seed))
+        Switch::begin(Some(seed), &[])
     }
 
     #[track_caller]
-    fn begin(seed: Option<&Seed>) -> Switch {
+    fn begin(seed: Option<&Seed>, more: &[&str]) -> Switch {
         let dir = tempfile::tempdir().expect("a directory for the cluster");
         let base = free_base();
         let log = File::create(dir.path().join("dev.log")).expect("a file for the output");
@@ -75,7 +81,8 @@ impl Switch {
             "--fresh",
             "--data-dir",
         ])
-        .arg(&data);
+        .arg(&data)
+        .args(more);
         if let Some(seed) = seed {
             let path = dir.path().join("seed.toml");
             std::fs::write(&path, seed.text(base)).expect("the seed can be written");
@@ -266,7 +273,13 @@ impl Switch {
     /// Starts a new node, which waits to be added, and answers where its links arrive.
     #[track_caller]
     pub fn join(&mut self, node: u8) -> SocketAddr {
-        self.spawn_node_with(node, &["--join"]);
+        self.join_with(node, &[])
+    }
+
+    /// The same with further options.
+    #[track_caller]
+    pub fn join_with(&mut self, node: u8, more: &[&str]) -> SocketAddr {
+        self.spawn_node_with(node, &[&["--join"], more].concat());
         eventually("the new node answers", Duration::from_secs(60), || {
             let livez = http::request(self.api(node).at, "GET", "/livez", None, None)?;
             if livez.status == 200 {
@@ -276,6 +289,32 @@ impl Switch {
             }
         });
         self.at(100 * u16::from(node) + 70)
+    }
+
+    fn node_file(&self, node: u8) -> PathBuf {
+        self.data().join(format!("n{node}/node.toml"))
+    }
+
+    /// Changes a text in the file of node n, which must hold it; it is read when the node starts.
+    #[track_caller]
+    pub fn change_config(&self, node: u8, from: &str, to: &str) {
+        let path = self.node_file(node);
+        let text = std::fs::read_to_string(&path).expect("`dev` wrote it");
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&path, text.replacen(from, to, 1)).expect("it can be written");
+    }
+
+    /// Runs node n until it ends by itself: its exit code, and what it said.
+    #[track_caller]
+    pub fn serve(&self, node: u8) -> (Option<i32>, String) {
+        let mut command = Command::new(binary());
+        command
+            .args(["serve", "--config"])
+            .arg(self.node_file(node));
+        let output = command.stdin(Stdio::null()).output();
+        let output = output.expect("the binary is there");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
     }
 
     #[track_caller]

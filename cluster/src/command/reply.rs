@@ -2,6 +2,7 @@
 
 use super::{BindingId, CallId, Epoch};
 use crate::entity::{Id, Micros, Millis, Table, Transport};
+use crate::level::Level;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -186,6 +187,13 @@ pub enum Refusal {
     XNotOurs,
     /// So many rows wait in the outbox that only records of calls are still taken.
     OutboxFull,
+    /// An operator holds the cluster at its level. Answers commands of level 2 alone.
+    LevelHeld,
+    /// The node speaks a lower level than the cluster is at. Answers commands of level 2 alone.
+    LevelTooLow {
+        /// What the cluster is at.
+        active: Level,
+    },
 }
 
 /// What a node must do because of an applied entry. Every node sees every effect of entries applied after its start;

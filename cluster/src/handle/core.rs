@@ -1,10 +1,12 @@
 //! The node without the state's types: start, stop, and what its tasks share.
 
+use super::levels::{self, Dialect};
 use super::members;
 use super::proposer::{Proposer, Queue};
 use super::serve::{self, Server};
 use super::{Config, MemberStatus, ProposeError, RestoreError, Role, StartError, Status};
 use crate::beside::beside;
+use crate::level::Level;
 use crate::link::tls::Tls;
 use crate::link::{
     ANSWER_LIMIT, Channel, Dialer, LinkError, Members, Peer, RequestError, Roster, Under,
@@ -67,6 +69,7 @@ pub(crate) struct Shared {
     /// Everyone this node talks to; changes with the members.
     peers: RwLock<BTreeMap<u64, Peer>>,
     seen: Mutex<BTreeMap<u64, Seen>>,
+    pub(crate) dialect: Dialect,
     handler: RwLock<Option<Handler>>,
 }
 
@@ -74,6 +77,7 @@ pub(crate) struct Shared {
 struct Seen {
     at: Option<Instant>,
     applied: Option<u64>,
+    level: Option<Level>,
 }
 
 impl Shared {
@@ -118,6 +122,16 @@ impl Shared {
     pub(crate) fn is_alive(&self, node: u64) -> bool {
         let seen = self.seen().get(&node).and_then(|seen| seen.at);
         seen.is_some_and(|at| at.elapsed() < SILENCE)
+    }
+
+    /// The highest level that a node speaks, if it is alive and has said so.
+    pub(crate) fn spoken_by(&self, node: u64) -> Option<Level> {
+        if node == self.roster.us.node {
+            return Some(self.progress.spoken);
+        }
+        let seen = self.seen().get(&node).copied().unwrap_or_default();
+        let alive = seen.at.is_some_and(|at| at.elapsed() < SILENCE);
+        seen.level.filter(|_| alive)
     }
 
     /// A node said something.
@@ -182,9 +196,10 @@ impl Core {
         config: Config,
         driver: Box<dyn Driver>,
         live: Box<dyn FnOnce() + Send>,
+        dialect: Dialect,
     ) -> Result<Core, StartError> {
         if config.in_place {
-            return open(config, driver, live).await;
+            return open(config, driver, live, dialect).await;
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.workers.clamp(1, 2))
@@ -193,7 +208,7 @@ impl Core {
             .enable_all()
             .build()
             .map_err(StartError::Runtime)?;
-        let opened = runtime.spawn(open(config, driver, live)).await;
+        let opened = runtime.spawn(open(config, driver, live, dialect)).await;
         let outcome = opened.unwrap_or_else(|error| Err(StartError::Restore(error.to_string())));
         match outcome {
             Ok(mut core) => {
@@ -363,6 +378,11 @@ impl Core {
                     voter: voters.contains(&node),
                     alive: here || seen.at.is_some_and(|at| at.elapsed() < SILENCE),
                     applied: if here { Some(applied) } else { seen.applied },
+                    level: if here {
+                        Some(self.shared.progress.spoken)
+                    } else {
+                        seen.level
+                    },
                 }
             })
             .collect();
@@ -387,6 +407,7 @@ impl Core {
             snapshot: after(metrics.snapshot.map(|id| id.index)),
             quorum: leader.is_some() && alive * 2 > voters.len() && stopped.is_none(),
             members,
+            levels: *self.shared.progress.levels.borrow(),
             former: self
                 .shared
                 .roster
@@ -464,6 +485,7 @@ async fn open(
     config: Config,
     driver: Box<dyn Driver>,
     live: Box<dyn FnOnce() + Send>,
+    dialect: Dialect,
 ) -> Result<Core, StartError> {
     let identity = Identity {
         cluster: config.cluster_id.clone(),
@@ -492,9 +514,11 @@ async fn open(
             disk: config.disk.clone(),
             net: config.net.clone(),
             tls,
+            spoken: config.level_max,
         };
         let (log, in_place) = (config.log, config.in_place);
-        beside(move || -> Result<_, WalError> {
+        beside(move || -> Result<_, StartError> {
+            Roster::check_level(&*under.disk.0, &dir, under.spoken)?;
             let disk = under.disk.clone();
             let open = match in_place {
                 true => Wal::open_in_place,
@@ -503,7 +527,8 @@ async fn open(
             let wal = open(disk.0.clone(), &dir, identity.clone(), log)?;
             let (store, snapshot) = Store::open(disk, &dir.join("snapshots"), &identity)?;
             let pristine = wal.last().is_none() && wal.vote().is_none() && snapshot.is_none();
-            let roster = Roster::open(&dir, identity, configured, !pristine, under)?;
+            let roster = Roster::open(&dir, identity, configured, !pristine, under)
+                .map_err(WalError::from)?;
             Ok((wal, Arc::new(store), snapshot, Arc::new(roster), pristine))
         })
         .await
@@ -518,7 +543,7 @@ async fn open(
     })?;
 
     let fullness = wal.fullness();
-    let progress = Arc::new(Progress::new());
+    let progress = Arc::new(Progress::new(config.level_max));
     let machine = StateMachine::new(
         driver,
         store.clone(),
@@ -555,6 +580,7 @@ async fn open(
         peers: RwLock::default(),
         seen: Mutex::default(),
         wall: config.wall,
+        dialect,
         handler: RwLock::new(None),
     });
     note_members(&raft, &shared);
@@ -578,6 +604,13 @@ async fn open(
     ));
     tokio::spawn(snapshot_when_heavy(raft.clone(), progress));
     tokio::spawn(members::finish_changes(raft.clone(), standing.clone()));
+    tokio::spawn(levels::follow(shared.clone()));
+    tokio::spawn(levels::keep(
+        raft.clone(),
+        shared.clone(),
+        standing.clone(),
+        config.level_settled,
+    ));
 
     if pristine && !config.join {
         may_found(&roster, configured.keys().copied().collect()).await?;
@@ -820,6 +853,7 @@ async fn tick(
                         *seen = Seen {
                             at: Some(Instant::now()),
                             applied,
+                            level: serve::take_level(&answer),
                         };
                     }
                 }

@@ -3,7 +3,8 @@
 use super::board::Board;
 use super::effects::{self, Applied, Inlet, Outlet};
 use crate::codec;
-use crate::command::{Biller, Command, Effect, Reply};
+use crate::command::{Biller, Command, Effect, Raise, Reply};
+use crate::level::{FIRST, Level, Levels};
 use crate::raft::batch::Batch;
 use crate::raft::machine::{Driver, Freeze, Thaw};
 use crate::state::State;
@@ -41,6 +42,18 @@ pub trait Machine: Clone + Send + Sync + Serialize + DeserializeOwned + 'static 
     ) -> (Self::Reply, Vec<Self::Effect>);
     /// Who votes from here on in the log.
     fn set_voters(&mut self, voters: BTreeSet<u64>);
+    /// Where this state has the cluster's level.
+    fn levels(&self) -> Levels {
+        Levels::default()
+    }
+    /// The lowest level that reads this encoded command.
+    fn needs(_encoded: &[u8]) -> Level {
+        FIRST
+    }
+    /// The command that raises the cluster's level, told which level each member speaks; `None` where that never rises.
+    fn raise(_to: Level, _members: Vec<(u64, Level)>) -> Option<Self::Command> {
+        None
+    }
     /// Whether this effect is of the one kind of which only the latest counts. Such are held back for up to 20 ms, to
     /// spare their receiver those between.
     fn only_latest(_effect: &Self::Effect) -> bool {
@@ -75,6 +88,18 @@ impl Machine for State {
 
     fn set_voters(&mut self, voters: BTreeSet<u64>) {
         State::set_voters(self, voters);
+    }
+
+    fn levels(&self) -> Levels {
+        State::levels(self)
+    }
+
+    fn needs(encoded: &[u8]) -> Level {
+        Command::needs(encoded)
+    }
+
+    fn raise(level: Level, members: Vec<(u64, Level)>) -> Option<Command> {
+        Some(Command::Raise(Raise { level, members }))
     }
 
     fn only_latest(effect: &Effect) -> bool {
@@ -165,6 +190,10 @@ impl<M: Machine> Driver for Applier<M> {
             });
         }
         Ok(replies)
+    }
+
+    fn levels(&self) -> Levels {
+        self.board.live().state.levels()
     }
 
     fn set_voters(&mut self, voters: BTreeSet<u64>) {

@@ -5,7 +5,8 @@
 
 use super::core::{Core, Standing};
 use super::{Member, Role, serve};
-use crate::link::{ANSWER_LIMIT, Channel, Dialer, Peer, RequestError};
+use crate::level::Level;
+use crate::link::{ANSWER_LIMIT, Channel, Dialer, LinkError, Peer, RequestError};
 use crate::raft::Raft;
 use crate::raft::types::{LogId, TypeConfig};
 use openraft::async_runtime::watch::WatchReceiver;
@@ -91,6 +92,18 @@ pub enum MemberError {
         address: String,
         /// What happened.
         reason: String,
+    },
+    /// The node runs a release that is too old.
+    #[error(
+        "node {node} speaks level {level}, the cluster is at level {active}: run a newer release on it"
+    )]
+    TooOld {
+        /// Which.
+        node: u64,
+        /// What it speaks.
+        level: Level,
+        /// What the cluster is at.
+        active: Level,
     },
     /// The node has a log that is not this cluster's.
     #[error("node {0} holds a log of its own: empty its data directory and configure it to join")]
@@ -283,6 +296,11 @@ impl Core {
         };
         match dialer.dial(Channel::Request).await {
             Ok(_) => Ok(dialer),
+            Err(LinkError::TooOld { level, active, .. }) => Err(MemberError::TooOld {
+                node,
+                level,
+                active,
+            }),
             Err(error) => Err(MemberError::Absent {
                 node,
                 address: address.to_owned(),

@@ -430,7 +430,12 @@ impl Proposer {
                 .progress
                 .time()
                 .stamp((self.wall)(), majority, now_us);
-            let payload = batch::encode(at, seed, commands);
+            let payload = batch::encode(
+                self.shared.dialect.needs_all(commands.clone()),
+                at,
+                seed,
+                commands,
+            );
             let raft = self.raft.clone();
             Box::pin(async move {
                 let outcome = match timeout(ANSWER_LIMIT, raft.client_write(Payload(payload))).await

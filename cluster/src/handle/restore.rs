@@ -6,6 +6,7 @@
 
 use super::{Config, Machine, StartError};
 use crate::codec;
+use crate::level;
 use crate::link::Roster;
 use crate::raft::snapshot::Store;
 use crate::raft::types::Members;
@@ -73,10 +74,13 @@ pub fn restore<M: Machine>(
         cluster: config.cluster_id.clone(),
         node: config.node_id,
     };
-    Roster::begin(dir, mark).map_err(wal)?;
+    let level = state.levels().active;
+    level::check(|| "backup".to_owned(), level, config.level_max)?;
+    Roster::begin(dir, mark, level).map_err(wal)?;
     let (store, _) = Store::open(AnyDisk::default(), &dir.join("snapshots"), &us)?;
     store
         .write(
+            level,
             Some(last),
             members,
             BTreeSet::new(),

@@ -4,6 +4,7 @@
 
 use super::Role;
 use super::core::{Shared, Standing};
+use crate::level::Level;
 use crate::link::Channel;
 use crate::link::{
     ANSWER_LIMIT, Connection, Frame, Hello, LinkError, Listener, Response, Socket, accept,
@@ -44,7 +45,7 @@ pub(crate) fn forward<'a>(commands: impl Iterator<Item = &'a Bytes> + Clone) -> 
     out.into()
 }
 
-fn put_forwarded(index: u64, replies: &[Bytes]) -> Bytes {
+pub(crate) fn put_forwarded(index: u64, replies: &[Bytes]) -> Bytes {
     let mut out = index.to_le_bytes().to_vec();
     put_list(replies.iter(), &mut out);
     out.into()
@@ -71,13 +72,19 @@ pub(crate) fn about() -> Bytes {
     Bytes::from_static(&[ABOUT])
 }
 
-/// Answers a ping: `[applied u64][clock u64]`. What a newer release adds stands behind that, and who does not know it
-/// does not read it.
-fn pong(applied: u64, wall_ms: u64) -> Bytes {
-    let mut out = Vec::with_capacity(16);
+/// Answers a ping: `[applied u64][clock u64][level u8]`. What a newer release adds stands behind that, and who does not
+/// know it does not read it.
+pub(crate) fn pong(applied: u64, wall_ms: u64, spoken: Level) -> Bytes {
+    let mut out = Vec::with_capacity(17);
     out.extend_from_slice(&applied.to_le_bytes());
     out.extend_from_slice(&wall_ms.to_le_bytes());
+    out.push(spoken);
     out.into()
+}
+
+/// The level in the answer to a ping: the highest one that the node speaks.
+pub(crate) fn take_level(answer: &[u8]) -> Option<Level> {
+    answer.get(16).copied()
 }
 
 /// The clock in the answer to a ping, milliseconds since 1970.
@@ -230,6 +237,7 @@ impl Server {
             Some(PING) => Ok(pong(
                 *self.shared.progress.applied.borrow(),
                 (self.shared.wall)(),
+                self.shared.progress.spoken,
             )),
             Some(ABOUT) => {
                 let last = self.raft.metrics().borrow_watched().last_log_index;

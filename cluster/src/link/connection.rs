@@ -161,17 +161,18 @@ impl Dialer {
         let unread = |_| LinkError::Protocol("answer to the hello cannot be read");
         match answer.kind {
             kind::WELCOME => {
-                let Welcome { disk, origin } = codec::decode(&answer.body).map_err(unread)?;
-                let met = self.roster.meet(self.node, disk, origin).await;
-                met.map_err(|rejection| LinkError::Refused {
+                let welcome: Welcome = codec::decode_front(&answer.body).map_err(unread)?;
+                let met = self.roster.meet(self.node, welcome.disk, welcome.origin);
+                met.await.map_err(|rejection| LinkError::Refused {
                     node: self.node,
                     address: address.to_owned(),
                     reason: rejection.reason,
                 })?;
+                self.roster.check_levels(self.node, address, &welcome)?;
                 Ok(connection)
             }
             kind::REJECT => {
-                let rejection = codec::decode(&answer.body).map_err(unread)?;
+                let rejection = codec::decode_front(&answer.body).map_err(unread)?;
                 Err(self.roster.rejected(self.node, address, rejection))
             }
             _ => Err(LinkError::Protocol("neither welcome nor rejection")),

@@ -18,6 +18,8 @@ mod stream;
 pub(crate) mod tls;
 
 pub(crate) use connection::{Connection, Dialer, accept, outdated};
+#[cfg(test)]
+pub(crate) use frame::FrameCodec;
 pub(crate) use frame::{Frame, FrameError, kind};
 pub use net::{AnyNet, Incoming, Net, Wire};
 pub(crate) use net::{Listener, Socket};
@@ -26,10 +28,13 @@ pub(crate) use requests::{Peer, Response, response, take_request};
 pub(crate) use roster::{Members, Roster, Under};
 pub use tls::{Files, TlsError, name_of as tls_name};
 
+use crate::level::Level;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Version of the frames. Nodes with another one are rejected.
+/// Version of the handshake and the frames. Nodes with another one are rejected, so it changes only if nothing else does:
+/// what is added to frames goes by the [level](crate::level) that both sides speak, and a [`Hello`] and the answers to it
+/// grow at their ends, where older releases do not look.
 pub const PROTOCOL: u16 = 1;
 /// Largest body of a frame.
 pub const FRAME_MAX: usize = 64 << 20;
@@ -76,8 +81,10 @@ pub struct Hello {
     pub to: u64,
     /// What for.
     pub channel: Channel,
-    /// Highest feature level the dialling node speaks.
-    pub feature_level: u16,
+    /// Highest level the dialling node speaks.
+    pub level: Level,
+    /// The level it knows the cluster to be at.
+    pub active: Level,
     /// Reserved for proof of membership where the transport gives none.
     pub proof: Vec<u8>,
     /// The dialling node's data directory: a number made with it.
@@ -95,6 +102,10 @@ pub struct Welcome {
     pub disk: u64,
     /// What its log goes back to.
     pub origin: Option<u64>,
+    /// Highest level the answering node speaks.
+    pub level: Level,
+    /// The level it knows the cluster to be at.
+    pub active: Level,
 }
 
 /// The answer to a [`Hello`] that is not.
@@ -175,6 +186,20 @@ pub enum LinkError {
         address: String,
         /// What it said.
         reason: String,
+    },
+    /// The peer runs a release that is too old for this cluster.
+    #[error(
+        "node {node} at `{address}` speaks level {level}, the cluster is at level {active}: run a newer release on it"
+    )]
+    TooOld {
+        /// Which.
+        node: u64,
+        /// Where.
+        address: String,
+        /// What it speaks.
+        level: Level,
+        /// What the cluster is at.
+        active: Level,
     },
     /// The other side broke the protocol.
     #[error("peer broke the protocol: {0}")]

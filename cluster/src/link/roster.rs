@@ -5,17 +5,21 @@
 //! handshake, and each keeps the first one that it sees of an id for good. A node with another one is turned away, and
 //! so is one that was removed from the cluster; it is told so, and stops.
 //!
-//! The file `roster` in the data directory holds a fact a line: `disk`, `origin`, and `peer` for each node met.
+//! The file `roster` in the data directory holds a fact a line: `disk`, `origin`, `level`, and `peer` for each node met.
+//!
+//! Nodes also tell each other which [level](crate::level) they speak and at which they know the cluster to be. One that
+//! speaks a lower level than the cluster is at is told so by whoever it meets, and stops.
 
 use super::AnyNet;
 use super::tls::{self, Tls};
 use super::{Hello, LinkError, PROTOCOL, Rejection, Welcome};
 use crate::beside::beside;
 use crate::codec;
+use crate::level::{self, Level, TooNew};
 use crate::link::Channel;
 use crate::wal::AnyDisk;
 use crate::wal::Identity;
-use crate::wal::disk::{DiskError, RealDisk, read_whole, write_whole};
+use crate::wal::disk::{Disk, DiskError, RealDisk, read_whole, write_whole};
 use rustls::pki_types::CertificateDer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -25,15 +29,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 
-const FEATURE_LEVEL: u16 = 1;
 /// Nodes that a founding hello may name.
 const FOUNDERS_MAX: usize = 64;
 
 /// What is kept on disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
     /// This data directory.
     disk: u64,
+    /// The highest level that the cluster was known to be at.
+    level: Level,
     /// What the cluster was begun from: 0 for nothing, else the backup's mark. `None` until this node has a log.
     origin: Option<u64>,
     /// The data directories of the others.
@@ -41,12 +46,22 @@ struct Known {
 }
 
 impl Known {
+    fn new(disk: u64) -> Self {
+        Known {
+            disk,
+            level: level::FIRST,
+            origin: None,
+            peers: BTreeMap::new(),
+        }
+    }
+
     fn parse(text: &str) -> Option<Known> {
-        let mut known = Known::default();
+        let mut known = Known::new(0);
         for line in text.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
                 ["disk", disk] => known.disk = u64::from_str_radix(disk, 16).ok()?,
+                ["level", level] => known.level = level.parse().ok()?,
                 ["origin", origin] => known.origin = Some(u64::from_str_radix(origin, 16).ok()?),
                 ["peer", node, disk] => {
                     let disk = u64::from_str_radix(disk, 16).ok()?;
@@ -59,7 +74,7 @@ impl Known {
     }
 
     fn text(&self) -> String {
-        let mut text = format!("disk {:016x}\n", self.disk);
+        let mut text = format!("disk {:016x}\nlevel {}\n", self.disk, self.level);
         // Writing to a string cannot fail.
         if let Some(origin) = self.origin {
             let _ = writeln!(text, "origin {origin:016x}");
@@ -78,7 +93,7 @@ fn random() -> u64 {
 }
 
 /// What the links of a node, and what is known of their other ends, stand on.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Under {
     /// Where the roster lies.
     pub(crate) disk: AnyDisk,
@@ -86,6 +101,19 @@ pub(crate) struct Under {
     pub(crate) net: AnyNet,
     /// Where links are encrypted, with what.
     pub(crate) tls: Option<Arc<Tls>>,
+    /// The highest level that this node speaks.
+    pub(crate) spoken: Level,
+}
+
+impl Default for Under {
+    fn default() -> Self {
+        Under {
+            disk: AnyDisk::default(),
+            net: AnyNet::default(),
+            tls: None,
+            spoken: level::SPOKEN,
+        }
+    }
 }
 
 /// The members as this node's log has them.
@@ -117,16 +145,29 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    /// Begins the roster of a data directory that is restored from the backup with this mark. Blocks.
-    pub(crate) fn begin(dir: &Path, mark: u64) -> Result<(), DiskError> {
+    /// Begins the roster of a data directory that is restored from the backup with this mark, of a state of this level.
+    /// Blocks.
+    pub(crate) fn begin(dir: &Path, mark: u64, level: Level) -> Result<(), DiskError> {
         let path = dir.join("roster");
         let known = Known {
-            disk: random(),
+            level,
             origin: Some(mark),
-            ..Known::default()
+            ..Known::new(random())
         };
         write_whole(&RealDisk, &path, known.text().as_bytes())
             .map_err(|source| DiskError::new("write", &path, source))
+    }
+
+    /// Refuses a data directory that may hold what this node cannot read. Asked before anything else is opened there.
+    /// Blocks.
+    pub(crate) fn check_level(disk: &dyn Disk, dir: &Path, spoken: Level) -> Result<(), TooNew> {
+        // What else is wrong with the file is told when it is opened.
+        let text = read_whole(disk, &dir.join("roster")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix("level "));
+        let level = lines.next().and_then(|level| level.parse().ok());
+        let what = || format!("data directory `{}`", dir.display());
+        level::check(what, level.unwrap_or(level::FIRST), spoken)
     }
 
     /// Reads the roster of a data directory, or begins one. Blocks. `has_log`: the directory held a log before.
@@ -143,10 +184,7 @@ impl Roster {
                 let what = io::Error::new(io::ErrorKind::InvalidData, "lines are not as written");
                 DiskError::new("read", &path, what)
             })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Known {
-                disk: random(),
-                ..Known::default()
-            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Known::new(random()),
             Err(source) => return Err(DiskError::new("read", &path, source)),
         };
         if has_log {
@@ -277,6 +315,54 @@ impl Roster {
         .await?
     }
 
+    /// The cluster is at this level, as far as is known here.
+    pub(crate) async fn set_level(self: &Arc<Self>, level: Level) -> io::Result<()> {
+        let raise = move |known: &mut Known| {
+            let higher = level > known.level;
+            known.level = known.level.max(level);
+            higher
+        };
+        self.change(raise).await
+    }
+
+    /// Finds that the node we dialled is too old for the cluster, or that we are.
+    pub(crate) fn check_levels(
+        &self,
+        node: u64,
+        address: &str,
+        welcome: &Welcome,
+    ) -> Result<(), LinkError> {
+        let active = self.known().level.max(welcome.active);
+        if let Some(reason) = self.too_old(active) {
+            self.expel(reason.clone());
+            let address = address.to_owned();
+            return Err(LinkError::Rejected {
+                node,
+                address,
+                reason,
+            });
+        }
+        match welcome.level < active {
+            false => Ok(()),
+            true => Err(LinkError::TooOld {
+                node,
+                address: address.to_owned(),
+                level: welcome.level,
+                active,
+            }),
+        }
+    }
+
+    /// Why this node cannot take part in a cluster at this level.
+    fn too_old(&self, active: Level) -> Option<String> {
+        (active > self.under.spoken).then(|| {
+            format!(
+                "cluster `{}` is at level {active}, this node speaks {}: run a newer release on it",
+                self.us.cluster, self.under.spoken
+            )
+        })
+    }
+
     /// First words to a node. `founders`: who begins the cluster together with us, when we have no log yet.
     pub(crate) fn hello(&self, to: u64, channel: Channel, founders: &[u64]) -> Hello {
         let known = self.known();
@@ -286,7 +372,8 @@ impl Roster {
             from: self.us.node,
             to,
             channel,
-            feature_level: FEATURE_LEVEL,
+            level: self.under.spoken,
+            active: known.level,
             proof: Vec::new(),
             disk: known.disk,
             origin: known.origin,
@@ -300,8 +387,13 @@ impl Roster {
         body: &[u8],
         proof: Option<&CertificateDer<'_>>,
     ) -> Result<(Hello, Welcome), Rejection> {
-        let hello: Hello =
-            codec::decode(body).map_err(|_| Rejection::passing("hello cannot be read".into()))?;
+        let unread = |_| Rejection::passing("hello cannot be read".into());
+        let protocol: u16 = codec::decode_front(body).map_err(unread)?;
+        if protocol != PROTOCOL {
+            let reason = format!("protocol {protocol} is not ours, {PROTOCOL}");
+            return Err(Rejection::passing(reason));
+        }
+        let hello: Hello = codec::decode_front(body).map_err(unread)?;
         if proof.is_some_and(|proof| !tls::is_of(proof, hello.from)) {
             let reason = format!("certificate is not that of node {}", hello.from);
             return Err(Rejection::passing(reason));
@@ -312,6 +404,8 @@ impl Roster {
         let welcome = Welcome {
             disk: known.disk,
             origin: known.origin,
+            level: self.under.spoken,
+            active: known.level,
         };
         drop(known);
         Ok((hello, welcome))
@@ -320,12 +414,6 @@ impl Roster {
     fn check(&self, hello: &Hello) -> Result<(), Rejection> {
         let us = &self.us;
         let passing = |reason| Err(Rejection::passing(reason));
-        if hello.protocol != PROTOCOL {
-            return passing(format!(
-                "protocol {} is not ours, {PROTOCOL}",
-                hello.protocol
-            ));
-        }
         if hello.cluster != us.cluster {
             let named: String = hello.cluster.chars().take(64).collect();
             return passing(format!("cluster `{named}` is not ours, `{}`", us.cluster));
@@ -341,6 +429,17 @@ impl Roster {
                 "node {} was removed from cluster `{}`",
                 hello.from, us.cluster
             )));
+        }
+        let active = self.known().level;
+        if hello.level < active {
+            return Err(Rejection::lasting(format!(
+                "node {} speaks level {}, cluster `{}` is at level {active}: run a newer release on it",
+                hello.from, hello.level, us.cluster
+            )));
+        }
+        if let Some(reason) = self.too_old(hello.active) {
+            // It is welcome all the same, and finds in the answer that we are too old.
+            self.expel(reason);
         }
         if !hello.founders.is_empty() {
             self.check_founder(hello)?;
@@ -551,6 +650,74 @@ mod tests {
             greet(&elsewhere, &us, &[]).await,
             Err("nodes 3 and 1 were begun from different backups".into())
         );
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_too_old_is_told_so_whoever_dials() {
+        let (one, two) = (tempdir(), tempdir());
+        let us = roster(one.path(), 1, &[1, 2], true);
+        us.set_level(2).await.expect("is written");
+        let old = || {
+            let us = Identity {
+                cluster: "c".into(),
+                node: 2,
+            };
+            let under = Under {
+                spoken: 1,
+                ..Under::default()
+            };
+            let opened = Roster::open(two.path(), us, BTreeMap::new(), false, under);
+            Arc::new(opened.expect("opens"))
+        };
+        let other = old();
+        let said = "node 2 speaks level 1, cluster `c` is at level 2: run a newer release on it";
+        assert_eq!(greet(&other, &us, &[]).await, Err(said.into()));
+        assert_eq!(greet(&us, &other, &[]).await, Ok(()));
+        let said = "cluster `c` is at level 2, this node speaks 1: run a newer release on it";
+        assert_eq!(*other.expelled().borrow(), Some(said.into()));
+        let welcome = |level, active| Welcome {
+            disk: 1,
+            origin: None,
+            level,
+            active,
+        };
+        let error = us.check_levels(2, "n2:1", &welcome(1, 1));
+        assert_eq!(
+            error.expect_err("is refused").to_string(),
+            "node 2 at `n2:1` speaks level 1, the cluster is at level 2: run a newer release on it"
+        );
+        assert!(us.check_levels(2, "n2:1", &welcome(2, 2)).is_ok());
+        let other = old();
+        assert!(other.check_levels(1, "n1:1", &welcome(2, 2)).is_err());
+        assert!(other.expelled().borrow().is_some());
+        // It knows after a restart as well, and does not open what it may not be able to read.
+        assert!(Roster::check_level(&RealDisk, one.path(), 2).is_ok());
+        let error = Roster::check_level(&RealDisk, one.path(), 1).expect_err("is refused");
+        assert!(
+            error
+                .to_string()
+                .ends_with("is of level 2, this node speaks 1: run a newer release on it")
+        );
+        drop(us);
+        let us = roster(one.path(), 1, &[1, 2], true);
+        assert_eq!(us.hello(2, Channel::Control, &[]).active, 2);
+    }
+
+    #[tokio::test]
+    async fn a_hello_may_go_on_behind_what_is_known() {
+        let (one, two) = (tempdir(), tempdir());
+        let us = roster(one.path(), 1, &[1, 2], true);
+        let hello = roster(two.path(), 2, &[1, 2], true).hello(1, Channel::Control, &[]);
+        let mut body = codec::encode(&hello).expect("encodes");
+        body.extend([7, 7, 7]);
+        assert!(us.receive(&body, None).await.is_ok());
+        let body = codec::encode(&Hello {
+            protocol: 9,
+            ..hello
+        })
+        .expect("encodes");
+        let rejection = us.receive(&body[..3], None).await.expect_err("is refused");
+        assert_eq!(rejection.reason, "protocol 9 is not ours, 1");
     }
 
     #[test]

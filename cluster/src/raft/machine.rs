@@ -5,6 +5,8 @@ use super::snapshot::{SnapshotFile, Store};
 use super::time::LogTime;
 use super::types::{self, LogId, Members, Replies, StoredMembership, TypeConfig};
 use crate::beside::beside;
+
+use crate::level::{self, Level, Levels};
 use crate::wal::{Wal, record as own};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -29,6 +31,10 @@ pub(crate) type Thaw = Box<dyn FnOnce(&[u8]) -> io::Result<Box<dyn Any + Send>> 
 pub(crate) trait Driver: Send + Sync + 'static {
     /// Applies a batch; encoded replies in the commands' order if `answer`, nothing otherwise.
     fn apply(&mut self, id: own::LogId, batch: Batch, answer: bool) -> io::Result<Vec<Bytes>>;
+    /// Where the state has the cluster's level.
+    fn levels(&self) -> Levels {
+        Levels::default()
+    }
     /// Tells the state who votes, of all configurations in force.
     fn set_voters(&mut self, voters: BTreeSet<u64>);
     /// Everything below this index is applied: whoever is told so from now on must be able to see it.
@@ -56,16 +62,23 @@ pub(crate) struct Progress {
     pub(crate) heavy: Notify,
     /// Nodes that were members once, as of the last applied entry.
     pub(crate) former: watch::Sender<BTreeSet<u64>>,
+    /// The cluster's level, as of the last applied entry.
+    pub(crate) levels: watch::Sender<Levels>,
+    /// The highest level that this node speaks.
+    pub(crate) spoken: Level,
     time: Mutex<LogTime>,
     begun: Instant,
 }
 
 impl Progress {
-    pub(crate) fn new() -> Self {
+    /// Of a node that speaks levels up to `spoken`.
+    pub(crate) fn new(spoken: Level) -> Self {
         Progress {
             applied: watch::Sender::new(0),
             heavy: Notify::new(),
             former: watch::Sender::default(),
+            levels: watch::Sender::default(),
+            spoken,
             time: Mutex::default(),
             begun: Instant::now(),
         }
@@ -76,6 +89,11 @@ impl Progress {
         self.time
             .lock()
             .expect("no code panics while it holds the time")
+    }
+
+    fn set_levels(&self, levels: Levels) {
+        self.levels
+            .send_if_modified(|known| std::mem::replace(known, levels) != levels);
     }
 
     /// Microseconds of the clock that [`Progress::time`] is told of.
@@ -149,7 +167,7 @@ impl StateMachine {
                 match payload {
                     own::Payload::Blank => {}
                     own::Payload::Normal(bytes) => {
-                        let batch = batch::decode(&bytes).map_err(invalid)?;
+                        let batch = self.batch(id, &bytes)?;
                         self.driver.replay(&mut *state, id, batch)?;
                     }
                     own::Payload::Membership(membership) => {
@@ -161,6 +179,7 @@ impl StateMachine {
             }
         }
         self.driver.replace(state, end);
+        self.progress.set_levels(self.driver.levels());
         self.driver.applied(end);
         tracing::warn!(
             index = end,
@@ -170,11 +189,17 @@ impl StateMachine {
         Ok(end)
     }
 
+    fn batch(&self, id: own::LogId, bytes: &Bytes) -> io::Result<Batch> {
+        batch::decode(bytes, self.progress.spoken)
+            .map_err(|error| invalid(format!("{id}: {error}")))
+    }
+
     fn freeze(&mut self) -> Builder {
         self.weight = 0;
         let freeze = Some(self.driver.freeze());
         Builder {
             freeze,
+            level: self.driver.levels().active,
             last: self.last,
             members: self.members.clone(),
             former: self.former.clone(),
@@ -231,7 +256,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 EntryPayload::Blank => Vec::new(),
                 EntryPayload::Normal(payload) => {
                     self.weight += payload.0.len() as u64;
-                    let batch = batch::decode(&payload.0).map_err(invalid)?;
+                    let batch = self.batch(id, &payload.0)?;
                     commands += batch.commands.len();
                     at = Some(batch.at);
                     self.driver.apply(id, batch, responder.is_some())?
@@ -252,6 +277,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             }
         }
         // The state can be seen before the proposer sees its reply.
+        self.progress.set_levels(self.driver.levels());
         if let Some(last) = self.last {
             self.driver.applied(last.index + 1);
             if let Some(at) = at {
@@ -284,8 +310,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     ) -> io::Result<()> {
         let (thaw, store) = (self.driver.thaw(), self.store.clone());
         let last = meta.last_log_id.as_ref().map(types::to_log_id);
+        let spoken = self.progress.spoken;
         let installing = beside(move || {
             let (header, bytes) = snapshot.load()?;
+            level::check(|| "snapshot".into(), header.level, spoken).map_err(invalid)?;
             if header.last != last {
                 return Err(invalid("snapshot is not the one announced"));
             }
@@ -296,6 +324,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let (state, header) = installing.await??;
         let upto = last.map_or(0, |last| last.index + 1);
         self.driver.replace(state, upto);
+        self.progress.set_levels(self.driver.levels());
         self.last = last;
         self.members = header.members;
         self.former = header.former;
@@ -327,6 +356,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 /// Writes one snapshot.
 pub(crate) struct Builder {
     freeze: Option<Freeze>,
+    /// Of the state.
+    level: Level,
     last: Option<own::LogId>,
     members: Members,
     former: BTreeSet<u64>,
@@ -341,7 +372,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             .freeze
             .take()
             .ok_or_else(|| io::Error::other("a builder builds once"))?;
-        let (store, last) = (self.store.clone(), self.last);
+        let (store, last, level) = (self.store.clone(), self.last, self.level);
         let (members, former) = (self.members.clone(), self.former.clone());
         let begun = Instant::now();
         let freeze = Arc::new(freeze);
@@ -352,7 +383,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let snapshot = loop {
             let (store, freeze) = (store.clone(), freeze.clone());
             let (members, former) = (members.clone(), former.clone());
-            let write = move || store.write(last, members, former, |out| freeze(out));
+            let write = move || store.write(level, last, members, former, |out| freeze(out));
             match beside(write).await? {
                 // Without it the log only grows longer: no reason to stop.
                 Err(error) if is_full(&error) => {

@@ -6,6 +6,8 @@
 //! those bytes go unchanged to its disk and to the followers.
 
 pub(crate) mod batch;
+#[cfg(test)]
+mod frozen;
 pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod serve;

@@ -1,10 +1,12 @@
 //! Snapshots as files: written beside the log, kept two deep, sent as they are.
 //!
 //! `[magic 8][length u32][crc u32] header`, then the state's bytes, then `[length u64][crc u32]` of them. A snapshot
-//! gets its name only when it is whole and synced, so what bears a name and fails its checksum is damage.
+//! gets its name only when it is whole and synced, so what bears a name and fails its checksum is damage. One of a newer
+//! release is told from that: in all formats the header begins as in this one.
 
 use super::types::{self, Members, TypeConfig};
 use crate::codec;
+use crate::level::{Level, SPOKEN, TooNew};
 use crate::wal::AnyDisk;
 use crate::wal::disk::{DiskError, DiskFile, create_anew};
 use crate::wal::record::{self as own, Cursor};
@@ -28,7 +30,10 @@ const KEPT: usize = 2;
 /// What stands before the state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
+    /// [`FORMAT`]; it and the level first, so that every release can tell them.
     format: u16,
+    /// Of the state's bytes.
+    pub(crate) level: Level,
     cluster: String,
     /// Last entry contained.
     pub(crate) last: Option<own::LogId>,
@@ -78,7 +83,7 @@ impl SnapshotFile {
         let bad = |what| damaged(&self.path, what);
         let mut bytes = vec![0; self.bytes as usize];
         self.file.read_at(0, &mut bytes)?;
-        let (header, start) = read_header(&bytes).ok_or_else(|| bad("bad header"))?;
+        let (header, start) = read_header(&bytes).map_err(|why| why.of(&self.path))?;
         let end = bytes
             .len()
             .checked_sub(TRAILER)
@@ -105,7 +110,54 @@ fn damaged(path: &Path, what: &str) -> io::Error {
     )
 }
 
-fn read_header(bytes: &[u8]) -> Option<(Header, usize)> {
+/// Why a header is not taken.
+enum BadHeader {
+    Damaged,
+    Format(u16),
+    Level(Level),
+}
+
+impl BadHeader {
+    /// In words for people.
+    fn of(self, path: &Path) -> io::Error {
+        let name = || format!("snapshot `{}`", path.display());
+        let newer = |what: String| io::Error::new(io::ErrorKind::Unsupported, what);
+        match self {
+            BadHeader::Damaged => damaged(path, "bad header"),
+            BadHeader::Format(found) => newer(format!(
+                "{} has format {found}, this release reads {FORMAT}",
+                name()
+            )),
+            BadHeader::Level(found) => newer(
+                TooNew {
+                    what: name(),
+                    level: found,
+                    spoken: SPOKEN,
+                }
+                .to_string(),
+            ),
+        }
+    }
+}
+
+/// The header, and where it ends.
+fn read_header(bytes: &[u8]) -> Result<(Header, usize), BadHeader> {
+    let (length, body) = header_body(bytes).ok_or(BadHeader::Damaged)?;
+    // A newer header may go on in other ways.
+    let (format, level): (u16, Level) =
+        codec::decode_front(body).map_err(|_| BadHeader::Damaged)?;
+    if format != FORMAT {
+        return Err(BadHeader::Format(format));
+    }
+    if level > SPOKEN {
+        return Err(BadHeader::Level(level));
+    }
+    let header = codec::decode(body).map_err(|_| BadHeader::Damaged)?;
+    Ok((header, MAGIC.len() + 8 + length))
+}
+
+/// The header's bytes, when they are whole.
+fn header_body(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut cursor = Cursor(bytes);
     if cursor.take(MAGIC.len()).ok()? != MAGIC {
         return None;
@@ -115,10 +167,7 @@ fn read_header(bytes: &[u8]) -> Option<(Header, usize)> {
         return None;
     }
     let body = cursor.take(length).ok()?;
-    let header: Header = (crc32fast::hash(body) == crc)
-        .then(|| codec::decode(body).ok())
-        .flatten()?;
-    (header.format == FORMAT).then_some((header, MAGIC.len() + 8 + length))
+    (crc32fast::hash(body) == crc).then_some((length, body))
 }
 
 /// Writes bytes from a place in a file on and keeps their checksum.
@@ -189,7 +238,11 @@ impl Store {
             cluster: identity.cluster.clone(),
             count: AtomicU64::new(0),
         };
-        let Some((header, snapshot)) = store.newest().map_err(named("read"))? else {
+        let newest = store.newest().map_err(|error| match error.kind() {
+            io::ErrorKind::Unsupported => WalError::Newer(error.to_string()),
+            _ => named("read")(error).into(),
+        });
+        let Some((header, snapshot)) = newest? else {
             return Ok((store, None));
         };
         if header.cluster != identity.cluster {
@@ -216,9 +269,10 @@ impl Store {
     fn header(&self, snapshot: &SnapshotFile) -> io::Result<Header> {
         let mut bytes = vec![0; (snapshot.bytes as usize).min(HEADER_MAX + 16)];
         snapshot.read_at(0, &mut bytes)?;
-        Ok(read_header(&bytes)
-            .ok_or_else(|| damaged(&snapshot.path, "bad header"))?
-            .0)
+        match read_header(&bytes) {
+            Ok((header, _)) => Ok(header),
+            Err(why) => Err(why.of(&snapshot.path)),
+        }
     }
 
     /// A new file for a snapshot that is not whole yet.
@@ -230,9 +284,10 @@ impl Store {
         Ok((file, Unfinished { path, disk }))
     }
 
-    /// Writes a snapshot whose state `write` puts out.
+    /// Writes a snapshot whose state, of this level, `write` puts out.
     pub(crate) fn write(
         &self,
+        level: Level,
         last: Option<own::LogId>,
         members: Members,
         former: BTreeSet<u64>,
@@ -240,6 +295,7 @@ impl Store {
     ) -> io::Result<SnapshotFile> {
         let header = Header {
             format: FORMAT,
+            level,
             cluster: self.cluster.clone(),
             last,
             members,
@@ -270,9 +326,11 @@ impl Store {
         self.adopt(&unfinished.path, last)
     }
 
-    /// Opens a file made by [`Store::temporary`] that is complete and synced.
+    /// Opens a file made by [`Store::temporary`] that is complete and synced; refuses one that this release cannot read.
     pub(crate) fn received(&self, path: &Unfinished) -> io::Result<SnapshotFile> {
-        SnapshotFile::open(&self.disk, path.path.clone())
+        let snapshot = SnapshotFile::open(&self.disk, path.path.clone())?;
+        self.header(&snapshot)?;
+        Ok(snapshot)
     }
 
     /// Gives a whole, synced file its name and removes older snapshots.

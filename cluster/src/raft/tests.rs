@@ -71,7 +71,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
         .expect("opens");
         let (store, _) = Store::open(AnyDisk::default(), &dir.path().join("snapshots"), &identity)
             .expect("opens");
-        let progress = Arc::new(Progress::new());
+        let progress = Arc::new(Progress::new(crate::level::SPOKEN));
         let machine = StateMachine::new(
             Box::new(Counter(0)),
             Arc::new(store),

@@ -13,6 +13,7 @@ impl State {
         self.check_ax()?;
         self.check_calls()?;
         self.check_outbox()?;
+        self.check_level()?;
         self.check_index()
     }
 

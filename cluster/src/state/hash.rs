@@ -83,6 +83,14 @@ impl State {
         let mut fold = Fold::new();
         bincode::serde::encode_into_writer(&self.content, &mut fold, bincode::config::standard())
             .expect("the content has no type that bincode refuses and the writer never fails");
+        if self.level() >= 2 {
+            bincode::serde::encode_into_writer(
+                &self.since_2,
+                &mut fold,
+                bincode::config::standard(),
+            )
+            .expect("numbers always encode and the writer never fails");
+        }
         fold.finish()
     }
 
@@ -129,9 +137,10 @@ impl State {
             ax_places,
             regions,
             region_import,
+            level_held,
         } = &self.content;
-        let counters = (at, last_ids, last_binding, last_epoch);
-        vec![
+        let counters = (at, last_ids, last_binding, last_epoch, level_held);
+        let mut tables = vec![
             part("interfaces", interfaces.len(), interfaces),
             part("x-numbers", x_numbers.len(), x_numbers),
             part("a-groups", a_groups.len(), a_groups),
@@ -169,7 +178,12 @@ impl State {
                 past.len() + let_go.len(),
                 &(counters, past, let_go),
             ),
-        ]
+        ];
+        // Nodes are compared while some of them run a release that knows nothing of this.
+        if self.level() >= 2 {
+            tables.push(part("levels", self.since_2.rows(), &self.since_2));
+        }
+        tables
     }
 }
 

@@ -25,6 +25,7 @@ mod end;
 pub mod explain;
 mod hash;
 mod index;
+mod level;
 mod lookup;
 mod model;
 mod next;
@@ -66,7 +67,7 @@ use lookup::Lookup;
 use paged::{Numbered, Rows};
 use rests::Rests;
 use rng::Rng;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -89,7 +90,8 @@ const OUTBOX_EVENTS_MAX: usize = OUTBOX_SOFT_MAX / 2;
 /// Attempts of one call.
 const ATTEMPTS_MAX: u16 = 32;
 
-/// What a snapshot carries. The order of the fields is their encoding.
+/// What a snapshot of the first level carries, and the first part of all others. The order of the fields is their
+/// encoding: what comes with a further level is a struct of its own ([`level::Since2`]).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Content {
     at: Millis,
@@ -141,40 +143,21 @@ struct Content {
     ax_places: u64,
     regions: Arc<Regions>,
     region_import: Option<Arc<Import>>,
+    /// An operator wants the cluster to stay at its level.
+    level_held: bool,
 }
 
 /// Everything the nodes agree on.
+///
+/// Its bytes begin with the level that they are of; then the parts follow that came with each level up to that one
+/// (`level.rs` writes and reads them).
 #[derive(Clone, Debug, Default)]
 pub struct State {
     content: Content,
+    since_2: level::Since2,
     index: Index,
     /// Applied commands until `check` runs by itself again (debug builds only); no part of the state.
     check_in: u32,
-}
-
-impl PartialEq for State {
-    fn eq(&self, other: &Self) -> bool {
-        self.content == other.content
-    }
-}
-
-impl Serialize for State {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.content.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for State {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let content = Content::deserialize(deserializer)?;
-        let index = Index::build(&content);
-        index.lookup.of(&content);
-        Ok(State {
-            content,
-            index,
-            check_in: 0,
-        })
-    }
 }
 
 impl State {
@@ -275,6 +258,9 @@ impl State {
             } => self.note_member(*node, *deed, detail, actor),
             Command::Keep(keep) => self.keep(keep),
             Command::Mark { .. } => Reply::Done,
+            Command::HoldLevel { hold, actor } => self.hold_level(*hold, actor),
+            Command::Raise(raise) => self.raise(raise),
+            Command::ClaimAt(claim) => self.claim_at(claim, biller, effects),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::command::{
     Reserve,
 };
 use crate::entity::{AxBinding, Entity, FeeRate, Id, Micros, Millis, Row, Table};
+use crate::level::Level;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -389,6 +390,18 @@ pub enum Deed {
         deed: MemberDeed,
         /// For people.
         detail: String,
+    },
+    /// Held the cluster at its level, or let it rise.
+    HoldLevel {
+        /// It stays.
+        hold: bool,
+    },
+    /// The cluster's level was raised; only in states of level 2 and more.
+    Raise {
+        /// From.
+        from: Level,
+        /// To.
+        to: Level,
     },
 }
 

@@ -54,7 +54,7 @@ pub enum WalError {
         /// Our id.
         wanted: u64,
     },
-    /// The log was written by another release.
+    /// The log was written by another release. Nothing of it was changed.
     #[error("log `{}` has format {found}, this release reads {}", path.display(), segment::FORMAT)]
     Format {
         /// Segment.
@@ -62,6 +62,9 @@ pub enum WalError {
         /// Its format.
         found: u16,
     },
+    /// What lies beside the log was written by a newer release.
+    #[error("{0}")]
+    Newer(String),
     /// The log is damaged: this node must be replaced or its directory restored.
     #[error("log `{}` is damaged at byte {offset}: {what}", path.display())]
     Corrupt {

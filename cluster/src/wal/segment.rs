@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Version of the files' layout.
+/// Version of the files' layout, blocks and kinds of records included. What every release can read of every format is
+/// the header up to its own format: magic, length and checksum of the header, and the format first in it.
 pub const FORMAT: u16 = 1;
 
 const MAGIC: &[u8; 8] = b"TNDM-LOG";
 const PREFIX: usize = 16;
-const HEADER_MAX: usize = 4096;
 
 /// Whose log it is. A directory of another cluster or node is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,11 +226,9 @@ fn read_header(bytes: &[u8]) -> Option<(Result<Header, u16>, usize)> {
     }
     let length = cursor.u32().ok()? as usize;
     let crc = cursor.u32().ok()?;
-    if length > HEADER_MAX {
-        return None;
-    }
+    // Whatever its length: a header that is whole was written, perhaps by a newer release, and is no creation cut short.
     let body = cursor.take(length).ok()?;
-    if crc32fast::hash(body) != crc {
+    if body.is_empty() || crc32fast::hash(body) != crc {
         return None;
     }
     let format = match body {
@@ -241,7 +239,9 @@ fn read_header(bytes: &[u8]) -> Option<(Result<Header, u16>, usize)> {
     if format != FORMAT {
         return Some((Err(format), PREFIX + length));
     }
-    Some((Ok(codec::decode(body).ok()?), PREFIX + length))
+    // Whole, and yet not as we write it: told as another format rather than taken for a creation cut short.
+    let header = codec::decode(body).map_err(|_| u16::MAX);
+    Some((header, PREFIX + length))
 }
 
 /// The offset of a sound block anywhere at or behind `from` whose sequence is `lowest` or a little more.

@@ -105,7 +105,9 @@ pub fn answer_to(refusal: &Refusal) -> Answer {
         | Refusal::NotFound
         | Refusal::InUse { .. }
         | Refusal::XNotOurs
-        | Refusal::OutboxFull => ours(500, REJECTED, false),
+        | Refusal::OutboxFull
+        | Refusal::LevelHeld
+        | Refusal::LevelTooLow { .. } => ours(500, REJECTED, false),
     }
 }
 

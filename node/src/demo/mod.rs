@@ -165,6 +165,7 @@ async fn start_cluster(dir: &std::path::Path) -> Result<(Cluster, u16), DevError
             fresh: true,
             config: None,
             no_sim: false,
+            max_level: None,
             one: None,
         };
         match Cluster::start(&args).await {

@@ -122,6 +122,11 @@ const PLAIN: &[Plain] = &[
         &[("node", false)],
     ),
     post(
+        "/cluster/upgrade",
+        "Lets the cluster rise to the level that all nodes speak, or with `hold` keeps it where it is. Answers at once;          it rises when every node has spoken the level for ten seconds.",
+        &[("hold", false)],
+    ),
+    post(
         "/cluster/add",
         "One step of adding a node: 202 while it catches up, 200 once it votes; repeat it until then. With `replaces` \
          that node leaves when the new one gets its vote.",

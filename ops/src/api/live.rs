@@ -2,11 +2,12 @@
 
 use super::Shared;
 use super::auth::Actor;
+use super::levels;
 use super::params::{Params, list, list_by, number, object, request_id};
 use super::problem::Problem;
 use crate::dto::{self, Fault};
 use crate::rows;
-use crate::switch::{Answer, AskError, Check, NodeStatus, Query};
+use crate::switch::{Answer, AskError, Check, NodeStatus, Query, RaftStatus};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::future::join_all;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use tandem_billing::Money;
 use tandem_cluster::command::{CallId, Command, Payment, Reply};
 use tandem_cluster::entity::Table;
+use tandem_cluster::level::Level;
 use tandem_cluster::state::Device;
 
 type Outcome = Result<HttpResponse, Problem>;
@@ -56,6 +58,7 @@ fn status_view(status: &NodeStatus) -> Value {
         "draining": status.draining,
         "role": status.raft.role,
         "term": status.raft.term,
+        "level": status.raft.level,
         "cpu_ms": status.cpu_ms,
         "memory_bytes": status.memory_bytes,
         "disk_free_bytes": status.disk_free_bytes,
@@ -112,6 +115,7 @@ pub async fn cluster(shared: web::Data<Shared>) -> Outcome {
             plain.join(", ")
         ));
     }
+    alarms.extend(levels::held(&raft));
     let nodes: Vec<Value> = devices
         .iter()
         .zip(answers)
@@ -132,6 +136,7 @@ pub async fn cluster(shared: web::Data<Shared>) -> Outcome {
                 "bindings": status.map(|status| status.bindings),
                 "state_hash": status.map(|status| hash(status.state_hash)),
                 "version": status.map_or(&device.version, |status| &status.version),
+                "level": speaks(&raft, device.node).or(state.spoken(device.node)),
                 "draining": device.draining,
             })
         })
@@ -148,11 +153,22 @@ pub async fn cluster(shared: web::Data<Shared>) -> Outcome {
             "voter": member.voter,
             "alive": member.alive,
             "applied": member.applied,
+            "level": member.level,
         })).collect::<Vec<_>>(),
+        "level": raft.level,
+        "level_held": raft.level_held,
+        "level_spoken": levels::highest(&raft),
+        "level_behind": levels::behind(&raft),
         "answered_by": shared.switch.name(),
         "nodes": nodes,
         "alarms": alarms,
     })))
+}
+
+/// The highest level that a raft node spoke when it last said so to this one.
+fn speaks(raft: &RaftStatus, node: u64) -> Option<Level> {
+    let member = raft.members.iter().find(|member| member.node == node);
+    member.and_then(|member| member.level)
 }
 
 /// What must not stay as it is, whoever looks.

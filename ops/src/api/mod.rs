@@ -14,6 +14,7 @@ mod current;
 mod document;
 mod files;
 mod interfaces;
+mod levels;
 mod live;
 mod members;
 mod open;
@@ -231,6 +232,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(path("/cluster/drain").route(web::post().to(live::drain)))
         .service(path("/cluster/undrain").route(web::post().to(live::undrain)))
         .service(path("/cluster/snapshot").route(web::post().to(live::snapshot)))
+        .service(path("/cluster/upgrade").route(web::post().to(levels::upgrade)))
         .service(path("/cluster/add").route(web::post().to(members::add)))
         .service(path("/cluster/remove").route(web::post().to(members::remove)))
         .service(path("/cluster/move").route(web::post().to(members::relocate)))

@@ -149,6 +149,15 @@ pub enum ClusterVerb {
         /// Its access name.
         node: String,
     },
+    /// Lets the cluster use what its newer release brings, and waits until it does: afterwards no node can go back.
+    Upgrade {
+        /// Keeps it at its present level instead, so that nodes can go back to the release before.
+        #[arg(long)]
+        hold: bool,
+        /// Longest wait for the level to rise.
+        #[arg(long, default_value_t = 60, value_name = "SECS", value_parser = clap::value_parser!(u64).range(0..=3_600))]
+        wait_secs: u64,
+    },
     /// Adds a node that runs and is configured to join: it follows, and votes once it has caught up.
     Add {
         /// Its `node.id`, never used before.

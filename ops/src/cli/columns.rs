@@ -107,6 +107,7 @@ pub const DEVICE: &[&str] = &[
     "alive",
     "draining",
     "version",
+    "level",
     "created_at",
     "accessed_at",
 ];
@@ -137,6 +138,7 @@ pub const NODES: &[&str] = &[
     "bindings",
     "state_hash",
     "version",
+    "level",
 ];
 
 pub const EXCHANGE: &[&str] = &[

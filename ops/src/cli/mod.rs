@@ -11,6 +11,7 @@ mod fields;
 mod files;
 mod http;
 mod interfaces;
+mod levels;
 mod members;
 mod plan;
 mod platform;

@@ -449,7 +449,7 @@ async fn what_runs_is_shown_and_exported() {
     );
     let cluster = world.prints("cluster status").await;
     assert!(
-        cluster.starts_with("leader dev-1, term 4\nNAME"),
+        cluster.starts_with("leader dev-1, term 4, level 1\nNAME"),
         "{cluster}"
     );
     assert!(

@@ -10,8 +10,8 @@ use super::files::{self, AVerb, XVerb};
 use super::http::{Client, Request};
 use super::print::Printer;
 use super::{
-    CliError, Exit, Output, alarm, backup, complain, fields, interfaces, members, note, platform,
-    relations, route, types, warn,
+    CliError, Exit, Output, alarm, backup, complain, fields, interfaces, levels, members, note,
+    platform, relations, route, types, warn,
 };
 use crate::dto;
 use reqwest::Method;
@@ -419,9 +419,10 @@ async fn cluster<W: Write>(
                 };
                 printer.raw(
                     format!(
-                        "leader {}, term {}\n",
+                        "leader {}, term {}, level {}\n",
                         word("leader").trim_matches('"'),
-                        word("term")
+                        word("term"),
+                        word("level")
                     )
                     .as_bytes(),
                 )?;
@@ -447,6 +448,9 @@ async fn cluster<W: Write>(
             let wait = Duration::from_secs(*wait_secs);
             let who = (*id, address.as_str(), replaces.as_deref());
             members::add(client, printer, who, wait).await
+        }
+        ClusterVerb::Upgrade { hold, wait_secs } => {
+            levels::upgrade(client, printer, *hold, Duration::from_secs(*wait_secs)).await
         }
         // Carried out before a server is looked for.
         ClusterVerb::Certificates(_) => Err(CliError::new(Exit::Usage, "asks no server")),
