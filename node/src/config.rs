@@ -208,7 +208,7 @@ pub struct Limits {
     pub reservations_max: usize,
     /// Wait for numbers, ms.
     pub reserve_ms: u64,
-    /// Wait for the replication of an answer, ms.
+    /// Wait for the replication of an answer, ms; a call whose answer takes longer is given up.
     pub commit_ms: u64,
     /// Ringing, ms.
     pub ringing_ms: u64,
@@ -220,7 +220,7 @@ impl Default for Limits {
             calls_max: 50_000,
             reservations_max: 4_096,
             reserve_ms: 2_000,
-            commit_ms: 500,
+            commit_ms: 3_000,
             ringing_ms: 120_000,
         }
     }

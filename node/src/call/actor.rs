@@ -471,9 +471,9 @@ impl CallActor {
                     // Far ends whose dialogs are too large to keep talk all the same, unprotected.
                     Ok(Reply::Refused(refusal)) => {
                         tracing::warn!(call = ?actor.id, ?refusal, "answer not replicated");
-                        actor.feed(Event::Timer(Timer::Commit), ctx);
+                        actor.feed(Event::NotKept, ctx);
                     }
-                    // The process is stopping; the commit timer lets the answer through.
+                    // The process is stopping; the commit timer ends the wait.
                     _ => {}
                 }),
         );

@@ -48,7 +48,8 @@ pub struct Now {
 pub struct Limits {
     /// For numbers: after this the caller gets 503 with Retry-After.
     pub reserve_ms: u64,
-    /// For the replication of an answer: after this the 200 goes out unprotected.
+    /// For the replication of an answer: after this the call is given up, for it would be lost with its node. Longer than
+    /// an election takes.
     pub commit_ms: u64,
     /// A renewal of credit is asked for this long before the slice ends.
     pub renew_lead_ms: u64,
@@ -64,7 +65,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             reserve_ms: 2_000,
-            commit_ms: 500,
+            commit_ms: 3_000,
             renew_lead_ms: 10_000,
             retry_after_s: 2,
             turn_ms: 10_000,
@@ -124,6 +125,8 @@ pub enum Event {
         /// When the binding is to be released; `None` at call end.
         unbind_at: Option<Millis>,
     },
+    /// The answer cannot be replicated, whatever the wait.
+    NotKept,
     /// The next slice of credit.
     Renewed(Credit),
     /// The far ends of an adopted call may be told now.
@@ -482,7 +485,11 @@ impl Machine {
             }
             (Committing, Event::Callee(_, LegEvent::Moved)) => vec![Action::KeepTargets],
             (Committing, Event::Committed { unbind_at }) => self.answer(unbind_at, now),
-            (Committing, Event::Timer(Timer::Commit)) => self.answer_unprotected(now),
+            (Committing, Event::NotKept) => self.answer_unprotected(now),
+            // Answered now it would be lost with this node's claim, and might be another's already.
+            (Committing, Event::Timer(Timer::Commit)) => {
+                self.hang_up_all(reason::NODE_FAILURE, now)
+            }
             (Talking, Event::Committed { unbind_at }) => {
                 self.kept = true;
                 vec![Action::ReleaseAt(unbind_at)]
@@ -530,6 +537,7 @@ impl Machine {
                 Event::Timer(_)
                 | Event::Refresh
                 | Event::Committed { .. }
+                | Event::NotKept
                 | Event::Renewed(_)
                 | Event::Caller(_)
                 | Event::Callee(..),

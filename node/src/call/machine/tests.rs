@@ -244,7 +244,7 @@ fn an_axb_call_binds_then_dials_then_answers_once_replicated() {
         ),
         &[
             "disarm Response",
-            "arm Commit 3500",
+            "arm Commit 6000",
             "commit 1002000 pdd 0 ",
         ],
     );
@@ -479,16 +479,24 @@ fn a_cancel_that_crosses_the_answer_is_an_unanswered_call() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_replicated_in_time_goes_out_all_the_same() {
+fn an_answer_that_is_not_replicated_in_time_is_not_passed_on() {
     let mut story = Story::committing();
     story.check(
         Event::Timer(Timer::Commit),
-        &["unprotected", "caller: answer with body"],
+        &[
+            "caller: refuse 503 retry 2",
+            "callee: hang up",
+            "release",
+            "end unanswered node_failure by Server",
+        ],
     );
-    story.check(
-        Event::Committed { unbind_at: Some(5) },
-        &["release at Some(5)"],
-    );
+    story.check(Event::Committed { unbind_at: Some(5) }, &[]);
+}
+
+#[test]
+fn an_answer_that_the_state_has_no_room_for_goes_out_all_the_same() {
+    let mut story = Story::committing();
+    story.check(Event::NotKept, &["unprotected", "caller: answer with body"]);
 }
 
 #[test]

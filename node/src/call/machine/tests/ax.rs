@@ -69,7 +69,7 @@ fn an_ax_call_waits_for_its_turn_names_its_callee_and_gives_the_turn_up_at_the_f
         Event::Callee(1, LegEvent::Answered { body: None }),
         &[
             "disarm Response",
-            "arm Commit 1500",
+            "arm Commit 4000",
             "commit 1000000 pdd 0 ",
         ],
     );
@@ -96,7 +96,7 @@ fn an_ax_call_whose_turn_it_is_names_its_callee_at_once() {
         &[
             "disarm Response",
             "accepted 1",
-            "arm Commit 1500",
+            "arm Commit 4000",
             "commit 1000000 pdd 0 ",
         ],
     );

@@ -334,7 +334,7 @@ fn a_call_that_no_other_node_can_have_ends_with_the_tenure() {
         ],
     );
     let mut story = Story::committing();
-    story.on(Event::Timer(Timer::Commit));
+    story.on(Event::NotKept);
     story.check(
         Event::Abandon,
         &[
