@@ -21,7 +21,7 @@ pub struct Limits {
     pub silence_ms: Millis,
     /// What is younger than this may still be on its way between state and actors.
     pub settled_ms: Millis,
-    /// A new leader lets every node renew for so long: while there was no leader, nobody could.
+    /// A new leader, and one that has its majority again, lets every node renew for so long: before, nobody could.
     pub lease_ms: Millis,
 }
 
@@ -294,7 +294,9 @@ impl Machine {
         if !self.stopping {
             actions.push(Action::SetDraining(view.draining));
         }
-        if !view.leads {
+        // A leader whom a majority no longer hears cannot take renewals either, and does not always know at once that
+        // it leads no more.
+        if !(view.leads && view.healthy) {
             self.leading_since = None;
             return actions;
         }

@@ -183,6 +183,31 @@ fn a_leader_lets_every_node_renew_before_it_ends_tenures() {
 }
 
 #[test]
+fn a_leader_that_has_its_majority_again_lets_every_node_renew_first() {
+    let leads = |healthy| {
+        Event::Looked(View {
+            leads: true,
+            healthy,
+            expired: vec![3],
+            ..View::default()
+        })
+    };
+    let mut machine = claimed();
+    let mut down = |event, now| -> Vec<Action> {
+        let mut actions = machine.on(event, now);
+        actions.retain(|action| matches!(action, Action::Down(_)));
+        actions
+    };
+    assert_eq!(down(leads(true), 10_000), []);
+    // Its leases run out while it hears nobody; whose calls these are is not decided then.
+    assert_eq!(down(leads(false), 12_000), []);
+    assert_eq!(down(leads(false), 20_000), []);
+    assert_eq!(down(leads(true), 20_100), []);
+    assert_eq!(down(leads(true), 23_099), []);
+    assert_eq!(down(leads(true), 23_100), [Action::Down(3)]);
+}
+
+#[test]
 fn a_silent_node_is_told_of_once_and_once_more_when_it_answers() {
     let looked = |answers| {
         Event::Looked(View {
