@@ -31,7 +31,9 @@ use crate::{outbox, peer};
 /// Batches of messages that may wait for a shard.
 const ARRIVALS_MAX: usize = 4_096;
 /// An orderly stop waits this long for calls in set-up and releases under way.
-const STOP_WITHIN: Duration = Duration::from_secs(5);
+const STOP_WITHIN: Duration = Duration::from_secs(12);
+/// Of which calls in set-up are given so long to come to their answer, if other nodes are there to have them then.
+const SET_UP_WITHIN: Duration = Duration::from_secs(8);
 
 /// The ways of received messages into the shards, one each.
 pub type Feeds = Vec<mpsc::Sender<Vec<Inbound>>>;
@@ -208,14 +210,17 @@ pub(crate) async fn route_effects(
     }
 }
 
-/// Ends what no other node can carry on, and gives the last releases and records time to be carried out. Answered calls
-/// and their bindings stay for the nodes that live; when there is none, they end as well.
+/// Waits for calls in set-up, ends what no other node can carry on, and gives the last releases and records time to be
+/// carried out. Answered calls and their bindings stay for the nodes that live; when there is none, they end as well.
 async fn settle(core: &Arc<Core>) {
     let heirs = has_heirs(core);
-    let until = tokio::time::Instant::now() + STOP_WITHIN;
+    let began = tokio::time::Instant::now();
+    let until = began + STOP_WITHIN;
     loop {
+        let waits = heirs && began.elapsed() < SET_UP_WITHIN;
         for (_, call) in core.calls.all() {
             match heirs {
+                true if waits => {}
                 true => call.do_send(Leave),
                 false => call.do_send(HangUp(reason::ADMIN_HANGUP)),
             }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{InitializeError, RaftError};
+use openraft::errors::{Fatal, InitializeError, RaftError};
 use openraft::impls::BasicNode;
 use openraft::metrics::RaftServerMetrics;
 use openraft::{ReadPolicy, ServerState, SnapshotPolicy};
@@ -778,8 +778,9 @@ async fn follow_standing(raft: Raft, sender: watch::Sender<Standing>) {
             break;
         }
     }
-    if let Err(error) = &raft.metrics().borrow_watched().running_state {
-        tracing::error!(%error, "cluster node has stopped");
+    match &raft.metrics().borrow_watched().running_state {
+        Ok(()) | Err(Fatal::Stopped) => {}
+        Err(error) => tracing::error!(%error, "cluster node has stopped"),
     }
     sender.send_modify(|standing| {
         *standing = Standing {
