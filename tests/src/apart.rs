@@ -1,13 +1,19 @@
 //! A cluster whose nodes are machines of their own as far as the network goes: a namespace each, joined by a bridge at
 //! which the test itself stands. Made and removed by the test; needs root.
+//!
+//! Links are cut by a wrong entry in a node's own table of neighbours: what it sends to that address goes to nobody, as
+//! from a broken cable, and what it is sent still arrives. No packet filter is needed for that.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::api::Api;
 use crate::http;
+use crate::operated::Operated;
+use crate::platform::{Log, Platform};
 use crate::process::{self, Guarded};
 use crate::records::{self, Record};
 use crate::seed::Seed;
@@ -20,6 +26,16 @@ const NODES: u8 = 3;
 const SIP: u16 = 5_060;
 /// Where the routing gateway of callees that begin with 9 sends calls.
 const CARRIER: u16 = 6_050;
+/// The simulator's ports at the test's own address, and that of the phone behind it.
+const PLATFORM_HTTP: u16 = 15_080;
+/// It is controlled from loopback alone.
+const CONTROL: u16 = 15_081;
+const PLATFORM_SIP: u16 = 15_060;
+const PHONE: u16 = 15_040;
+/// Nobody's.
+const NOWHERE: &str = "02:00:00:00:00:fe";
+/// A disk that a test can fill.
+const SMALL_DISK: &str = "192m";
 
 /// Three nodes and an address that floats among them.
 #[derive(Debug)]
@@ -30,42 +46,110 @@ pub struct Apart {
     /// The first three octets.
     net: [u8; 3],
     nodes: Vec<Guarded>,
+    platform: Option<Guarded>,
+    /// The node whose disk can be filled.
+    small: Option<u8>,
 }
 
 impl Apart {
     /// Three ready nodes; nobody has the shared address yet.
     #[track_caller]
     pub fn start() -> Apart {
-        let pid = std::process::id();
-        let net = [10, 100 + (pid % 100) as u8, (pid / 100 % 250) as u8];
-        let mut apart = Apart {
-            dir: tempfile::tempdir().expect("a directory"),
-            tag: format!("t{pid}"),
-            net,
-            nodes: Vec::new(),
-        };
+        let mut apart = Apart::empty();
         apart.join();
-        for node in 1..=NODES {
-            let file = apart.node_file(node);
-            let log = std::fs::File::create(apart.log(node)).expect("a file");
-            let errors = log.try_clone().expect("a second handle");
-            let child = Command::new("ip")
-                .args(["netns", "exec", &apart.space(node)])
-                .arg(binary())
-                .args(["serve", "--config"])
-                .arg(file)
-                .stdin(Stdio::null())
-                .stdout(log)
-                .stderr(errors)
-                .spawn()
-                .expect("iproute2 is there");
-            apart.nodes.push(Guarded(child));
-        }
-        for node in 1..=NODES {
-            apart.wait_ready(node);
-        }
-        apart.configure();
+        apart.begin();
+        apart.configure(&apart.plain());
         apart
+    }
+
+    /// Three ready nodes and the platform simulator at the test's own address; node `small` has a disk that can be
+    /// filled.
+    #[track_caller]
+    pub fn with_platform(small: u8) -> Apart {
+        let mut apart = Apart::empty();
+        apart.join();
+        let disk = apart.dir.path().join(format!("n{small}"));
+        std::fs::create_dir(&disk).expect("a directory");
+        let disk = disk.display();
+        run(
+            "mount",
+            &format!("-t tmpfs -o size={SMALL_DISK} tmpfs {disk}"),
+        );
+        apart.small = Some(small);
+        apart.start_platform();
+        apart.begin();
+        apart.configure(&apart.behind_platform());
+        apart
+    }
+
+    #[track_caller]
+    fn empty() -> Apart {
+        let pid = std::process::id();
+        let keep = std::env::var_os("TANDEM_TEST_KEEP").is_some();
+        let dir = tempfile::Builder::new().disable_cleanup(keep).tempdir();
+        Apart {
+            dir: dir.expect("a directory"),
+            tag: format!("t{pid}"),
+            net: [10, 100 + (pid % 100) as u8, (pid / 100 % 250) as u8],
+            nodes: Vec::new(),
+            platform: None,
+            small: None,
+        }
+    }
+
+    #[track_caller]
+    fn begin(&mut self) {
+        for node in 1..=NODES {
+            self.node_file(node);
+            let child = self.spawn(node);
+            self.nodes.push(child);
+        }
+        for node in 1..=NODES {
+            self.wait_ready(node);
+        }
+    }
+
+    #[track_caller]
+    fn spawn(&self, node: u8) -> Guarded {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log(node))
+            .expect("a file");
+        let errors = log.try_clone().expect("a second handle");
+        let child = Command::new("ip")
+            .args(["netns", "exec", &self.space(node)])
+            .arg(binary())
+            .args(["serve", "--config"])
+            .arg(self.file(node))
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn();
+        Guarded(child.expect("iproute2 is there"))
+    }
+
+    #[track_caller]
+    fn start_platform(&mut self) {
+        let (own, dir) = (self.own(), self.dir.path());
+        let text = format!(
+            "http = \"127.0.0.1:{CONTROL}\"\nsip = \"{own}:{PLATFORM_SIP}\"\ncallee_phone = \"{own}:{PHONE}\"\n\
+             log = \"{}\"\n[vendors.huawei]\napp_key = \"sample-app-key\"\napp_secret = \"sample-app-secret\"\nhttp = \"{own}:{PLATFORM_HTTP}\"\n",
+            dir.join("vendor-sim.jsonl").display()
+        );
+        let file = dir.join("vendor-sim.toml");
+        std::fs::write(&file, text).expect("a file");
+        let child = Command::new(binary())
+            .args(["vendor-sim", "--config"])
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.platform = Some(Guarded(child.expect("the binary is there")));
+        eventually("the simulator", Duration::from_secs(10), || {
+            http::request(self.platform().at, "GET", "/_sim/bindings", None, None).map(drop)
+        });
     }
 
     fn join(&self) {
@@ -87,7 +171,11 @@ impl Apart {
         }
     }
 
-    fn node_file(&self, node: u8) -> PathBuf {
+    fn file(&self, node: u8) -> PathBuf {
+        self.dir.path().join(format!("n{node}.toml"))
+    }
+
+    fn node_file(&self, node: u8) {
         let dir = self.dir.path();
         std::fs::write(dir.join("token"), TOKEN).expect("a token file");
         let peers: Vec<String> = (1..=NODES)
@@ -104,17 +192,14 @@ impl Apart {
             shared = self.shared(),
             peers = peers.join(", "),
         );
-        let path = dir.join(format!("n{node}.toml"));
-        std::fs::write(&path, text).expect("a node file");
-        path
+        std::fs::write(self.file(node), text).expect("a node file");
     }
 
-    #[track_caller]
-    fn configure(&self) {
-        let seed = Seed::new()
+    fn plain(&self) -> Seed {
+        Seed::new()
             .table(
                 "mapping_gateways",
-                &format!("name = \"customer\"\nremote_ips = [\"{}\"]\naccount = \"c1\"\ncapacity = 1000", self.own()),
+                &format!("name = \"customer\"\nremote_ips = [\"{}\"]\naccount = \"c1\"\ncapacity = 100000\nallow_axb = true", self.own()),
             )
             .table(
                 "routing_gateways",
@@ -122,9 +207,25 @@ impl Apart {
                     "name = \"plain\"\nprefixes = [\"9\"]\nremote_ip = \"{}\"\nsignal_port = {CARRIER}\ncapacity = 1000",
                     self.own()
                 ),
-            );
+            )
+    }
+
+    fn behind_platform(&self) -> Seed {
+        self.plain()
+            .interface("huawei-sim", "")
+            .x("huawei-sim", "17000000000..17000000099", "line_limit = 40")
+            .a("ga", "02100000000..02100000199", "line_limit = 20")
+            .axb_gateway("platform", "13", "ga", "huawei-sim", "")
+    }
+
+    #[track_caller]
+    fn configure(&self, seed: &Seed) {
         let path = self.dir.path().join("seed.toml");
-        std::fs::write(&path, seed.text(15_000)).expect("a file");
+        let own = self.own().to_string();
+        // At an address of its own a vendor is served without a prefix.
+        let text = seed.text(15_000).replace("127.0.0.1", &own);
+        let text = text.replace("/huawei\"", "\"");
+        std::fs::write(&path, text).expect("a file");
         self.cli(1, &["seed", "apply", &path.display().to_string()]);
         // Every node must have heard of it.
         for node in 1..=NODES {
@@ -154,8 +255,9 @@ impl Apart {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Waits until `/readyz` of the node says so.
     #[track_caller]
-    fn wait_ready(&self, node: u8) {
+    pub fn wait_ready(&self, node: u8) {
         let ready = || match http::request(self.api(node).at, "GET", "/readyz", None, None)? {
             answer if answer.status == 200 => Ok(()),
             answer => Err(answer.body),
@@ -268,22 +370,106 @@ impl Apart {
         assert!(process::signal(pid, "KILL"), "node {node} was not running");
     }
 
+    /// Its process; `ip netns exec` has become it.
+    pub fn pid(&self, node: u8) -> u32 {
+        self.nodes[usize::from(node) - 1].id()
+    }
+
+    /// Starts node n again, which is dead, and does not wait.
+    #[track_caller]
+    pub fn start_again(&mut self, node: u8) {
+        let child = self.spawn(node);
+        // Drops the dead one, which reaps it.
+        self.nodes[usize::from(node) - 1] = child;
+    }
+
+    /// What node `from` sends to node `to` arrives nowhere from now on.
+    #[track_caller]
+    pub fn cut(&self, from: u8, to: u8) {
+        let (space, address) = (self.space(from), self.ip(to));
+        ip(&format!(
+            "-n {space} neigh replace {address} lladdr {NOWHERE} dev eth0 nud permanent"
+        ));
+    }
+
+    /// It arrives again.
+    #[track_caller]
+    pub fn mend(&self, from: u8, to: u8) {
+        let (space, address) = (self.space(from), self.ip(to));
+        ip(&format!("-n {space} neigh del {address} dev eth0"));
+    }
+
+    /// Takes every byte of the small disk.
+    #[track_caller]
+    pub fn fill_disk(&self) {
+        let mut file = std::fs::File::create(self.filler()).expect("a file");
+        let piece = vec![0; 65_536];
+        while file.write_all(&piece).is_ok() {}
+        // The rest that is smaller than a piece.
+        while file.write_all(&piece[..512]).is_ok() {}
+    }
+
+    /// And gives them back.
+    #[track_caller]
+    pub fn free_disk(&self) {
+        std::fs::remove_file(self.filler()).expect("it is full");
+    }
+
+    fn filler(&self) -> PathBuf {
+        let small = self.small.expect("a node has a small disk");
+        self.dir.path().join(format!("n{small}/filler"))
+    }
+
+    /// The test's directory, for SIPp's files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The port of the phone behind the platform, at the test's own address.
+    pub fn phone_port(&self) -> u16 {
+        PHONE
+    }
+
     /// CDRs as node n exports them.
     #[track_caller]
     pub fn cdrs(&self, node: u8) -> Vec<Record> {
+        records::read(&self.export(node, "cdr"))
+    }
+}
+
+impl Operated for Apart {
+    fn api(&self, node: u8) -> Api {
+        Apart::api(self, node)
+    }
+
+    fn export(&self, node: u8, what: &str) -> String {
         let span = [
             "--since",
             "2020-01-01T00:00:00Z",
             "--until",
             "2100-01-01T00:00:00Z",
         ];
-        let args = [&["cdr", "export", "-o", "jsonl"][..], &span].concat();
-        records::read(&self.cli(node, &args))
+        let args = [&[what, "export", "-o", "jsonl"][..], &span].concat();
+        self.cli(node, &args)
+    }
+
+    fn platform(&self) -> Platform {
+        Platform {
+            at: (Ipv4Addr::LOCALHOST, CONTROL).into(),
+        }
+    }
+
+    fn platform_log(&self) -> Log {
+        Log::read(&self.dir.path().join("vendor-sim.jsonl"))
     }
 }
 
 impl Drop for Apart {
     fn drop(&mut self) {
+        for node in &self.nodes {
+            // A stopped process would not hear of anything else.
+            process::signal(node.id(), "CONT");
+        }
         self.nodes.clear();
         if std::thread::panicking() {
             for node in 1..=NODES {
@@ -293,24 +479,36 @@ impl Drop for Apart {
                 eprintln!("---- node {node} (end)\n{tail}");
             }
         }
-        let quietly = |args: String| {
-            let mut command = Command::new("ip");
+        let quietly = |program: &str, args: String| {
+            let mut command = Command::new(program);
             command.args(args.split(' ')).stderr(Stdio::null());
             // What was never made need not go.
             let _ = command.status();
         };
         for node in 1..=NODES {
-            quietly(format!("netns del {}", self.space(node)));
-            quietly(format!("link del {}", self.port(node)));
+            quietly("ip", format!("netns del {}", self.space(node)));
+            quietly("ip", format!("link del {}", self.port(node)));
         }
-        quietly(format!("link del {}", self.tag));
+        quietly("ip", format!("link del {}", self.tag));
+        if let Some(small) = self.small {
+            let disk = self.dir.path().join(format!("n{small}"));
+            quietly("umount", format!("-l {}", disk.display()));
+        }
     }
 }
 
 #[track_caller]
 fn ip(args: &str) {
-    let output = Command::new("ip").args(args.split(' ')).output();
-    let output = output.expect("iproute2 is there");
+    run("ip", args);
+}
+
+#[track_caller]
+fn run(program: &str, args: &str) {
+    let output = Command::new(program).args(args.split(' ')).output();
+    let output = output.unwrap_or_else(|e| panic!("{program}: {e}"));
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {args}: {errors} (needs root)");
+    assert!(
+        output.status.success(),
+        "{program} {args}: {errors} (needs root)"
+    );
 }

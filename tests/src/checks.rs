@@ -1,5 +1,7 @@
 //! Checks that several tests make of a load: limits, moments, records.
 
+use crate::api::Api;
+use crate::operated::{Operated, comes_to_rest, states_agree};
 use crate::platform::{Life, Log, plain};
 use crate::records::{self, Record};
 use crate::rerate::Tariff;
@@ -69,13 +71,20 @@ pub struct Load {
 }
 
 impl Load {
-    /// Reads the records of `calls` AXB calls and asserts that all nodes export the same rows in the same order, each
-    /// flow number once, one CDR for each AXB CDR.
+    /// As [`Load::export`], of exactly `calls` AXB calls.
     #[track_caller]
-    pub fn read(switch: &Switch, calls: usize) -> Load {
+    pub fn read(switch: &impl Operated, calls: usize) -> Load {
+        let load = Load::export(switch);
+        assert_eq!(load.axb.len(), calls, "AXB CDRs on node 1");
+        load
+    }
+
+    /// Reads the records and asserts that all nodes export the same rows in the same order, each flow number once, one
+    /// CDR for each AXB CDR.
+    #[track_caller]
+    pub fn export(switch: &impl Operated) -> Load {
         let first = switch.export(1, "axb-cdr");
         let rows = records::read(&first);
-        assert_eq!(rows.len(), calls, "AXB CDRs on node 1");
         for node in 2..=NODES {
             assert!(
                 switch.export(node, "axb-cdr") == first,
@@ -114,6 +123,24 @@ impl Load {
         for (flow_no, axb) in &self.axb {
             tariff.check(&self.cdrs[flow_no], axb);
         }
+    }
+
+    /// What these records cost each account, in millionths: what its balance must have fallen by.
+    pub fn charges(&self) -> BTreeMap<String, i64> {
+        let mut sums = BTreeMap::new();
+        let mut charge = |account: &str, amount: i64| {
+            if !account.is_empty() {
+                *sums.entry(account.to_owned()).or_default() += amount;
+            }
+        };
+        for cdr in self.cdrs.values() {
+            charge(cdr.text("account"), cdr.amount("fee"));
+        }
+        for axb in self.axb.values() {
+            charge(axb.text("landing_account"), axb.amount("landing_fee"));
+            charge(axb.text("axb_account"), axb.amount("axb_fee"));
+        }
+        sums
     }
 
     /// Each AXB call had one binding of its own at the platform, with the numbers of its record, and each binding
@@ -196,15 +223,15 @@ impl Load {
 
 /// All counters back to 0 within `limit`, nothing left at the platform, and one state everywhere.
 #[track_caller]
-pub fn nothing_left(switch: &Switch, limit: Duration) {
-    switch.comes_to_rest(&[1, 2, 3], limit);
+pub fn nothing_left(switch: &impl Operated, limit: Duration) {
+    comes_to_rest(switch, &[1, 2, 3], limit);
     nothing_bound(switch, limit);
-    switch.states_agree(Duration::from_secs(10));
+    states_agree(switch, Duration::from_secs(10));
 }
 
 /// No binding in the simulator's table within `limit`.
 #[track_caller]
-pub fn nothing_bound(switch: &Switch, limit: Duration) {
+pub fn nothing_bound(switch: &impl Operated, limit: Duration) {
     eventually(
         "no binding is left at the platform",
         limit,
@@ -217,7 +244,7 @@ pub fn nothing_bound(switch: &Switch, limit: Duration) {
 
 /// The part of a simulator log that lies in one round of a test, checked for the limits.
 #[track_caller]
-pub fn round(switch: &Switch, since: f64, x_limit: usize) -> (Log, Vec<Life>) {
+pub fn round(switch: &impl Operated, since: f64, x_limit: usize) -> (Log, Vec<Life>) {
     let log = switch.platform_log().since(since);
     log.never_doubled(x_limit);
     let lives = log.lives();
@@ -250,4 +277,29 @@ pub fn held(switch: &Switch) -> BTreeSet<String> {
     let rows = switch.platform().table();
     let b = rows.iter().map(|row| row["B"].as_str().unwrap_or_default());
     b.map(plain).collect()
+}
+
+/// Balances in millionths by account.
+#[track_caller]
+pub fn balances(api: &Api) -> BTreeMap<String, i64> {
+    let amount = |row: &Value| {
+        let text = row["money"].as_str().unwrap_or_default();
+        records::micros(text).unwrap_or_else(|| panic!("no amount `money` in {row}"))
+    };
+    let name = |row: &Value| row["account"].as_str().unwrap_or_default().to_owned();
+    let rows = api.list("accounts");
+    rows.iter().map(|row| (name(row), amount(row))).collect()
+}
+
+/// Every account has paid what the records say, to the last unit, as every node sees it.
+#[track_caller]
+pub fn balances_fell(switch: &impl Operated, before: &BTreeMap<String, i64>, load: &Load) {
+    let charges = load.charges();
+    for node in 1..=NODES {
+        for (account, now) in balances(&switch.api(node)) {
+            let charged = charges.get(&account).copied().unwrap_or(0);
+            let fell = before[&account] - now;
+            assert_eq!(fell, charged, "account `{account}` at node {node}");
+        }
+    }
 }

@@ -13,10 +13,12 @@
 pub mod apart;
 pub mod api;
 pub mod checks;
+pub mod crowd;
 pub mod ends;
 pub mod foreign;
 pub mod http;
 pub mod neighbours;
+pub mod operated;
 pub mod platform;
 pub mod process;
 pub mod records;
@@ -29,6 +31,7 @@ pub mod wait;
 pub mod wire;
 
 pub use api::Api;
+pub use operated::Operated;
 pub use seed::Seed;
 pub use sipp::{Finished, Sipp};
 pub use switch::Switch;

@@ -24,6 +24,7 @@ pub struct Sipp {
     pause_ms: u32,
     patience_ms: u32,
     numbers: Vec<(String, String)>,
+    fields: String,
     messages: bool,
 }
 
@@ -41,6 +42,7 @@ impl Sipp {
             pause_ms: 0,
             patience_ms: 60_000,
             numbers: Vec::new(),
+            fields: String::new(),
             messages: false,
         }
     }
@@ -84,6 +86,11 @@ impl Sipp {
             patience_ms: ms,
             ..self
         }
+    }
+
+    /// Further fields of every row of numbers, each with the `;` before it, for scenarios that want them.
+    pub fn fields(self, fields: String) -> Sipp {
+        Sipp { fields, ..self }
     }
 
     /// Calls come from another loopback address, by which the switch knows another customer.
@@ -166,7 +173,7 @@ impl Sipp {
         if let Some(remote) = self.remote {
             let mut csv = String::from("SEQUENTIAL\n");
             for (caller, callee) in &self.numbers {
-                csv.push_str(&format!("{caller};{callee}\n"));
+                csv.push_str(&format!("{caller};{callee}{}\n", self.fields));
             }
             std::fs::write(place.join("numbers.csv"), csv).expect("SIPp's numbers can be written");
             sipp.args([
@@ -198,7 +205,7 @@ impl Sipp {
             name: format!("{} on {}", self.scenario, self.port),
         };
         if self.remote.is_none() {
-            running.wait_for_socket(self.port, self.transport);
+            running.wait_for_socket(self.ip, self.port, self.transport);
         }
         running
     }
@@ -220,13 +227,14 @@ impl Running {
 
     /// Waits until a phone can be called.
     #[track_caller]
-    fn wait_for_socket(&self, port: u16, transport: &str) {
+    fn wait_for_socket(&self, ip: Ipv4Addr, port: u16, transport: &str) {
         let table = if transport == "t1" {
             "/proc/net/tcp"
         } else {
             "/proc/net/udp"
         };
-        let local = format!("0100007F:{port:04X}");
+        // In the kernel's own byte order.
+        let local = format!("{:08X}:{port:04X}", u32::from_ne_bytes(ip.octets()));
         crate::eventually(
             &format!("{} opens its socket", self.name),
             Duration::from_secs(5),

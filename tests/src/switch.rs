@@ -2,6 +2,7 @@
 
 use crate::api::Api;
 use crate::http;
+use crate::operated::{self, Operated};
 use crate::platform::{Log, Platform};
 use crate::process;
 use crate::records::{self, Record};
@@ -21,18 +22,6 @@ pub const NODES: u8 = 3;
 
 /// Nodes that a cluster may grow to.
 const NODES_MAX: u8 = 9;
-
-/// The counters of `status` that are 0 when nothing is going on.
-pub const IDLE: [&str; 8] = [
-    "calls",
-    "answered_calls",
-    "bindings",
-    "x_in_use",
-    "a_in_use",
-    "timers",
-    "reserved",
-    "outbox",
-];
 
 /// A running cluster; everything it started is killed when it is dropped.
 #[derive(Debug)]
@@ -66,7 +55,11 @@ impl Switch {
 
     #[track_caller]
     fn begin(seed: Option<&Seed>, more: &[&str]) -> Switch {
-        let dir = tempfile::tempdir().expect("a directory for the cluster");
+        // `TANDEM_TEST_KEEP` leaves what the test wrote for somebody to look at.
+        let dir = tempfile::Builder::new()
+            .disable_cleanup(std::env::var_os("TANDEM_TEST_KEEP").is_some())
+            .tempdir()
+            .expect("a directory for the cluster");
         let base = free_base();
         let log = File::create(dir.path().join("dev.log")).expect("a file for the output");
         let errors = log.try_clone().expect("a second handle");
@@ -255,7 +248,7 @@ impl Switch {
     /// Starts node n again on its old data, and waits until it is ready.
     #[track_caller]
     pub fn restart(&mut self, node: u8) {
-        self.spawn_node(node);
+        self.start_node(node);
         self.wait_ready(node);
     }
 
@@ -263,7 +256,7 @@ impl Switch {
     #[track_caller]
     pub fn restart_all(&mut self) {
         for node in 1..=NODES {
-            self.spawn_node(node);
+            self.start_node(node);
         }
         for node in 1..=NODES {
             self.wait_ready(node);
@@ -317,8 +310,9 @@ impl Switch {
         (output.status.code(), said)
     }
 
+    /// Starts node n again on its old data, and does not wait.
     #[track_caller]
-    fn spawn_node(&mut self, node: u8) {
+    pub fn start_node(&mut self, node: u8) {
         self.spawn_node_with(node, &[]);
     }
 
@@ -404,48 +398,14 @@ impl Switch {
     /// Waits until every counter of `status` that is 0 in rest is 0 on these nodes.
     #[track_caller]
     pub fn comes_to_rest(&self, nodes: &[u8], limit: Duration) {
-        eventually("the switch comes to rest", limit, || {
-            for node in nodes {
-                let status = self.api(*node).try_status()?;
-                for counter in IDLE {
-                    let value = &status[counter];
-                    let zero = value.as_f64() == Some(0.0)
-                        || value.as_str().and_then(|v| v.parse().ok()) == Some(0.0);
-                    if !zero {
-                        return Err(format!("node {node}: {counter} is {value} in {status}"));
-                    }
-                }
-            }
-            Ok(())
-        });
+        operated::comes_to_rest(self, nodes, limit);
     }
 
     /// Waits until all nodes show one `state_hash` at one `applied`, and asserts that none ever shows another hash for
     /// an index that was seen before.
     #[track_caller]
     pub fn states_agree(&self, limit: Duration) {
-        let mut seen: std::collections::BTreeMap<u64, Vec<(u8, String)>> =
-            std::collections::BTreeMap::new();
-        eventually("one state on all nodes", limit, || {
-            for node in 1..=NODES {
-                let status = self.api(node).try_status()?;
-                let applied = status["applied"]
-                    .as_u64()
-                    .ok_or_else(|| status.to_string())?;
-                let hash = status["state_hash"].to_string();
-                let at = seen.entry(applied).or_default();
-                if let Some((other, differs)) = at.iter().find(|(_, known)| *known != hash) {
-                    panic!("nodes {other} and {node} differ at {applied}: {differs} and {hash}");
-                }
-                if at.iter().all(|(known, _)| *known != node) {
-                    at.push((node, hash));
-                }
-                if at.len() == usize::from(NODES) {
-                    return Ok(());
-                }
-            }
-            Err(format!("{seen:?}"))
-        });
+        operated::states_agree(self, limit);
     }
 
     /// Runs a client command of the binary against node n.
@@ -536,6 +496,24 @@ impl Switch {
             text.push_str(&format!("---- {} (end)\n{tail}\n", path.display()));
         }
         text
+    }
+}
+
+impl Operated for Switch {
+    fn api(&self, node: u8) -> Api {
+        Switch::api(self, node)
+    }
+
+    fn export(&self, node: u8, what: &str) -> String {
+        Switch::export(self, node, what)
+    }
+
+    fn platform(&self) -> Platform {
+        Switch::platform(self)
+    }
+
+    fn platform_log(&self) -> Log {
+        Switch::platform_log(self)
     }
 }
 
