@@ -96,6 +96,7 @@ fn config_of(build: &Build) -> config::Config {
                 .collect(),
             join: false,
             tls: None,
+            max_level: None,
             heartbeat_ms: 200,
             election_ms: [600, 1_200],
         },
