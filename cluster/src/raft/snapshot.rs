@@ -344,12 +344,49 @@ impl Store {
             self.disk.rename(from, &path)?;
             self.disk.sync_dir(&self.dir)?;
         }
+        // Before older ones are removed: this one may be among them, if newer ones were received while it waited for
+        // room on the disk. Open it stays readable.
+        let adopted = SnapshotFile::open(&self.disk, path)?;
         let mut names: Vec<String> = self.disk.list(&self.dir)?;
         names.retain(|name| name.ends_with(".snap"));
         let old = names.len().saturating_sub(KEPT);
         for name in names.iter().take(old) {
             self.disk.remove(&self.dir.join(name))?;
         }
-        SnapshotFile::open(&self.disk, path)
+        Ok(adopted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wal::SimDisk;
+
+    #[test]
+    fn a_snapshot_that_newer_ones_have_overtaken_is_no_error_and_not_the_newest() {
+        let identity = Identity {
+            cluster: "c".into(),
+            node: 1,
+        };
+        let disk = AnyDisk(Arc::new(SimDisk::default()));
+        let (store, _) = Store::open(disk, Path::new("/snapshots"), &identity).expect("opens");
+        let write = |index| {
+            let last = own::LogId {
+                index,
+                ..own::LogId::default()
+            };
+            let text = format!("state {index}");
+            let state = |out: &mut dyn Write| out.write_all(text.as_bytes());
+            store
+                .write(Some(last), Members::default(), BTreeSet::new(), state)
+                .expect("is written")
+        };
+        write(284);
+        write(341);
+        let (_, late) = write(227).load().expect("is sound");
+        assert_eq!(late, b"state 227");
+        let (header, newest) = store.newest().expect("is read").expect("is there");
+        assert_eq!(header.last.map(|last| last.index), Some(341));
+        assert_eq!(newest.load().expect("is sound").1, b"state 341");
     }
 }
