@@ -43,6 +43,8 @@ use tandem_simulation::{Death, World, event};
 const CALLERS: u64 = 100;
 /// Within so long after healing every node gets something committed.
 const ALIVE_MS: u64 = 10_000;
+/// Calls that are under way get so long for their ends.
+const ENDING_MS: u64 = 3_000;
 /// And within so long after that every call and every binding has ended, and all nodes are alike.
 const DRAINED_MS: u64 = 30_000;
 
@@ -124,6 +126,7 @@ fn scenario(run: &Run) -> Result<String, String> {
         )?;
         history.check(run.flaw.as_deref() == Some("twice"))?;
     }
+    world.run_for(ENDING_MS);
     until(
         &mut world,
         &ledger,
