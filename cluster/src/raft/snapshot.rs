@@ -378,7 +378,13 @@ mod tests {
             let text = format!("state {index}");
             let state = |out: &mut dyn Write| out.write_all(text.as_bytes());
             store
-                .write(Some(last), Members::default(), BTreeSet::new(), state)
+                .write(
+                    SPOKEN,
+                    Some(last),
+                    Members::default(),
+                    BTreeSet::new(),
+                    state,
+                )
                 .expect("is written")
         };
         write(284);
