@@ -515,6 +515,7 @@ async fn open(
             net: config.net.clone(),
             tls,
             spoken: config.level_max,
+            founds: !config.join,
         };
         let (log, in_place) = (config.log, config.in_place);
         beside(move || -> Result<_, StartError> {

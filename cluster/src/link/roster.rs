@@ -103,6 +103,8 @@ pub(crate) struct Under {
     pub(crate) tls: Option<Arc<Tls>>,
     /// The highest level that this node speaks.
     pub(crate) spoken: Level,
+    /// Without a log this node would begin the cluster, not join it.
+    pub(crate) founds: bool,
 }
 
 impl Default for Under {
@@ -112,6 +114,7 @@ impl Default for Under {
             net: AnyNet::default(),
             tls: None,
             spoken: level::SPOKEN,
+            founds: false,
         }
     }
 }
@@ -366,6 +369,11 @@ impl Roster {
     /// First words to a node. `founders`: who begins the cluster together with us, when we have no log yet.
     pub(crate) fn hello(&self, to: u64, channel: Channel, founders: &[u64]) -> Hello {
         let known = self.known();
+        // Whoever would begin the cluster says so whatever it dials for: it must not be noted before that is settled.
+        let founders = match self.under.founds && known.origin.is_none() {
+            true => self.configured.keys().copied().collect(),
+            false => founders.to_vec(),
+        };
         Hello {
             protocol: PROTOCOL,
             cluster: self.us.cluster.clone(),
@@ -377,7 +385,7 @@ impl Roster {
             proof: Vec::new(),
             disk: known.disk,
             origin: known.origin,
-            founders: founders.to_vec(),
+            founders,
         }
     }
 
@@ -399,6 +407,14 @@ impl Roster {
             return Err(Rejection::passing(reason));
         }
         self.check(&hello)?;
+        let restored = hello.origin.is_some_and(|origin| origin != 0);
+        if self.under.founds && restored && self.known().origin.is_none() {
+            // We would have begun it with nothing. Nobody may note this data directory as ours: it goes, and the one that
+            // holds the backup comes.
+            let reason = self.was_restored(self.us.node);
+            self.expel(reason.clone());
+            return Err(Rejection::passing(reason));
+        }
         self.meet(hello.from, hello.disk, hello.origin).await?;
         let known = self.known();
         let welcome = Welcome {
@@ -593,6 +609,30 @@ mod tests {
         }
         disk.set_room(None);
         assert_eq!(greet(&other, &us, &[]).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_would_begin_with_nothing_beside_a_restored_cluster_is_noted_by_nobody() {
+        let (one, two, again) = (tempdir(), tempdir(), tempdir());
+        let identity = |node| Identity {
+            cluster: "c".into(),
+            node,
+        };
+        let restored = |dir: &Path, node| {
+            Roster::begin(dir, 77, level::FIRST).expect("is written");
+            roster(dir, node, &[1, 2], true)
+        };
+        let us = restored(one.path(), 1);
+        let founder = Under {
+            founds: true,
+            ..Under::default()
+        };
+        let empty = Roster::open(two.path(), identity(2), BTreeMap::new(), false, founder);
+        let empty = Arc::new(empty.expect("opens"));
+        let refused = greet(&us, &empty, &[]).await.expect_err("is refused");
+        assert!(refused.contains("was restored from a backup"), "{refused}");
+        assert!(empty.expelled().borrow().is_some());
+        assert_eq!(greet(&us, &restored(again.path(), 2), &[]).await, Ok(()));
     }
 
     #[tokio::test]

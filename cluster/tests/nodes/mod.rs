@@ -285,7 +285,10 @@ impl<M: Machine> Three<M> {
             {
                 return leader;
             }
-            assert!(begun.elapsed() < Duration::from_secs(20), "no leader");
+            if begun.elapsed() >= Duration::from_secs(20) {
+                let said: Vec<_> = self.up_nodes().map(|(_, node)| node.status()).collect();
+                panic!("no leader: {said:#?}");
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
