@@ -285,16 +285,19 @@ pub fn none_lost(calls: &[Call], load: &Load, unseen_secs: f64) -> Findings {
         let (began, end) = (secs(own, "answered_at"), secs(own, "ended_at"));
         let talk = end - began;
         let crossed = status == 481 || call.crossed > 0;
-        let (least, most) = match (crossed, waited > APART_SECS) {
-            // The new owner learns only that it has gone, and ends the call when its node was last heard.
-            (true, _) => (leaves - unseen_secs, ended),
-            // Nobody could hear of it before.
-            (false, true) => (leaves, ended),
-            (false, false) => (leaves, leaves),
+        // Its end is known by the answer to BYE, which a dead node's address may hold up. Of a call that was taken over
+        // meanwhile the new owner learns only that it has gone, and ends it when its node was last heard.
+        let (least, most) = match crossed {
+            true => (leaves - unseen_secs, ended),
+            false => (leaves, ended),
         };
         found.crossed += usize::from(crossed);
         found.late_byes += usize::from(waited > APART_SECS);
-        let off = (least - answered - talk).max(talk - (most - answered));
+        let near = |a: &&f64, b: &&f64| (*a - answered).abs().total_cmp(&(*b - answered).abs());
+        let picked_up = call.phone_answers.iter().min_by(near);
+        // Between the two lies the wait for the replication of the answer, while a leader is elected.
+        let earliest = picked_up.map_or(answered, |at| at.min(answered));
+        let off = (least - answered - talk).max(talk - (most - earliest));
         if off > APART_SECS {
             faults.push(format!(
                 "{talk:.3} s in the record, {off:.3} s off: {call:?} {own:?}"
@@ -302,8 +305,6 @@ pub fn none_lost(calls: &[Call], load: &Load, unseen_secs: f64) -> Findings {
         } else if !crossed {
             found.apart = found.apart.max(off);
         }
-        let near = |a: &&f64, b: &&f64| (*a - answered).abs().total_cmp(&(*b - answered).abs());
-        let picked_up = call.phone_answers.iter().min_by(near);
         let phone = picked_up.zip(call.phone_ends.last());
         match phone {
             Some((picked_up, hung_up)) => {
