@@ -9,35 +9,38 @@
 //! changes nothing. Only the leader stamps entries with time and seed; other nodes forward their commands to it.
 
 mod board;
+mod config;
 mod core;
 mod driver;
 mod effects;
+mod errors;
 mod levels;
 mod members;
 mod proposer;
 mod restore;
 pub(crate) mod serve;
+mod status;
 
+pub use self::config::{Config, Member, Snapshots, Timings, wall_clock};
 pub use self::core::{Handler, Standing};
 pub use self::driver::Machine;
 pub use self::effects::{Applied, EffectReceiver};
+pub use self::errors::{ProposeError, RestoreError, StartError};
 pub use self::members::{Joining, MemberError};
 pub use self::restore::restore;
+pub use self::status::{MemberStatus, Role, Status};
 
 use self::board::Board;
 use self::core::Core;
-use crate::codec::{self, CodecError};
+use crate::codec;
 use crate::command::Biller;
-use crate::level::{FIRST, Level, Levels, SPOKEN, TooNew};
-use crate::link::{AnyNet, Files, RequestError, TlsError};
+use crate::level::{FIRST, Level};
+use crate::link::RequestError;
 use crate::state::State;
-use crate::wal::{AnyDisk, Settings, WalError};
 use bytes::Bytes;
-use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -46,368 +49,6 @@ const FRESH: Duration = Duration::from_millis(5);
 
 /// A node of the switch's cluster.
 pub type Cluster = Handle<State>;
-
-/// A member of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Its id: never given to another machine, nor to the same one with an empty disk.
-    pub id: u64,
-    /// Where its links are reached, `host:port`. A name rather than a number survives a move.
-    pub address: String,
-}
-
-impl Member {
-    /// Refuses what cannot be an id or an address.
-    pub fn check(id: u64, address: &str) -> Result<(), MemberError> {
-        members::check(id, address)
-    }
-}
-
-/// How a node takes part.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// This node's id, one of `members`.
-    pub node_id: u64,
-    /// Nodes that name another cluster are rejected.
-    pub cluster_id: String,
-    /// Holds log and snapshots. Locked while the node runs.
-    pub data_dir: PathBuf,
-    /// Where to listen for the other nodes.
-    pub listen: SocketAddr,
-    /// All voters, this node included, alike on every node. Read when the cluster is made; later changes travel in
-    /// the log, and a member's address there goes before the one here.
-    pub members: Vec<Member>,
-    /// This node never begins a cluster: it waits to be added to one that exists. `members` may then be empty.
-    pub join: bool,
-    /// Certificates for the links between nodes; `None` leaves them in the clear.
-    pub tls: Option<Files>,
-    /// The highest [level](crate::level) that this node speaks: [`SPOKEN`], or less to rehearse an upgrade.
-    pub level_max: Level,
-    /// How long every member must have spoken a level before the cluster is raised to it.
-    pub level_settled: Duration,
-    /// When elections happen.
-    pub timings: Timings,
-    /// When snapshots happen.
-    pub snapshots: Snapshots,
-    /// Threads of the node's runtime, 1 or 2.
-    pub workers: usize,
-    /// How long a submitted command may wait for company before it is proposed alone.
-    pub linger: Duration,
-    /// Entries a second beyond which the leader lets commands gather, 10 and more. At 200 a busy leader adds up to
-    /// 5 ms to a commit; up to some 100 calls a second, and for a burst of 32 entries, next to nothing is delayed.
-    /// Measured with 500 calls/s of five commands: 0.94 ms CPU a call over three nodes without a pace, 0.69 at 300,
-    /// 0.46 at 100.
-    pub entries_per_s: u32,
-    /// Where log and snapshots lie: this machine's disk, but in tests of bad disks and in simulations.
-    pub disk: AnyDisk,
-    /// Sizes of the log's files.
-    pub log: Settings,
-    /// What links are made over: this machine's network, but in simulations, which have no `tls`.
-    pub net: AnyNet,
-    /// This machine's clock, milliseconds since 1970: [`wall_clock`], but in tests of wrong clocks and in simulations.
-    pub wall: fn() -> u64,
-    /// The node has no runtime and no thread of its own: everything it does, the log's writing too, is tasks of the
-    /// runtime that it is started on, and ends with that. For simulations, on a runtime of one thread.
-    pub in_place: bool,
-}
-
-/// The machine's clock, milliseconds since 1970.
-pub fn wall_clock() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
-}
-
-impl Config {
-    /// A node with the defaults of everything that has one.
-    pub fn new(
-        node_id: u64,
-        cluster_id: impl Into<String>,
-        data_dir: impl Into<PathBuf>,
-        listen: SocketAddr,
-        members: Vec<Member>,
-    ) -> Self {
-        Config {
-            node_id,
-            cluster_id: cluster_id.into(),
-            data_dir: data_dir.into(),
-            listen,
-            members,
-            join: false,
-            tls: None,
-            level_max: SPOKEN,
-            level_settled: Duration::from_secs(10),
-            timings: Timings::default(),
-            snapshots: Snapshots::default(),
-            workers: 1,
-            linger: Duration::from_millis(20),
-            entries_per_s: 200,
-            disk: AnyDisk::default(),
-            log: Settings::default(),
-            net: AnyNet::default(),
-            wall: wall_clock,
-            in_place: false,
-        }
-    }
-
-    fn check(&self) -> Result<(), StartError> {
-        let bad = |what: String| Err(StartError::Config(what));
-        if self.cluster_id.is_empty() || self.cluster_id.len() > 64 {
-            return bad("cluster id must have 1 to 64 bytes".into());
-        }
-        if !self.join && !self.members.iter().any(|member| member.id == self.node_id) {
-            return bad(format!("node {} is not among the members", self.node_id));
-        }
-        for (at, member) in self.members.iter().enumerate() {
-            if self.members[..at].iter().any(|other| other.id == member.id) {
-                return bad(format!("member {} is listed twice", member.id));
-            }
-            if self.members[..at]
-                .iter()
-                .any(|other| other.address == member.address)
-            {
-                return bad(format!("address `{}` is listed twice", member.address));
-            }
-        }
-        for member in &self.members {
-            if let Err(error) = Member::check(member.id, &member.address) {
-                return bad(error.to_string());
-            }
-        }
-        if self.tls.is_some() && self.net.0.is_some() {
-            return bad("links of a simulation are in the clear".into());
-        }
-        if !(FIRST..=SPOKEN).contains(&self.level_max) {
-            return bad(format!("level_max must lie between {FIRST} and {SPOKEN}"));
-        }
-        if self.entries_per_s < 10 {
-            return bad("entries_per_s must be 10 or more".into());
-        }
-        let Timings {
-            heartbeat,
-            election_min,
-            election_max,
-        } = self.timings;
-        if heartbeat.is_zero() || heartbeat * 2 > election_min || election_min >= election_max {
-            return bad("timings must satisfy 2 x heartbeat <= election_min < election_max".into());
-        }
-        Ok(())
-    }
-}
-
-/// When a silent leader is replaced. A new leader stands about `election_max` plus a random part between the two
-/// after the last word of the old one; at most twice `election_max` and a round trip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timings {
-    /// Interval of the leader's word.
-    pub heartbeat: Duration,
-    /// Least random wait.
-    pub election_min: Duration,
-    /// Most random wait, and the time a leader is trusted without a word.
-    pub election_max: Duration,
-}
-
-impl Default for Timings {
-    fn default() -> Self {
-        Timings {
-            heartbeat: Duration::from_millis(50),
-            election_min: Duration::from_millis(150),
-            election_max: Duration::from_millis(300),
-        }
-    }
-}
-
-/// When the log is replaced by a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Snapshots {
-    /// After this many entries.
-    pub entries: u64,
-    /// Or this many bytes of them.
-    pub bytes: u64,
-    /// Entries kept behind a snapshot, so that a node that was away for a short time catches up from the log.
-    pub keep: u64,
-}
-
-impl Default for Snapshots {
-    fn default() -> Self {
-        Snapshots {
-            entries: 50_000,
-            bytes: 64 << 20,
-            keep: 20_000,
-        }
-    }
-}
-
-/// Why a node did not start. One line each, naming the culprit.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration does not fit together.
-    #[error("cluster configuration: {0}")]
-    Config(String),
-    /// The data directory or what lies in it.
-    #[error(transparent)]
-    Log(#[from] WalError),
-    /// The address is taken or not ours.
-    #[error("cannot listen for nodes on {address}")]
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The data directory is one of a newer release. Nothing in it was changed.
-    #[error(transparent)]
-    TooNew(#[from] TooNew),
-    /// The certificates for links.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The others do not take this node, and only an operator can change that.
-    #[error("{0}")]
-    Expelled(String),
-    /// The state could not be brought back from snapshot and log.
-    #[error("state cannot be restored: {0}")]
-    Restore(String),
-    /// The operating system gave no threads.
-    #[error("runtime of the cluster cannot be made")]
-    Runtime(#[source] io::Error),
-}
-
-impl StartError {
-    /// What lies in the data directory does not let this node start: starting again will not help.
-    pub fn is_for_good(&self) -> bool {
-        match self {
-            StartError::Restore(_) | StartError::TooNew(_) => true,
-            StartError::Log(error) => !matches!(error, WalError::Disk(_)) || error.is_damage(),
-            _ => false,
-        }
-    }
-}
-
-/// Why a proposal has no reply.
-#[derive(Debug, thiserror::Error)]
-pub enum ProposeError {
-    /// No answer within the limit: the command may still be applied later, or never.
-    #[error("outcome of the command is not known after {0:?}")]
-    Unknown(Duration),
-    /// Too many commands wait already; this one was not taken.
-    #[error("{0} commands wait to be committed, no more are taken")]
-    Overloaded(usize),
-    /// The cluster is not yet at the level that the command came with; it was not taken.
-    #[error(
-        "command is of level {needs}, the cluster is at level {active} until every node is upgraded"
-    )]
-    Level {
-        /// The command's level.
-        needs: Level,
-        /// The cluster's.
-        active: Level,
-    },
-    /// The command is larger than 1 MB; it was not taken.
-    #[error("command of {0} bytes is too large")]
-    TooLarge(usize),
-    /// The node is stopping or has failed.
-    #[error("cluster node has stopped")]
-    Stopped,
-    /// The command has no encoding, or the reply none that we can read.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-}
-
-/// Why another node's state was not put in place.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The bytes are no state.
-    #[error("copied state cannot be read")]
-    Codec(#[from] CodecError),
-    /// What was applied behind it cannot be applied to it; nothing has changed.
-    #[error("copied state is of no use: {0}")]
-    Replay(String),
-    /// The node is stopping or has failed.
-    #[error("cluster node has stopped")]
-    Stopped,
-}
-
-/// What a node is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
-    /// Orders the log.
-    Leader,
-    /// Follows a leader.
-    Follower,
-    /// Asks for votes.
-    Candidate,
-    /// Follows without a vote.
-    #[default]
-    Learner,
-    /// Does nothing any more; see [`Status::stopped`].
-    Stopped,
-}
-
-impl Role {
-    /// Its name, for people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Leader => "leader",
-            Role::Follower => "follower",
-            Role::Candidate => "candidate",
-            Role::Learner => "learner",
-            Role::Stopped => "stopped",
-        }
-    }
-}
-
-/// A member as this node sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberStatus {
-    /// Its id.
-    pub node: u64,
-    /// Its address.
-    pub address: String,
-    /// It votes.
-    pub voter: bool,
-    /// It is this node, or said something within the last second and a half.
-    pub alive: bool,
-    /// Entries it had applied when it last said so: the index after the last one.
-    pub applied: Option<u64>,
-    /// The highest level that it spoke when it last said so.
-    pub level: Option<Level>,
-}
-
-/// A node and its view of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// This node.
-    pub node: u64,
-    /// What it is.
-    pub role: Role,
-    /// Its term.
-    pub term: u64,
-    /// The leader it follows.
-    pub leader: Option<u64>,
-    /// Index after the last entry applied here; 0 when there is none.
-    pub applied: u64,
-    /// Index after the last entry known here to be committed.
-    pub committed: u64,
-    /// Index after the last entry in the log here.
-    pub last_log: u64,
-    /// Index after the last entry in the newest snapshot here.
-    pub snapshot: u64,
-    /// Everyone; nobody before this node has heard of its cluster.
-    pub members: Vec<MemberStatus>,
-    /// Where the cluster's level stands, as of the last entry applied here.
-    pub levels: Levels,
-    /// Nodes that were members once. Their ids are not given again.
-    pub former: Vec<u64>,
-    /// There is a leader, and a majority of the voters is alive as far as this node sees.
-    pub quorum: bool,
-    /// Why the node stopped, if it did.
-    pub stopped: Option<String>,
-    /// Why the log cannot be written just now: the disk is full. Nothing that was acknowledged is in danger, and the log
-    /// goes on by itself when there is room. Until then this node leads no longer than it must, and should take no
-    /// calls.
-    pub disk_full: Option<String>,
-}
 
 /// A running node. Clones share it; it stops with the last one.
 pub struct Handle<M: Machine> {
