@@ -273,6 +273,7 @@ impl Core {
             leader,
             applied,
             committed: after(metrics.local_committed.map(|id| id.index)),
+            first_log: after(metrics.purged.map(|id| id.index)),
             last_log: after(metrics.last_log_index),
             snapshot: after(metrics.snapshot.map(|id| id.index)),
             quorum: leader.is_some() && alive * 2 > voters.len() && stopped.is_none(),

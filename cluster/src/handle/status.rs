@@ -63,6 +63,8 @@ pub struct Status {
     pub applied: u64,
     /// Index after the last entry known here to be committed.
     pub committed: u64,
+    /// Index of the first entry that the log here still has: those before it are in the snapshot only.
+    pub first_log: u64,
     /// Index after the last entry in the log here.
     pub last_log: u64,
     /// Index after the last entry in the newest snapshot here.
