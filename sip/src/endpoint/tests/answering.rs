@@ -281,12 +281,7 @@ fn a_refusal_says_why() {
 fn hanging_up_before_the_answer_is_487() {
     let mut bench = Bench::new();
     let leg = bench.invited();
-    bench.command(
-        leg,
-        Command::HangUp {
-            cause: Some(Cause::q850(31)),
-        },
-    );
+    bench.hang_up(leg, Some(Cause::q850(31)));
     assert_eq!(bench.said(), ["487 INVITE"]);
     assert_eq!(bench.heard(), ["ended: Local"]);
     bench.assert_empty();
@@ -345,7 +340,7 @@ fn a_refusal_to_a_caller_of_rfc_2543_finds_its_ack() {
     let old = |text: Text| text.replace("z9hG4bKa1", "1");
     bench.hear(old(caller("INVITE", 1, "a1", "")).sdp());
     let (leg, _) = bench.told.remove(0);
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     let tag = bench.our_tag();
     bench.hear(old(caller("ACK", 1, "a1", &tag)));
     bench.said();
@@ -408,7 +403,7 @@ fn commands_of_another_state_change_nothing() {
 fn an_ack_of_a_refusal_with_a_branch_of_its_own_is_taken() {
     let mut bench = Bench::new();
     let leg = bench.invited();
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     let tag = bench.our_tag();
     bench.said();
     bench.hear(caller("ACK", 1, "careless", &tag));
@@ -424,7 +419,7 @@ fn an_inbound_dialog_can_be_stored_before_its_answer() {
     let before = bench.endpoint.dialog(leg).expect("all is known");
     bench.command(leg, Command::Answer { body: sdp() });
     assert_eq!(bench.endpoint.dialog(leg), Some(before));
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     assert_eq!(bench.endpoint.dialog(leg), None);
 }
 

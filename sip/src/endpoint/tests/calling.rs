@@ -258,12 +258,7 @@ fn a_cancel_waits_for_a_provisional_response() {
     let mut bench = Bench::new();
     let leg = bench.dialled();
     let invite = bench.only();
-    bench.command(
-        leg,
-        Command::HangUp {
-            cause: Some(Cause::q850(16)),
-        },
-    );
+    bench.hang_up(leg, Some(Cause::q850(16)));
     assert_eq!(bench.heard(), ["ended: Local"]);
     assert!(bench.said().is_empty());
     bench.hear(reply_to(&invite, 100, ""));
@@ -286,7 +281,7 @@ fn a_far_end_that_finishes_neither_cancel_nor_invite_is_not_waited_for() {
     let invite = bench.only();
     bench.hear(reply_to(&invite, 180, "xt"));
     bench.pass_to(10_000);
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     bench.pass_to(41_999);
     assert_eq!(bench.endpoint.counts().legs, 1);
     bench.pass_to(42_000);

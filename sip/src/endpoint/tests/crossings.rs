@@ -2,23 +2,13 @@
 
 use super::*;
 
-fn our_tag(bench: &Bench) -> String {
-    let leg = bench.endpoint.legs.slots().next().expect("a leg").1;
-    String::from_utf8_lossy(&leg.dialog.local_tag).into_owned()
-}
-
 #[test]
 fn an_answer_that_crosses_cancel_is_hung_up() {
     let mut bench = Bench::new();
     let leg = bench.dialled();
     let invite = bench.only();
     bench.hear(reply_to(&invite, 180, "xt"));
-    bench.command(
-        leg,
-        Command::HangUp {
-            cause: Some(Cause::q850(16)),
-        },
-    );
+    bench.hang_up(leg, Some(Cause::q850(16)));
     assert_eq!(bench.said(), ["CANCEL"]);
     bench.hear(reply_to(&invite, 200, "xt").sdp());
     assert_eq!(
@@ -37,7 +27,7 @@ fn an_answer_that_comes_instead_of_the_first_provisional_is_hung_up_too() {
     let mut bench = Bench::new();
     let leg = bench.dialled();
     let invite = bench.only();
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     bench.hear(reply_to(&invite, 200, "xt").sdp());
     assert_eq!(bench.said(), ["ACK", "BYE"]);
     assert_eq!(bench.heard(), ["ended: Local"]);
@@ -61,9 +51,9 @@ fn a_cancel_that_crosses_our_200_changes_nothing() {
 fn byes_that_cross_are_both_answered() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.said();
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     let bye = bench.only();
     bench.hear(caller("BYE", 2, "bye", &tag));
     assert_eq!(bench.said(), ["200 BYE"]);
@@ -76,9 +66,9 @@ fn byes_that_cross_are_both_answered() {
 fn a_reinvite_that_crosses_our_bye_gets_481() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.said();
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     bench.hear(caller("INVITE", 2, "r1", &tag).sdp());
     assert_eq!(bench.said(), ["BYE", "481 INVITE"]);
     assert_eq!(bench.heard(), ["ended: Local"]);
@@ -89,15 +79,9 @@ fn a_reinvite_that_crosses_our_bye_gets_481() {
 fn a_bye_that_crosses_our_reinvite_ends_the_call_and_a_late_2xx_is_still_acknowledged() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.said();
-    bench.command(
-        leg,
-        Command::Reoffer {
-            via: Offer::Invite,
-            body: sdp(),
-        },
-    );
+    bench.reoffer(leg, Offer::Invite);
     let invite = bench.only();
     bench.hear(caller("BYE", 2, "bye", &tag));
     assert_eq!(bench.said(), ["200 BYE"]);
@@ -111,7 +95,7 @@ fn a_bye_that_crosses_our_reinvite_ends_the_call_and_a_late_2xx_is_still_acknowl
 fn a_bye_answers_the_reinvite_that_the_node_had_not() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.hear(caller("INVITE", 2, "r1", &tag).sdp());
     bench.said();
     bench.hear(caller("BYE", 3, "bye", &tag));
@@ -127,10 +111,10 @@ fn a_bye_answers_the_reinvite_that_the_node_had_not() {
 fn hanging_up_with_a_reinvite_unanswered_refuses_it() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.hear(caller("INVITE", 2, "r1", &tag).sdp());
     bench.said();
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     assert_eq!(bench.said(), ["487 INVITE", "BYE"]);
     bench.assert_empty();
 }
@@ -139,15 +123,9 @@ fn hanging_up_with_a_reinvite_unanswered_refuses_it() {
 fn reinvites_that_cross_get_491_and_a_time_to_come_again() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.said();
-    bench.command(
-        leg,
-        Command::Reoffer {
-            via: Offer::Invite,
-            body: sdp(),
-        },
-    );
+    bench.reoffer(leg, Offer::Invite);
     let invite = bench.only();
     bench.hear(caller("INVITE", 2, "r1", &tag).sdp());
     assert_eq!(bench.said(), ["491 INVITE"]);
@@ -169,13 +147,7 @@ fn reinvites_that_cross_get_491_and_a_time_to_come_again() {
         "the far end owns the Call-ID, so we come again first"
     );
     bench.said();
-    bench.command(
-        leg,
-        Command::Reoffer {
-            via: Offer::Invite,
-            body: sdp(),
-        },
-    );
+    bench.reoffer(leg, Offer::Invite);
     assert_eq!(bench.said(), ["INVITE"]);
 }
 
@@ -187,13 +159,7 @@ fn the_owner_of_the_call_id_waits_longer() {
     bench.hear(reply_to(&invite, 200, "xt").sdp());
     bench.said();
     bench.heard();
-    bench.command(
-        leg,
-        Command::Reoffer {
-            via: Offer::Invite,
-            body: sdp(),
-        },
-    );
+    bench.reoffer(leg, Offer::Invite);
     let invite = bench.only();
     bench.hear(reply_to(&invite, 491, ""));
     let LegEvent::Reanswered {
@@ -210,7 +176,7 @@ fn the_owner_of_the_call_id_waits_longer() {
 fn a_second_offer_before_the_first_is_answered_gets_500() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.hear(caller("INVITE", 2, "r1", &tag).sdp());
     bench.said();
     bench.hear(caller("UPDATE", 3, "u1", &tag).sdp());
@@ -333,7 +299,7 @@ fn hanging_up_while_owing_an_ack_sends_it_first() {
     });
     let invite = bench.only();
     bench.hear(reply_to(&invite, 200, "xt").sdp());
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     assert_eq!(bench.said(), ["ACK", "BYE"]);
     bench.assert_empty();
 }

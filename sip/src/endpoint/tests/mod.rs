@@ -114,6 +114,21 @@ impl Bench {
         self.drain();
     }
 
+    pub fn hang_up(&mut self, leg: LegId, cause: Option<Cause>) {
+        self.command(leg, Command::HangUp { cause });
+    }
+
+    /// Offers a new session in the dialog.
+    pub fn reoffer(&mut self, leg: LegId, via: Offer) {
+        self.command(leg, Command::Reoffer { via, body: sdp() });
+    }
+
+    /// The tag on our side of the one dialog there is.
+    pub fn dialog_tag(&self) -> String {
+        let leg = self.endpoint.legs.slots().next().expect("a leg").1;
+        String::from_utf8_lossy(&leg.dialog.local_tag).into_owned()
+    }
+
     pub fn refused(&mut self, leg: LegId, command: Command) -> CommandError {
         let error = self
             .endpoint

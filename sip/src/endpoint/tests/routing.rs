@@ -27,7 +27,7 @@ fn case_next_hop_inside_a_dialog_is_the_first_loose_route() {
         &mut bench,
         "Record-Route: <sip:10.0.0.7:5070;lr>, <sip:10.0.0.8;lr>",
     );
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     assert_eq!(bench.sent[0].1.remote, address("10.0.0.7:5070"));
     let bye = bench.only();
     assert_eq!(bye.uri(), b"sip:c@10.0.0.2:5060");
@@ -44,7 +44,7 @@ fn case_a_strict_router_becomes_the_target_and_the_target_the_last_route() {
         &mut bench,
         "Record-Route: <sip:10.0.0.7:5070>, <sip:10.0.0.8;lr>",
     );
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     assert_eq!(bench.sent[0].1.remote, address("10.0.0.7:5070"));
     let bye = bench.only();
     assert_eq!(bye.uri(), b"sip:10.0.0.7:5070");
@@ -118,7 +118,7 @@ fn over_a_connection_everything_goes_back_over_it() {
     bench.command(leg, Command::Answer { body: sdp() });
     let tag = bench.our_tag();
     bench.hear(caller("ACK", 1, "a1ack", &tag));
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     assert!(bench.sent.iter().all(|(_, flow, _)| *flow == bench.flow));
     let contact = bench.sent[0]
         .2
@@ -209,7 +209,7 @@ fn the_way_to_a_contact_is_taken_only_when_it_can_be_meant() {
         let tag = bench.our_tag();
         bench.hear(caller("ACK", 1, "a1ack", &tag));
         bench.said();
-        bench.command(leg, Command::HangUp { cause: None });
+        bench.hang_up(leg, None);
         assert_eq!(
             bench.sent[0].1.remote,
             address(goes),
@@ -232,7 +232,7 @@ fn a_peer_whose_address_changes_is_followed() {
     bench.flow.remote = address("198.51.100.2:50000");
     bench.hear(caller("OPTIONS", 2, "o1", &tag));
     bench.said();
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     assert_eq!(bench.sent[0].1.remote, bench.flow.remote);
 }
 

@@ -178,7 +178,7 @@ fn over_a_shared_address_the_dialog_follows_the_far_end_from_node_to_node() {
     };
     bench.hear(caller("OPTIONS", 2, "o1", &tag));
     bench.said();
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     assert_eq!(bench.sent[0].1.relay, relay(3));
     let bye = bench.only();
 

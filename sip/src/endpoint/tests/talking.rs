@@ -6,17 +6,7 @@ use super::*;
 fn case_bye_copy_gets_the_same_200() {
     let mut bench = Bench::new();
     bench.talking();
-    let tag = bench
-        .endpoint
-        .legs
-        .slots()
-        .next()
-        .expect("a leg")
-        .1
-        .dialog
-        .local_tag
-        .clone();
-    let tag = String::from_utf8_lossy(&tag).into_owned();
+    let tag = bench.dialog_tag();
     bench.hear(caller("BYE", 2, "bye", &tag).header("Reason: Q.850;cause=16"));
     let first = bench.only();
     let LegEvent::Ended(ended) = &bench.told[0].1 else {
@@ -37,12 +27,7 @@ fn case_bye_copy_gets_the_same_200() {
 fn our_bye_goes_through_the_dialog_and_ends_with_its_answer() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    bench.command(
-        leg,
-        Command::HangUp {
-            cause: Some(Cause::q850(16)),
-        },
-    );
+    bench.hang_up(leg, Some(Cause::q850(16)));
     assert_eq!(bench.heard(), ["ended: Local"]);
     let bye = bench.only();
     assert_eq!(bye.uri(), b"sip:c@10.0.0.2:5060");
@@ -68,7 +53,7 @@ fn case_non_invite_retransmission_starts_at_t1() {
     let mut bench = Bench::new();
     let leg = bench.talking();
     let start = bench.now;
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     bench.pass(40_000);
     let moments: Vec<Millis> = bench
         .said_when()
@@ -91,12 +76,7 @@ fn hanging_up_before_the_ack_waits_for_it() {
     bench.command(leg, Command::Answer { body: sdp() });
     let tag = bench.our_tag();
     bench.said();
-    bench.command(
-        leg,
-        Command::HangUp {
-            cause: Some(Cause::q850(41)),
-        },
-    );
+    bench.hang_up(leg, Some(Cause::q850(41)));
     assert_eq!(bench.heard(), ["ended: Local"]);
     assert!(bench.said().is_empty());
     bench.pass(500);
@@ -111,16 +91,11 @@ fn hanging_up_before_the_ack_waits_for_it() {
     bench.assert_empty();
 }
 
-fn our_tag(bench: &Bench) -> String {
-    let leg = bench.endpoint.legs.slots().next().expect("a leg").1;
-    String::from_utf8_lossy(&leg.dialog.local_tag).into_owned()
-}
-
 #[test]
 fn case_in_dialog_request_with_an_old_cseq_gets_500() {
     let mut bench = Bench::new();
     bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.hear(caller("INFO", 7, "i1", &tag));
     assert_eq!(bench.heard(), ["info"]);
     bench.hear(caller("BYE", 6, "old", &tag));
@@ -137,7 +112,7 @@ fn case_in_dialog_request_with_an_old_cseq_gets_500() {
 fn case_two_requests_of_one_dialog_in_a_burst_are_handled_in_order() {
     let mut bench = Bench::new();
     bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.hear(caller("INFO", 2, "i1", &tag));
     bench.hear(caller("BYE", 3, "b1", &tag));
     assert_eq!(bench.heard(), ["info", "ended: Bye"]);
@@ -149,7 +124,7 @@ fn case_two_requests_of_one_dialog_in_a_burst_are_handled_in_order() {
 fn a_reinvite_is_accepted_with_hold_and_resume() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     for (cseq, branch) in [(2, "hold"), (3, "resume")] {
         bench.hear(caller("INVITE", cseq, branch, &tag).sdp());
         assert_eq!(bench.heard(), ["reoffered Invite sdp"]);
@@ -168,7 +143,7 @@ fn a_reinvite_is_accepted_with_hold_and_resume() {
 fn a_reinvite_without_offer_gets_ours_and_answers_in_the_ack() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.hear(caller("INVITE", 2, "r1", &tag));
     assert_eq!(bench.heard(), ["reoffered Invite"]);
     bench.command(leg, Command::AcceptReoffer { body: sdp() });
@@ -180,7 +155,7 @@ fn a_reinvite_without_offer_gets_ours_and_answers_in_the_ack() {
 fn a_reinvite_that_is_refused_leaves_the_call_as_it_was() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.hear(
         caller("INVITE", 2, "r1", &tag)
             .replace("c@10.0.0.2:5060>\r\n", "new@10.0.0.2>\r\n")
@@ -201,7 +176,7 @@ fn a_reinvite_that_is_refused_leaves_the_call_as_it_was() {
 fn a_reinvite_can_be_cancelled_and_the_call_goes_on() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.hear(caller("INVITE", 2, "r1", &tag).sdp());
     bench.said();
     bench.hear(caller("CANCEL", 2, "r1", &tag));
@@ -218,7 +193,7 @@ fn a_reinvite_can_be_cancelled_and_the_call_goes_on() {
 fn case_target_refresh_by_reinvite_and_update_is_taken() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     let moved = |text: Text, to: &str| {
         text.replace(
             "Contact: <sip:c@10.0.0.2:5060>",
@@ -252,7 +227,7 @@ fn case_target_refresh_by_reinvite_and_update_is_taken() {
     assert_eq!(bench.heard(), ["reoffered Update sdp", "moved"]);
     let dialog = bench.endpoint.dialog(leg).expect("it stands");
     assert_eq!(dialog.target, "sip:c@10.0.0.5");
-    bench.command(leg, Command::HangUp { cause: None });
+    bench.hang_up(leg, None);
     assert_eq!(bench.only().uri(), b"sip:c@10.0.0.5");
 }
 
@@ -261,13 +236,7 @@ fn our_reinvite_is_acknowledged_and_refreshes_the_target() {
     let mut bench = Bench::new();
     let leg = bench.talking();
     bench.said();
-    bench.command(
-        leg,
-        Command::Reoffer {
-            via: Offer::Invite,
-            body: sdp(),
-        },
-    );
+    bench.reoffer(leg, Offer::Invite);
     let invite = bench.only();
     assert!(invite.contact().is_some() && invite.has_sdp());
     bench.hear(reply_to(&invite, 100, ""));
@@ -315,13 +284,7 @@ fn our_reinvite_without_offer_waits_for_the_nodes_ack() {
     ));
     bench.command(leg, Command::Ack { body: sdp() });
     assert!(bench.only().has_sdp());
-    bench.command(
-        leg,
-        Command::Reoffer {
-            via: Offer::Update,
-            body: sdp(),
-        },
-    );
+    bench.reoffer(leg, Offer::Update);
     assert_eq!(bench.said(), ["UPDATE"]);
 }
 
@@ -330,13 +293,7 @@ fn our_update_brings_the_answer() {
     let mut bench = Bench::new();
     let leg = bench.talking();
     bench.said();
-    bench.command(
-        leg,
-        Command::Reoffer {
-            via: Offer::Update,
-            body: sdp(),
-        },
-    );
+    bench.reoffer(leg, Offer::Update);
     let update = bench.only();
     bench.hear(
         reply_to(&update, 200, "")
@@ -356,13 +313,7 @@ fn a_far_end_that_knows_of_no_such_call_ends_it() {
         let mut bench = Bench::new();
         let leg = bench.talking();
         bench.said();
-        bench.command(
-            leg,
-            Command::Reoffer {
-                via: Offer::Invite,
-                body: sdp(),
-            },
-        );
+        bench.reoffer(leg, Offer::Invite);
         let invite = bench.only();
         bench.hear(reply_to(&invite, status, ""));
         assert_eq!(bench.said(), ["ACK", "BYE"]);
@@ -382,7 +333,7 @@ fn a_far_end_that_does_not_answer_a_reoffer_ends_the_call() {
     for via in [Offer::Invite, Offer::Update] {
         let mut bench = Bench::new();
         let leg = bench.talking();
-        bench.command(leg, Command::Reoffer { via, body: sdp() });
+        bench.reoffer(leg, via);
         bench.pass(31_900);
         bench.said();
         bench.pass(100);
@@ -397,13 +348,7 @@ fn a_reinvite_that_rings_for_ever_is_given_up() {
     let mut bench = Bench::new();
     let leg = bench.talking();
     bench.said();
-    bench.command(
-        leg,
-        Command::Reoffer {
-            via: Offer::Invite,
-            body: sdp(),
-        },
-    );
+    bench.reoffer(leg, Offer::Invite);
     let invite = bench.only();
     bench.hear(reply_to(&invite, 100, ""));
     bench.pass(64_000);
@@ -415,7 +360,7 @@ fn a_reinvite_that_rings_for_ever_is_given_up() {
 fn info_is_relayed_both_ways() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.hear(caller("INFO", 2, "i1", &tag).body("application/dtmf-relay", "Signal=5\r\n"));
     let (
         _,
@@ -469,7 +414,7 @@ fn info_is_relayed_both_ways() {
 fn an_info_nobody_answers_is_forgotten_in_silence() {
     let mut bench = Bench::new();
     bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.hear(caller("INFO", 2, "i1", &tag));
     bench.said();
     bench.pass(60_000);
@@ -487,7 +432,7 @@ fn an_info_nobody_answers_is_forgotten_in_silence() {
 fn inside_requests_that_are_not_served_are_refused_and_the_call_goes_on() {
     let mut bench = Bench::new();
     bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.said();
     let cases = [
         (caller("OPTIONS", 2, "r2", &tag), "200 OPTIONS"),
@@ -514,7 +459,7 @@ fn inside_requests_that_are_not_served_are_refused_and_the_call_goes_on() {
 fn a_request_with_another_far_tag_is_no_part_of_the_dialog() {
     let mut bench = Bench::new();
     bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.said();
     bench.hear(caller("BYE", 2, "b1", &tag).replace("tag=ct", "tag=evil"));
     assert_eq!(bench.said(), ["481 BYE"]);
@@ -527,7 +472,7 @@ fn a_request_with_another_far_tag_is_no_part_of_the_dialog() {
 fn a_dialog_goes_on_in_another_node() {
     let mut bench = Bench::new();
     let leg = bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     let dialog = bench.endpoint.dialog(leg).expect("it is answered");
     let stored = serde_json::to_vec(&dialog).expect("a dialog can be written");
     let mut read: Dialog = serde_json::from_slice(&stored).expect("and read");
@@ -567,7 +512,7 @@ fn a_dialog_goes_on_in_another_node() {
 fn a_bye_with_a_slip_in_it_still_ends_the_call() {
     let mut bench = Bench::new();
     bench.talking();
-    let tag = our_tag(&bench);
+    let tag = bench.dialog_tag();
     bench.said();
     bench.hear(caller("BYE", 2, "bye", &tag).replace("Max-Forwards: 70", "Max-Forwards: lots"));
     assert_eq!(bench.said(), ["200 BYE"]);
