@@ -84,20 +84,7 @@ impl BindingActor {
         call: Addr<CallActor>,
         attempt: u16,
     ) -> Addr<Self> {
-        let recover = recover(&core, lease.interface);
-        let (machine, first) = Machine::ask(lease.x.clone(), recover, core.clock.now());
-        let numbers = numbers_of_lease(lease);
-        Self::launch(
-            core,
-            machine,
-            first,
-            lease.binding,
-            epoch,
-            lease.interface,
-            numbers,
-            Hears::Call(call, attempt),
-            None,
-        )
+        Self::of_lease(core, epoch, lease, Hears::Call(call, attempt), None)
     }
 
     /// Asks the platform for the binding of a trial, which is looked after like any other until it is gone. It waits
@@ -109,85 +96,74 @@ impl BindingActor {
         news: UnboundedSender<News>,
         tap: Tap,
     ) -> Addr<Self> {
-        let recover = recover(&core, lease.interface);
-        let (machine, first) = Machine::ask(lease.x.clone(), recover, core.clock.now());
-        Self::launch(
-            core,
-            machine,
-            first,
-            lease.binding,
-            epoch,
-            lease.interface,
-            numbers_of_lease(lease),
-            Hears::Trial(news),
-            Some(tap),
-        )
+        Self::of_lease(core, epoch, lease, Hears::Trial(news), Some(tap))
     }
 
     /// Looks after a binding of another tenure.
     pub fn adopt(core: Arc<Core>, epoch: u32, row: &Row) -> Addr<Self> {
         let recover = recover(&core, row.interface);
-        let (machine, first) = Machine::adopt(row, recover, core.clock.now());
-        Self::launch(
-            core,
-            machine,
-            first,
-            row.id,
-            epoch,
-            row.interface,
-            numbers_of(row),
-            Hears::Nobody,
-            None,
-        )
+        let begun = Machine::adopt(row, recover, core.clock.now());
+        Self::of_row(core, epoch, row, begun)
     }
 
     /// Sends the one request that a dropped row still gets.
     pub fn farewell(core: Arc<Core>, epoch: u32, row: &Row) -> Addr<Self> {
-        let (machine, first) = Machine::farewell(row, recover(&core, row.interface));
-        Self::launch(
-            core,
-            machine,
-            first,
-            row.id,
-            epoch,
-            row.interface,
-            numbers_of(row),
-            Hears::Nobody,
-            None,
-        )
+        let begun = Machine::farewell(row, recover(&core, row.interface));
+        Self::of_row(core, epoch, row, begun)
     }
 
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "private, called from the four doors above"
-    )]
-    fn launch(
+    fn of_lease(
         core: Arc<Core>,
-        machine: Machine,
-        first: Vec<Action>,
-        id: u64,
         epoch: u32,
-        interface: u32,
-        numbers: Bind,
+        lease: &Lease,
         hears: Hears,
         tap: Option<Tap>,
     ) -> Addr<Self> {
-        let registry = Arc::clone(&core);
-        let actor = BindingActor {
+        let recover = recover(&core, lease.interface);
+        let (machine, first) = Machine::ask(lease.x.clone(), recover, core.clock.now());
+        BindingActor {
             core,
             machine,
             first,
-            id,
+            id: lease.binding,
             epoch,
-            interface,
-            numbers,
+            interface: lease.interface,
+            numbers: numbers_of_lease(lease),
             hears,
             tap,
             timer: None,
             timed: false,
-        };
-        let addr = actor.start();
-        registry.bindings.insert(id, addr.clone());
+        }
+        .launch()
+    }
+
+    fn of_row(
+        core: Arc<Core>,
+        epoch: u32,
+        row: &Row,
+        (machine, first): (Machine, Vec<Action>),
+    ) -> Addr<Self> {
+        BindingActor {
+            core,
+            machine,
+            first,
+            id: row.id,
+            epoch,
+            interface: row.interface,
+            numbers: numbers_of(row),
+            hears: Hears::Nobody,
+            tap: None,
+            timer: None,
+            timed: false,
+        }
+        .launch()
+    }
+
+    /// Starts it, found from now on by its id.
+    fn launch(self) -> Addr<Self> {
+        let (core, id) = (Arc::clone(&self.core), self.id);
+        let addr = self.start();
+        core.bindings.insert(id, addr.clone());
         addr
     }
 
