@@ -80,8 +80,13 @@ async fn a_node_that_would_begin_with_nothing_beside_a_restored_cluster_is_noted
         founds: true,
         ..Under::default()
     };
-    let empty = Roster::open(two.path(), identity(2), BTreeMap::new(), false, founder);
+    let configured = [1, 2].map(|id| (id, format!("n{id}:1")));
+    let configured = BTreeMap::from(configured);
+    let empty = Roster::open(two.path(), identity(2), configured, false, founder);
     let empty = Arc::new(empty.expect("opens"));
+    // Whichever of the two dials, and for whatever.
+    let refused = greet(&empty, &us, &[]).await.expect_err("is refused");
+    assert!(refused.contains("was restored from a backup"), "{refused}");
     let refused = greet(&us, &empty, &[]).await.expect_err("is refused");
     assert!(refused.contains("was restored from a backup"), "{refused}");
     assert!(empty.expelled().borrow().is_some());
