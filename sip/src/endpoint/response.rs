@@ -59,6 +59,17 @@ impl Endpoint {
                 self.on_accepted(slot, role, leg, response, flow, now)
             }
             (Role::Cancel | Role::Other, _) => {}
+            (Role::Reinvite, 100..=199) => {
+                // Nobody rings on a re-INVITE; without this bound it could hang for ever, also when its leg is gone.
+                let give_up_at = now + 2 * self.timing.patience_ms();
+                if let Some(Machine::ClientInvite(machine)) = self
+                    .transactions
+                    .get_mut(slot)
+                    .map(|transaction| &mut transaction.machine)
+                {
+                    machine.give_up_at(give_up_at);
+                }
+            }
             _ => {
                 if let Some(leg) = leg {
                     self.with_leg(leg, now, |this, leg| {
@@ -375,17 +386,6 @@ impl Endpoint {
                 };
                 self.end(leg, by, read::cause(response));
                 leg.gone = true;
-            }
-            (Role::Reinvite, 100..=199) => {
-                // Nobody rings on a re-INVITE; without this bound it could hang for ever.
-                let give_up_at = now + 2 * self.timing.patience_ms();
-                if let Some(Machine::ClientInvite(machine)) = self
-                    .transactions
-                    .get_mut(slot)
-                    .map(|transaction| &mut transaction.machine)
-                {
-                    machine.give_up_at(give_up_at);
-                }
             }
             (Role::Reinvite | Role::Update, 200..) => {
                 if leg.ended || !leg.ours.is_some_and(|ours| ours.slot == slot) {

@@ -357,6 +357,21 @@ fn a_reinvite_that_rings_for_ever_is_given_up() {
 }
 
 #[test]
+fn a_reinvite_that_only_ever_gets_100_outlives_its_call_by_no_more_than_its_bound() {
+    let mut bench = Bench::new();
+    let leg = bench.talking();
+    bench.said();
+    bench.reoffer(leg, Offer::Invite);
+    let invite = bench.only();
+    bench.hang_up(leg, None);
+    let bye = bench.only();
+    bench.hear(reply_to(&bye, 200, ""));
+    assert_eq!(bench.endpoint.counts().legs, 0);
+    bench.hear(reply_to(&invite, 100, ""));
+    bench.assert_empty();
+}
+
+#[test]
 fn info_is_relayed_both_ways() {
     let mut bench = Bench::new();
     let leg = bench.talking();
