@@ -187,6 +187,7 @@ impl Bench {
         let (_, LegEvent::Answered { body }) = self.event() else {
             panic!("no answer")
         };
+        self.command(outbound, Command::Ack { body: None });
         self.command(inbound, Command::Answer { body });
         let ok = self.last();
         let our_to = ok

@@ -185,8 +185,8 @@ pub enum LegEvent {
         /// Early media's description, if any.
         body: Option<Body>,
     },
-    /// Outbound leg: the first 2xx. The ACK has gone out when our INVITE carried an offer; otherwise the body is the
-    /// offer and [`Command::Ack`] is wanted.
+    /// Outbound leg: the first 2xx. [`Command::Ack`] is wanted: until then copies of the 2xx are not acknowledged
+    /// either, and a far end that never gets an ACK ends the call by itself (RFC 3261 §13.3.1.4).
     Answered {
         /// The answer, or the offer of a delayed one.
         body: Option<Body>,
@@ -322,7 +322,7 @@ pub enum Command {
     },
     /// The ACK that an [`LegEvent::Answered`] or [`LegEvent::Reanswered`] waits for.
     Ack {
-        /// The answer to the far end's offer.
+        /// The answer to the far end's offer; does not go out when the offer was ours.
         body: Option<Body>,
     },
     /// Ends the leg, whatever its state: CANCEL once a provisional response has come, BYE, or 487 to an INVITE not yet

@@ -220,10 +220,17 @@ impl Endpoint {
                 self.end(leg, EndedBy::Local, cause);
                 leg.gone = true;
             }
-            (&mut State::Acknowledging { invite, cseq }, Command::Ack { body }) => {
+            (
+                &mut State::Acknowledging {
+                    invite,
+                    cseq,
+                    offered,
+                },
+                Command::Ack { body },
+            ) => {
                 leg.state = State::Talking;
                 leg.limit_at = None;
-                self.acknowledge(leg, invite, cseq, body.as_ref());
+                self.acknowledge(leg, invite, cseq, body.as_ref().filter(|_| !offered));
             }
             (State::Talking, Command::Ack { body }) => {
                 let Some(ours) = leg.ours.filter(|ours| ours.awaits_ack) else {
@@ -384,7 +391,7 @@ impl Endpoint {
                 self.drop_pending(leg, now);
                 self.cancel(leg, cause, now);
             }
-            &mut State::Acknowledging { invite, cseq } => {
+            &mut State::Acknowledging { invite, cseq, .. } => {
                 self.acknowledge(leg, invite, cseq, None);
                 self.bye(leg, cause, now);
             }

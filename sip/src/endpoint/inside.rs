@@ -101,7 +101,7 @@ impl Endpoint {
                 && leg.dialog.refresh_target(&request);
             let slot = self.open_server(key, role, flow, request, None, now);
             self.respond(slot, &[], &answer, now);
-            if moved && matches!(leg.state, State::Talking) {
+            if moved && matches!(leg.state, State::Talking | State::Acknowledging { .. }) {
                 self.emit(leg.id(), LegEvent::Moved);
             }
             return;
@@ -218,6 +218,11 @@ impl Endpoint {
                 if matches!(inviting.cancel, Cancel::Unwanted) {
                     self.cancel(leg, None, now);
                 }
+            }
+            // Its 2xx is acknowledged all the same, whenever it comes again.
+            &mut State::Acknowledging { invite, cseq, .. } => {
+                self.acknowledge(leg, invite, cseq, None);
+                leg.gone = true;
             }
             _ => leg.gone = true,
         }

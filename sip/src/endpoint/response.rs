@@ -143,7 +143,7 @@ impl Endpoint {
         });
         let taken = match leg.filter(|_| first) {
             Some(leg) => self.with_leg(leg, now, |this, leg| match role {
-                Role::Invite => this.on_answered(leg, slot, response, flow, now),
+                Role::Invite => this.on_answered(leg, response, flow, now),
                 _ => this.on_reanswered(leg, slot, response, flow, now),
             }),
             None => None,
@@ -179,14 +179,7 @@ impl Endpoint {
     }
 
     /// The first 2xx of a leg; false when nobody wants it any more.
-    fn on_answered(
-        &mut self,
-        leg: &mut Leg,
-        slot: Slot,
-        response: &Message,
-        flow: Flow,
-        now: Millis,
-    ) -> bool {
+    fn on_answered(&mut self, leg: &mut Leg, response: &Message, flow: Flow, now: Millis) -> bool {
         let State::Inviting(inviting) = &mut leg.state else {
             return false;
         };
@@ -199,16 +192,14 @@ impl Endpoint {
         let (invite, offered) = (inviting.invite, inviting.offered);
         leg.dialog.answered(response, remote_cseq);
         leg.dialog.came_by(flow);
-        leg.limit_at = None;
         // Nothing but the INVITE has been sent in this dialog.
         let cseq = leg.dialog.local_cseq;
-        if offered {
-            leg.state = State::Talking;
-            self.acknowledge(leg, slot, cseq, None);
-        } else {
-            leg.state = State::Acknowledging { invite, cseq };
-            leg.limit_at = Some(now + self.timing.patience_ms());
-        }
+        leg.state = State::Acknowledging {
+            invite,
+            cseq,
+            offered,
+        };
+        leg.limit_at = Some(now + self.timing.patience_ms());
         self.emit(
             leg.id(),
             LegEvent::Answered {

@@ -56,7 +56,7 @@ pub(super) struct Transaction {
 #[derive(Debug)]
 pub(super) struct Acknowledged {
     pub tag: u64,
-    /// Empty until the node has given the answer of a delayed offer.
+    /// Empty until the node has given it.
     pub ack: Bytes,
     pub flow: Flow,
 }
@@ -124,17 +124,19 @@ pub(super) struct Leg {
 
 /// ```text
 ///  inbound   Invited ─Answer→ Talking (unacked until the ACK)
-///  outbound  Inviting ─2xx→ Talking, or ─2xx with the offer→ Acknowledging ─Ack→ Talking
+///  outbound  Inviting ─2xx→ Acknowledging ─Ack→ Talking
 ///  either    ─BYE sent→ Closing ─its answer→ gone
 /// ```
 #[derive(Debug)]
 pub(super) enum State {
     Invited(Box<InvitedState>),
     Inviting(Box<InvitingState>),
-    /// A 2xx brought the offer; the node owes the ACK.
+    /// The far end has answered; the node owes the ACK.
     Acknowledging {
         invite: Slot,
         cseq: u32,
+        /// Our INVITE carried the offer, so the ACK has no body.
+        offered: bool,
     },
     Talking,
     /// Our BYE is out. The leg stays to answer a BYE that crosses it.

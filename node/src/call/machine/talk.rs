@@ -28,12 +28,17 @@ impl Machine {
     pub(super) fn let_talk(&mut self, now: Now) -> Vec<Action> {
         self.phase = Phase::Talking;
         self.offer = None;
+        let mut actions = Vec::new();
         let body = match self.delayed {
-            // Wanted once more when its answer is known.
+            // Wanted once more when its answer is known, which the callee's ACK then brings.
             true => self.answer.clone(),
-            false => self.answer.take(),
+            // Only now: a callee whose node dies before the answer is kept gets no ACK, and ends the call by itself.
+            false => {
+                actions.push(Action::Callee(Command::Ack { body: None }));
+                self.answer.take()
+            }
         };
-        let mut actions = vec![Action::Caller(Command::Answer { body })];
+        actions.push(Action::Caller(Command::Answer { body }));
         actions.extend(self.set_limits(now));
         actions
     }

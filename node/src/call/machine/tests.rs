@@ -254,6 +254,7 @@ fn an_axb_call_binds_then_dials_then_answers_once_replicated() {
         },
         &[
             "disarm Commit",
+            "callee: ack",
             "caller: answer with body",
             "release at Some(1007000)",
         ],
@@ -479,6 +480,33 @@ fn a_cancel_that_crosses_the_answer_is_an_unanswered_call() {
 }
 
 #[test]
+fn the_callees_answer_is_acknowledged_when_it_is_replicated_and_not_before() {
+    let mut story = Story::committing();
+    // A phone that repeats its answer, or moves, or asks something meanwhile hears nothing of its answer.
+    let again = LegEvent::Answered {
+        body: Some(sdp("answer")),
+    };
+    story.check(Event::Callee(1, again), &[]);
+    story.check(Event::Callee(1, LegEvent::Moved), &["keep targets"]);
+    let info = LegEvent::Info {
+        content_type: "".into(),
+        bytes: "".into(),
+        id: 7,
+    };
+    story.check(Event::Callee(1, info), &["callee: answer info 200"]);
+    story.check(
+        Event::Committed { unbind_at: None },
+        &[
+            "disarm Commit",
+            "callee: ack",
+            "caller: answer with body",
+            "release at None",
+        ],
+    );
+    story.check(Event::Committed { unbind_at: None }, &["release at None"]);
+}
+
+#[test]
 fn an_answer_that_is_not_replicated_in_time_is_not_passed_on() {
     let mut story = Story::committing();
     story.check(
@@ -496,7 +524,10 @@ fn an_answer_that_is_not_replicated_in_time_is_not_passed_on() {
 #[test]
 fn an_answer_that_the_state_has_no_room_for_goes_out_all_the_same() {
     let mut story = Story::committing();
-    story.check(Event::NotKept, &["unprotected", "caller: answer with body"]);
+    story.check(
+        Event::NotKept,
+        &["unprotected", "callee: ack", "caller: answer with body"],
+    );
 }
 
 #[test]
@@ -592,7 +623,14 @@ fn an_invite_without_an_offer_is_answered_in_its_ack() {
             body: Some(sdp("offer")),
         },
     ));
-    story.on(Event::Committed { unbind_at: None });
+    story.check(
+        Event::Committed { unbind_at: None },
+        &[
+            "disarm Commit",
+            "caller: answer with body",
+            "release at None",
+        ],
+    );
     story.check(
         Event::Caller(LegEvent::Confirmed {
             body: Some(sdp("answer")),
@@ -678,7 +716,7 @@ fn the_shorter_of_money_and_configuration_ends_the_call() {
         })));
         story.on(Event::Callee(1, LegEvent::Answered { body: None }));
         let actions = story.on(Event::Committed { unbind_at: None });
-        assert_eq!(actions[2..actions.len() - 1], armed);
+        assert_eq!(actions[3..actions.len() - 1], armed);
         let end = format!("end answered {key} by Server");
         story.check(
             Event::Timer(Timer::Limit),

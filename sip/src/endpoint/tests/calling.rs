@@ -7,8 +7,9 @@ fn answered(bench: &mut Bench) -> (LegId, Message) {
     let leg = bench.dialled();
     let invite = bench.only();
     bench.hear(reply_to(&invite, 200, "xt").sdp());
-    assert_eq!(bench.said(), ["ACK"]);
     assert_eq!(bench.heard(), ["answered sdp"]);
+    bench.acknowledge(leg);
+    assert_eq!(bench.said(), ["ACK"]);
     (leg, invite)
 }
 
@@ -107,7 +108,9 @@ fn an_answer_is_acknowledged_in_its_dialog() {
     let invite = bench.only();
     assert!(bench.endpoint.dialog(leg).is_none());
     bench.hear(reply_to(&invite, 200, "xt").sdp());
+    bench.command(leg, Command::Ack { body: sdp() });
     let ack = bench.only();
+    assert!(!ack.has_sdp(), "the offer was ours");
     assert_eq!(ack.uri(), b"sip:x@10.0.0.2:5060");
     assert_eq!(ack.cseq().0, invite.cseq().0);
     assert_eq!(ack.to().tag(), Some(&b"xt"[..]));
@@ -130,6 +133,77 @@ fn a_2xx_that_comes_again_is_acknowledged_again() {
     bench.pass(2_000);
     bench.hear(reply_to(&invite, 200, "xt").sdp());
     assert!(bench.said().is_empty(), "timer M is over");
+}
+
+#[test]
+fn an_answer_is_acknowledged_when_the_node_says_so_and_not_before() {
+    let mut bench = Bench::new();
+    let leg = bench.dialled();
+    let invite = bench.only();
+    bench.hear(reply_to(&invite, 200, "xt").sdp());
+    assert_eq!(bench.heard(), ["answered sdp"]);
+    let mut copies = 0;
+    for pause in [500, 1_000, 1_400] {
+        bench.pass(pause);
+        bench.hear(reply_to(&invite, 200, "xt").sdp());
+        copies += 1;
+    }
+    assert!(
+        bench.said().is_empty() && bench.heard().is_empty(),
+        "after {copies} copies"
+    );
+    // What the far end asks meanwhile is answered as before any ACK.
+    bench.hear(callee(&invite, "xt", "UPDATE", 1, "u1").sdp());
+    bench.hear(callee(&invite, "xt", "INVITE", 2, "r1").sdp());
+    assert_eq!(bench.said(), ["491 UPDATE", "491 INVITE"]);
+    bench.hear(callee(&invite, "xt", "UPDATE", 3, "u2"));
+    assert_eq!(bench.said(), ["200 UPDATE"]);
+    assert!(bench.heard().is_empty(), "it is where it was");
+    bench.acknowledge(leg);
+    assert_eq!(bench.said(), ["ACK"]);
+    bench.hear(reply_to(&invite, 200, "xt").sdp());
+    assert_eq!(bench.said(), ["ACK"]);
+}
+
+#[test]
+fn an_answer_that_is_not_wanted_after_all_is_acknowledged_and_hung_up() {
+    let mut bench = Bench::new();
+    let leg = bench.dialled();
+    let invite = bench.only();
+    bench.hear(reply_to(&invite, 200, "xt").sdp());
+    bench.hang_up(leg, None);
+    assert_eq!(bench.said(), ["ACK", "BYE"]);
+    assert_eq!(bench.heard(), ["answered sdp", "ended: Local"]);
+    bench.assert_empty();
+}
+
+#[test]
+fn a_far_end_that_hangs_up_before_its_answer_is_acknowledged_gets_both() {
+    let mut bench = Bench::new();
+    bench.dialled();
+    let invite = bench.only();
+    bench.hear(reply_to(&invite, 200, "xt").sdp());
+    bench.hear(callee(&invite, "xt", "BYE", 1, "bye"));
+    assert_eq!(bench.said(), ["200 BYE", "ACK"]);
+    assert_eq!(bench.heard(), ["answered sdp", "ended: Bye"]);
+    bench.hear(reply_to(&invite, 200, "xt").sdp());
+    assert_eq!(bench.said(), ["ACK"]);
+    bench.assert_empty();
+}
+
+#[test]
+fn a_fork_that_answers_meanwhile_is_hung_up_at_once_and_the_first_waits() {
+    let mut bench = Bench::new();
+    let leg = bench.dialled();
+    let invite = bench.only();
+    bench.hear(reply_to(&invite, 200, "xt").sdp());
+    bench.hear(reply_to(&invite, 200, "fork").sdp());
+    assert_eq!(bench.last().to().tag(), Some(&b"fork"[..]));
+    assert_eq!(bench.said(), ["ACK", "BYE"]);
+    bench.hear(reply_to(&invite, 200, "xt").sdp());
+    assert!(bench.said().is_empty());
+    bench.acknowledge(leg);
+    assert_eq!(bench.only().to().tag(), Some(&b"xt"[..]));
 }
 
 #[test]

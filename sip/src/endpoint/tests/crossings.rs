@@ -157,6 +157,7 @@ fn the_owner_of_the_call_id_waits_longer() {
     let leg = bench.dialled();
     let invite = bench.only();
     bench.hear(reply_to(&invite, 200, "xt").sdp());
+    bench.acknowledge(leg);
     bench.said();
     bench.heard();
     bench.reoffer(leg, Offer::Invite);

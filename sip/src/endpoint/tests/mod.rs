@@ -118,6 +118,11 @@ impl Bench {
         self.command(leg, Command::HangUp { cause });
     }
 
+    /// The ACK of an answer to our offer.
+    pub fn acknowledge(&mut self, leg: LegId) {
+        self.command(leg, Command::Ack { body: None });
+    }
+
     /// Offers a new session in the dialog.
     pub fn reoffer(&mut self, leg: LegId, via: Offer) {
         self.command(leg, Command::Reoffer { via, body: sdp() });

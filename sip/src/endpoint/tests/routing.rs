@@ -54,12 +54,13 @@ fn case_a_strict_router_becomes_the_target_and_the_target_the_last_route() {
 #[test]
 fn the_caller_reverses_the_route_set() {
     let mut bench = Bench::new();
-    bench.dialled();
+    let leg = bench.dialled();
     let invite = bench.only();
     let ok = reply_to(&invite, 200, "xt")
         .header("Record-Route: <sip:10.0.0.7;lr>")
         .header("Record-Route: <sip:10.0.0.8;lr>");
     bench.hear(ok.sdp());
+    bench.acknowledge(leg);
     assert_eq!(bench.sent[0].1.remote, address("10.0.0.8:5060"));
     assert_eq!(
         routes(&bench.only()),

@@ -84,6 +84,7 @@ fn the_tag_of_a_named_leg_ends_in_its_token_and_the_dialog_is_found_by_it() {
     bench.hear(reply_to(&invite, 200, "xt").sdp());
     let tag = String::from_utf8_lossy(&tag).into_owned();
     assert_eq!(bench.heard(), ["answered sdp"]);
+    bench.acknowledge(leg);
     bench.said();
     bench.hear(callee(&invite, "xt", "BYE", 1, "xb"));
     assert_eq!(bench.said(), ["200 BYE"], "{tag}");

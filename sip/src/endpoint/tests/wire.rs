@@ -340,6 +340,7 @@ fn a_whole_call_crosses_a_bad_wire() {
         world.ends[1]
             .command(callee, Command::Answer { body: sdp() }, world.now)
             .expect("it rings");
+        world.obliging = true;
         world.drain(1);
         world.run_to(40_000);
         let alive = world.lives[1][&callee].ended == 0

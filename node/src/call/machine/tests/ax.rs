@@ -75,7 +75,12 @@ fn an_ax_call_waits_for_its_turn_names_its_callee_and_gives_the_turn_up_at_the_f
     );
     story.check(
         Event::Committed { unbind_at: None },
-        &["disarm Commit", "caller: answer", "release at None"],
+        &[
+            "disarm Commit",
+            "callee: ack",
+            "caller: answer",
+            "release at None",
+        ],
     );
     story.check(
         Event::Callee(1, ended(LegEnd::Bye)),
