@@ -281,6 +281,11 @@ impl Switch {
                 Err(livez.body)
             }
         });
+        self.links(node)
+    }
+
+    /// Where the links of node n arrive, as it was made.
+    pub fn links(&self, node: u8) -> SocketAddr {
         self.at(100 * u16::from(node) + 70)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tandem_tests::api::Api;
 use tandem_tests::checks::nothing_left;
 use tandem_tests::sipp::numbers;
-use tandem_tests::switch::{binary, free_port};
+use tandem_tests::switch::{NODES, binary, free_port};
 use tandem_tests::{Sipp, Switch, eventually, process};
 
 /// A node of its own, killed when it is dropped.
@@ -155,6 +155,100 @@ fn a_backup_of_calls_in_progress_begins_a_cluster_without_them() {
 
     // The old one has not noticed.
     talking.finish(Duration::from_secs(20)).all_good(3);
+    drop(phone);
+    nothing_left(&switch, Duration::from_secs(20));
+}
+
+/// Where the links of a node are reached, as node `asked` knows it.
+fn address_of(switch: &Switch, asked: u8, node: u8) -> String {
+    let cluster = switch.cluster(asked);
+    let members = cluster["members"].as_array().expect("a list");
+    let member = members.iter().find(|member| member["node"] == node);
+    let address = member.and_then(|member| member["address"].as_str());
+    address.unwrap_or_else(|| panic!("{cluster}")).to_owned()
+}
+
+#[test]
+fn a_node_that_comes_up_at_another_address_is_reached_there_and_calls_go_on() {
+    let mut switch = Switch::start();
+    let phone = Sipp::phone("phone", switch.phone_port()).start(switch.dir());
+    let leader = switch.leader();
+    let (node, other) = (leader % NODES + 1, (leader + 1) % NODES + 1);
+    let (name, old) = (format!("dev-{node}"), switch.links(node).to_string());
+    let new = format!("127.0.0.1:{}", free_port());
+    let talking = Sipp::customer(
+        "customer",
+        switch.own_port(),
+        switch.sip(other),
+        numbers(15_900_000_001, 13_800_000_001, 5),
+    );
+    let talking = talking.pause(10_000).start(switch.dir());
+    let answered = |wanted: usize| match talking.lines("ANSWERED").len() {
+        some if some == wanted => Ok(()),
+        some => Err(format!("{some} of {wanted}")),
+    };
+    eventually("five calls", Duration::from_secs(10), || answered(5));
+
+    let moved = |to: &str| switch.client(other, &["cluster", "move", &name, "--address", to]);
+    let refused = |to: &str, why: &str| {
+        let output = moved(to);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{said}");
+        assert!(said.contains(why), "{said}");
+        assert_eq!(address_of(&switch, other, node), old);
+    };
+    refused(&new, "does not answer at");
+    let taken = switch.links(other).to_string();
+    refused(&taken, "is that of node");
+
+    let pid = switch.pid(node);
+    assert!(process::signal(pid, "TERM"), "node {node} ran");
+    assert!(process::gone(pid, Duration::from_secs(20)), "it stops");
+    let listen = |at: &str| format!("listen = \"{at}\"");
+    switch.change_config(node, &listen(&old), &listen(&new));
+    switch.start_node(node);
+    // It answers there as soon as it has started.
+    eventually("it is moved", Duration::from_secs(20), || {
+        let output = switch.client(other, &["cluster", "move", &name, "--address", &new]);
+        match output.status.code() {
+            Some(0) => Ok(()),
+            _ => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    });
+    switch.wait_ready(node);
+    for asked in 1..=NODES {
+        eventually(
+            "all know where it is",
+            Duration::from_secs(5),
+            || match address_of(&switch, asked, node) {
+                address if address == new => Ok(()),
+                address => Err(format!("node {asked}: {address}")),
+            },
+        );
+    }
+    // Said again, nothing changes.
+    switch.cli(node, &["cluster", "move", &name, "--address", &new]);
+    calls(&switch, node, 100);
+    talking.finish(Duration::from_secs(20)).all_good(5);
+
+    // The others' files still tell of the old address.
+    switch.kill(other);
+    switch.restart(other);
+    let leader = switch.leader();
+    let rest: Vec<u8> = (1..=NODES).filter(|node| *node != leader).collect();
+    switch.kill(leader);
+    eventually("another one leads", Duration::from_secs(10), || {
+        let cluster = switch.cluster(rest[0]);
+        match cluster["leader"].as_str() {
+            Some(name) if name != format!("dev-{leader}") => Ok(()),
+            _ => Err(cluster.to_string()),
+        }
+    });
+    for through in rest {
+        switch.wait_ready(through);
+        calls(&switch, through, 200 + 100 * u64::from(through));
+    }
+    switch.restart(leader);
     drop(phone);
     nothing_left(&switch, Duration::from_secs(20));
 }
