@@ -135,6 +135,7 @@ pub fn describe() {
         "disk_full",
         "full",
         "pace",
+        "stood_still",
         "unknown_source",
         "bad_number",
     ] {

@@ -25,9 +25,11 @@ use crate::strays::post::Post;
 use crate::strays::token;
 
 mod admit;
+mod stillness;
 mod strays;
 mod takeover;
 
+use stillness::Stillness;
 pub use takeover::{TakeLeg, TakeOver};
 
 /// How often the shard looks whether new calls may be taken.
@@ -132,6 +134,7 @@ pub struct Shard {
     legs: HashMap<LegId, (CallId, Side)>,
     timer: Option<(u64, SpawnHandle)>,
     open: bool,
+    stillness: Stillness,
 }
 
 impl Shard {
@@ -158,6 +161,7 @@ impl Shard {
             legs: HashMap::new(),
             timer: None,
             open: false,
+            stillness: Stillness::default(),
         }
     }
 
@@ -366,6 +370,7 @@ impl Shard {
     }
 
     fn look_at_admission(&mut self, ctx: &mut Context<Self>) {
+        self.stillness.look(self.now());
         let open = self.core.closed().is_none();
         if open != self.open {
             self.open = open;

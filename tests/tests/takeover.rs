@@ -1,12 +1,15 @@
 //! Answered calls outlive the nodes that run them: killed, killed while leading, stopped in order, paused, all at once.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream};
+use std::thread::sleep;
 use std::time::Duration;
 use tandem_tests::checks::{Ends, Load, nothing_bound, nothing_left};
 use tandem_tests::platform::plain;
 use tandem_tests::sipp::{Line, Running, numbers};
 use tandem_tests::switch::NODES;
+use tandem_tests::wire::{self, Wire};
 use tandem_tests::{Seed, Sipp, Switch, eventually, process};
 
 /// Calls placed through each node.
@@ -242,6 +245,55 @@ fn a_paused_node_that_wakes_up_changes_nothing() {
     );
     switch.wait_ready(paused);
     held.end(&switch);
+}
+
+#[test]
+fn what_came_to_a_node_while_it_stood_still_rings_no_phone() {
+    let switch = Switch::start();
+    let phone = Sipp::phone("phone_moves", switch.phone_port()).start(switch.dir());
+    let paused = switch.leader() % NODES + 1;
+    let to = switch.sip(paused);
+    let callee = |n: u64| format!("sip:{}@{to}", 13_800_000_000 + n);
+    let mut stream = TcpStream::connect(to).expect("the node listens");
+    let local = stream.local_addr().expect("it is connected");
+    let pid = switch.pid(paused);
+    assert!(process::signal(pid, "STOP"));
+    // Customers ask, hear nothing, and go to other nodes. What they sent lies in the node's sockets.
+    let asked: Vec<Wire> = (0..50)
+        .map(|n| {
+            let wire = Wire::udp(to);
+            wire.send(wire.request("INVITE", &callee(n), 70, "").as_bytes());
+            let request = wire::request(local, "TCP", "INVITE", &callee(1_000 + n), 70, "");
+            stream.write_all(request.as_bytes()).expect("there is room");
+            sleep(Duration::from_millis(200));
+            wire
+        })
+        .collect();
+    assert!(process::signal(pid, "CONT"));
+    for wire in &asked {
+        let answer = loop {
+            let answer = wire.receive(Duration::from_secs(5));
+            match answer.as_deref().map(wire::status) {
+                Some(100) => {}
+                status => break status,
+            }
+        };
+        assert_eq!(answer, Some(503), "it comes too late");
+    }
+    // Soon it serves again, and that call is the only one that there ever was.
+    switch.wait_ready(paused);
+    let callee = 13_800_900_000_u64.to_string();
+    eventually("it takes calls", Duration::from_secs(10), || {
+        Wire::udp(to).place_call(&callee).map(drop)
+    });
+    let rung: Vec<String> = phone
+        .lines("INVITE")
+        .iter()
+        .map(|line| plain(line.callee()))
+        .collect();
+    assert_eq!(rung, [callee]);
+    nothing_bound(&switch, Duration::from_secs(5));
+    assert_eq!(switch.platform_log().applied("bind"), 1);
 }
 
 #[test]

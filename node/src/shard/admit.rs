@@ -56,9 +56,12 @@ impl Shard {
     }
 
     /// Recognises the gateway and reads the numbers; the rest is decided by the replicated state.
-    fn admit(&self, invited: &Invited) -> Result<(Reserve, Arc<str>), Turned> {
+    fn admit(&mut self, invited: &Invited) -> Result<(Reserve, Arc<str>), Turned> {
         if let Some(closed) = self.core.closed() {
             return Err(Turned::later(closed.word()));
+        }
+        if self.stillness.look(self.now()) {
+            return Err(Turned::later("stood_still"));
         }
         let state = self.core.tables();
         let Some(gateway) = state.mapping_gateway_for(invited.received_from.ip()) else {
