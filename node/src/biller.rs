@@ -69,7 +69,7 @@ fn usage_of(usage: &Usage) -> usage::Usage {
         caller_ip: usage.caller_ip.parse().ok(),
         callee_ip: usage.callee_ip.parse().ok(),
         started_ms: usage.started_at,
-        answered_ms: usage.answered_at,
+        answered_ms: heard_at(usage),
         ended_ms: usage.ended_at,
         pdd_ms: usage.pdd_ms,
         codec: usage.codec.clone(),
@@ -102,6 +102,16 @@ fn usage_of(usage: &Usage) -> usage::Usage {
     }
 }
 
+/// When the caller heard an answer, if it did. The state may have one that came too late for it: the caller, or the callee
+/// itself, left while the answer was being replicated. Such a call was not answered.
+fn heard_at(usage: &Usage) -> Option<u64> {
+    let unheard = matches!(
+        reason_of(usage),
+        BilledReason::Cancelled | BilledReason::NoAnswer
+    );
+    usage.answered_at.filter(|_| !unheard)
+}
+
 fn reason_of(usage: &Usage) -> BilledReason {
     usage.reason.key.parse().unwrap_or(BilledReason::Other {
         sip: usage.reason.sip.unwrap_or(0),
@@ -132,5 +142,81 @@ fn rate_of(rate: &FeeRate) -> Rate {
             })
             .collect(),
         locked: rate.locked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tandem_billing::codec::Entry;
+    use tandem_cluster::command::{CallId, EndReason};
+
+    fn usage(key: &str, answered_at: Option<u64>, ended_at: u64) -> Usage {
+        let rate = FeeRate {
+            group: String::new(),
+            prefix: "1".into(),
+            area_code: String::new(),
+            area_name: String::new(),
+            level: 0,
+            fee: 100_000,
+            period: 60,
+            locked: false,
+            sections: Vec::new(),
+        };
+        Usage {
+            call: CallId::new(1, 1),
+            node: String::new(),
+            caller_access: String::new(),
+            caller: String::new(),
+            caller_out: String::new(),
+            callee_access: String::new(),
+            callee: String::new(),
+            callee_out: String::new(),
+            mapping_gateway: String::new(),
+            routing_gateway: String::new(),
+            caller_ip: String::new(),
+            callee_ip: String::new(),
+            sip_call_id: String::new(),
+            started_at: 1_000,
+            answered_at,
+            ended_at,
+            pdd_ms: None,
+            codec: String::new(),
+            reason: EndReason {
+                key: key.into(),
+                sip: None,
+                q850: None,
+            },
+            by: EndedBy::Caller,
+            axb: None,
+            customer: Some(Rated {
+                account: 1,
+                account_number: "c1".into(),
+                account_name: String::new(),
+                rate,
+            }),
+            landing: None,
+            axb_settlement: None,
+        }
+    }
+
+    #[test]
+    fn an_answer_that_the_caller_never_heard_is_none() {
+        for (key, answered_at, ended_at, heard, fee) in [
+            ("normal", Some(5_000), 6_000, true, 100_000),
+            ("cancelled", None, 6_000, false, 0),
+            // The state has an answer for whose sake the call would have outlived its node.
+            ("cancelled", Some(5_000), 5_000, false, 0),
+            ("no_answer", Some(5_000), 5_000, false, 0),
+            // Of a call that its node has lost nobody knows whether the caller heard; it talked for no moment.
+            ("node_failure", Some(5_000), 5_000, true, 0),
+        ] {
+            let closing = Arithmetic.close(&usage(key, answered_at, ended_at));
+            let Ok(Entry::Call(record)) = Entry::decode(&closing.record) else {
+                panic!("no record");
+            };
+            let found = (record.cdr.answered_at.is_some(), record.cdr.fee.micros());
+            assert_eq!(found, (heard, fee), "{key} {answered_at:?}");
+        }
     }
 }

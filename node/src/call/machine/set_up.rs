@@ -253,7 +253,7 @@ impl Machine {
                     Phase::Queued => vec![Action::Disarm(Timer::Turn)],
                     _ => vec![Action::Callee(Command::HangUp { cause: None })],
                 };
-                actions.extend(self.close(reason, by, now));
+                actions.extend(self.close_unheard(reason, by, now));
                 actions
             }
         }
@@ -267,8 +267,15 @@ impl Machine {
             retry_after_s: None,
             cause: Some(reason::sip_cause(480, "callee hung up")),
         })];
-        actions.extend(self.close(reason, by, now));
+        actions.extend(self.close_unheard(reason, by, now));
         actions
+    }
+
+    /// Closes the record of a call whose caller heard no answer. There may be one in the state by now, or on its way
+    /// there: the record ends with it, so that nothing is charged.
+    fn close_unheard(&mut self, reason: EndReason, by: EndedBy, now: Now) -> Vec<Action> {
+        let ended_at = self.answered.unwrap_or(now.wall);
+        self.close_at(reason, by, ended_at)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use tandem_cluster::entity::Transport;
-use tandem_sip::leg::{Cause, Ended, EndedBy as LegEnd, Offer};
+use tandem_sip::leg::{Cause, Ended, EndedBy as LegEnd, Offer, Timeout};
 
 /// A call under test with its clock.
 struct Story {
@@ -504,6 +504,42 @@ fn the_callees_answer_is_acknowledged_when_it_is_replicated_and_not_before() {
         ],
     );
     story.check(Event::Committed { unbind_at: None }, &["release at None"]);
+}
+
+/// Wall time of the end and of the answer, as the record will have them.
+fn moments(actions: &[Action]) -> (Millis, Option<Millis>) {
+    match actions.last() {
+        Some(Action::End {
+            ended_at,
+            answered_at,
+            ..
+        }) => (*ended_at, *answered_at),
+        other => panic!("no end: {other:?}"),
+    }
+}
+
+#[test]
+fn an_answer_that_nobody_heard_is_charged_to_nobody() {
+    for event in [
+        Event::Caller(ended(LegEnd::Cancelled)),
+        Event::Caller(ended(LegEnd::TransportFailed)),
+        Event::Caller(ended(LegEnd::Timeout(Timeout::Setup))),
+        Event::Callee(1, ended(LegEnd::Bye)),
+        Event::Timer(Timer::Commit),
+        Event::HangUp("node_failure"),
+        Event::Abandon,
+    ] {
+        let what = format!("{event:?}");
+        // The state may have the answer already, or get it before the end: the record's talk begins with it.
+        let mut story = Story::committing().after(2_400);
+        let actions = story.machine.on(event, story.now);
+        assert_eq!(moments(&actions), (1_000_000, None), "{what}");
+    }
+    // Who leaves while it rings leaves at that moment.
+    let mut story = Story::ringing().after(2_400);
+    let cancelled = Event::Caller(ended(LegEnd::Cancelled));
+    let actions = story.machine.on(cancelled, story.now);
+    assert_eq!(moments(&actions), (1_002_400, None));
 }
 
 #[test]
