@@ -324,7 +324,7 @@ pub struct Machine {
     pdd_ms: Option<u32>,
     codec: String,
     answer: Option<Body>,
-    /// Wall time.
+    /// Wall time: of the callee's answer, and once it has gone on to the caller of that.
     answered: Option<Millis>,
     /// The answer is replicated: another node can carry the call on.
     kept: bool,

@@ -27,6 +27,9 @@ impl Machine {
 
     pub(super) fn let_talk(&mut self, now: Now) -> Vec<Action> {
         self.phase = Phase::Talking;
+        // The customer pays for what it hears: the wait for the replication, which an election makes long, is not its.
+        // What the state has is the callee's moment, for whoever takes the call over.
+        self.answered = Some(now.wall);
         self.offer = None;
         let mut actions = Vec::new();
         let body = match self.delayed {

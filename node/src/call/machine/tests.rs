@@ -543,6 +543,39 @@ fn an_answer_that_nobody_heard_is_charged_to_nobody() {
 }
 
 #[test]
+fn talk_begins_when_the_customer_hears_of_the_answer() {
+    // An election holds the answer up.
+    let mut story = Story::committing().after(1_300);
+    story.on(Event::Committed { unbind_at: None });
+    let mut story = story.after(10_000);
+    let bye = Event::Caller(ended(LegEnd::Bye));
+    let actions = story.machine.on(bye, story.now);
+    assert_eq!(moments(&actions), (1_011_300, Some(1_001_300)));
+}
+
+#[test]
+fn limits_count_from_what_the_customer_hears() {
+    let mut story = Story::of_a_call();
+    let attempt = Attempt {
+        max_duration_secs: Some(60),
+        ..*plain(1)
+    };
+    story.on(Event::Reserved(Box::new(attempt)));
+    story.on(Event::Callee(1, LegEvent::Answered { body: None }));
+    let mut story = story.after(2_000);
+    story.check(
+        Event::Committed { unbind_at: None },
+        &[
+            "disarm Commit",
+            "callee: ack",
+            "caller: answer",
+            "arm Limit 63000",
+            "release at None",
+        ],
+    );
+}
+
+#[test]
 fn an_answer_that_is_not_replicated_in_time_is_not_passed_on() {
     let mut story = Story::committing();
     story.check(
