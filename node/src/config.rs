@@ -208,7 +208,8 @@ pub struct Limits {
     pub reservations_max: usize,
     /// Wait for numbers, ms.
     pub reserve_ms: u64,
-    /// Wait for the replication of an answer, ms; a call whose answer takes longer is given up.
+    /// Wait for the replication of an answer, 100 to 20,000 ms; a call whose answer takes longer is given up. Less than an
+    /// election takes refuses answers whenever a leader dies; the callee itself waits 32 s.
     pub commit_ms: u64,
     /// Ringing, ms.
     pub ringing_ms: u64,
@@ -358,6 +359,9 @@ impl Config {
         if !(1_000..=60_000).contains(&self.node.lease_ms) {
             return fault("node.lease_ms", "must lie between 1000 and 60000");
         }
+        if !(100..=20_000).contains(&self.limits.commit_ms) {
+            return fault("limits.commit_ms", "must lie between 100 and 20000");
+        }
         if self.sip.udp.is_empty() && self.sip.tcp.is_empty() {
             return fault("sip", "names no listener");
         }
@@ -485,6 +489,11 @@ token_file = "token"
     #[test]
     fn every_mistake_is_named_with_its_place() {
         check("id = 1", "id = 0", ": `node.id` must be 1 or more");
+        check(
+            "[admin]",
+            "[limits]\ncommit_ms = 32000\n[admin]",
+            ": `limits.commit_ms` must lie between 100 and 20000",
+        );
         check(
             "id = 1\n",
             "id = 2\n",

@@ -37,7 +37,7 @@ pub fn describe() {
     describe_counter!(
         "tandem_node_answers_unprotected_total",
         Unit::Count,
-        "answers passed on before replication"
+        "answers passed on without replication: dialogs too large to keep"
     );
     describe_histogram!(
         "tandem_node_ax_turn_seconds",
