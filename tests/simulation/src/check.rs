@@ -12,7 +12,7 @@ use tandem_simulation::event;
 
 use crate::caller::Outcome;
 use crate::leg::{By, Leg};
-use crate::plan::Plan;
+use crate::plan::{Deed, Plan};
 use crate::run::{Report, Troubles};
 use crate::world::World;
 
@@ -21,8 +21,8 @@ const TALK_MS: u64 = 1_000;
 /// A call whose end falls into a trouble may be noticed so much later: a lease, an adoption, and a BYE's repeats.
 const LATE_MS: u64 = 40_000;
 
-/// An answer waits so long to be replicated.
-const UNPROTECTED_MS: u64 = 500;
+/// An answer waits at most so long to be replicated.
+const COMMIT_SECS: u32 = 3;
 /// A node's death is acted on within so long, if a majority is left.
 const UNHEARD_MS: u64 = 15_000;
 
@@ -97,7 +97,9 @@ pub fn all(world: &mut World, plan: &Plan, calm: bool, troubles: &Troubles, repo
     if let Some((_, state, _)) = states.first() {
         balances(state, plan, &records, &mut wrongs);
     }
-    calls(world, calm, troubles, &records, &mut wrongs);
+    let loses = |deed: &Deed| matches!(deed, Deed::Weather(weather) if weather.loss > 0.0);
+    let foul = plan.deeds.iter().any(|(_, deed)| loses(deed));
+    calls(world, calm, foul, troubles, &records, &mut wrongs);
     report.records = records.len();
     report.wrongs.extend(wrongs);
 }
@@ -213,6 +215,7 @@ fn balances(state: &State, plan: &Plan, records: &[Record], wrongs: &mut Vec<Str
 fn calls(
     world: &World,
     calm: bool,
+    foul: bool,
     troubles: &Troubles,
     records: &[Record],
     wrongs: &mut Vec<String>,
@@ -262,10 +265,11 @@ fn calls(
                 .iter()
                 .filter(|record| record.cdr.answered_at.is_some())
                 .collect();
+            let name = format!("call {key}-{nth}");
             let Some(since) = leg.answered_at else {
+                unheard(&name, &answered, foul, wrongs);
                 continue;
             };
-            let name = format!("call {key}-{nth}");
             let phone = phones.get(&(key, format!("{key}-{nth}")));
             let phone = phone.and_then(|legs| legs.iter().find(|leg| leg.answered_at.is_some()));
             let Some(phone) = phone else {
@@ -282,12 +286,6 @@ fn calls(
                 .filter(|(_, by)| *by == By::Me)
                 .map(|(at, _)| at)
                 .min();
-            // An answer that could not be replicated in time went out all the same: its call may be lost.
-            let unprotected =
-                since.saturating_sub(phone.answered_at.unwrap_or(since)) >= UNPROTECTED_MS;
-            if unprotected && answered.is_empty() && troubles.felt(since) {
-                continue;
-            }
             let [record] = answered.as_slice() else {
                 wrongs.push(format!(
                     "{name} talked and has {} answered records of {}",
@@ -300,7 +298,7 @@ fn calls(
             let reason = cdr.end_reason.to_string();
             let Some(own) = own else {
                 let limit = ["balance_exhausted", "max_duration"].contains(&reason.as_str());
-                if !limit && !unprotected {
+                if !limit {
                     wrongs.push(format!(
                         "{name} was ended by the switch: {reason}, {near:?} {far:?}"
                     ));
@@ -333,6 +331,25 @@ fn calls(
                     "{name} talked {least} to {most} ms, its record says {held} ({reason})"
                 ));
             }
+        }
+    }
+}
+
+/// Nobody is charged for an answer that he never heard. On a network that loses datagrams it may have been sent; and of a
+/// node that died meanwhile it is not known, so that up to its wait for the replication may be on the record.
+fn unheard(name: &str, answered: &[&&Record], foul: bool, wrongs: &mut Vec<String>) {
+    for record in answered {
+        let (reason, held) = (record.cdr.end_reason.to_string(), record.cdr.hold_secs);
+        let at_most = match &*reason {
+            "cancelled" | "no_answer" => 0,
+            _ if foul => continue,
+            "node_failure" => COMMIT_SECS,
+            _ => 0,
+        };
+        if held > at_most {
+            wrongs.push(format!(
+                "{name} heard no answer, its record says {held} s ({reason})"
+            ));
         }
     }
 }

@@ -7,6 +7,7 @@ use tandem_vendors::sim::Faults;
 
 use crate::caller::Outcome;
 use crate::check;
+use crate::flaw::Flaw;
 use crate::plan::{Deed, LOAD_MS, Plan, last_call};
 use crate::world::World;
 
@@ -54,9 +55,15 @@ const CALM_EVERY: u64 = 10;
 /// Everything must be over so long after the healing.
 const QUIET_MS: u64 = 150_000;
 
-/// Runs a seed.
-pub fn run(seed: u64) -> Report {
-    let plan = Plan::of(seed, seed.is_multiple_of(CALM_EVERY));
+/// Nodes that were woken by the healing take calls again after so long.
+const SETTLED_MS: u64 = 4_000;
+
+/// Runs a seed, with something wrong on purpose or not.
+pub fn run(seed: u64, flaw: Option<Flaw>) -> Report {
+    let mut plan = Plan::of(seed, seed.is_multiple_of(CALM_EVERY));
+    if let Some(flaw) = flaw {
+        flaw.provoke(&mut plan);
+    }
     let x_limit = plan.setup.x_limit as usize;
     let mut world = World::new(seed, plan.nodes, x_limit, plan.off);
     let mut report = Report {
@@ -73,6 +80,9 @@ pub fn run(seed: u64) -> Report {
     // Claims, leases and clocks settle.
     world.run_until(world.now + 3_000);
 
+    if let Some(flaw) = flaw {
+        flaw.begin(&mut world);
+    }
     let load = world.now;
     for (at, caller, callee) in &plan.calls {
         world.expect_call(load + at, caller.clone(), callee.clone());
@@ -95,6 +105,7 @@ pub fn run(seed: u64) -> Report {
         report.wrongs.push("it does not become quiet".to_owned());
         report.wrongs.extend(check::unrest(&world));
     }
+    world.run_until(healed + SETTLED_MS);
     let first = world.callers.len();
     for node in 1..=plan.nodes {
         let (caller, callee) = last_call(world.callers.len(), node);

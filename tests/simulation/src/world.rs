@@ -128,6 +128,8 @@ pub struct World {
     last_connection: u64,
     /// Machines whose requests to the platform, or its answers, do not arrive. Datagrams of calls go another way.
     pub away: Vec<bool>,
+    /// No BYE reaches a phone.
+    pub mute: bool,
     /// Answers that never arrive.
     unheard: Vec<oneshot::Sender<Result<Carried, Lost>>>,
 }
@@ -168,6 +170,7 @@ impl World {
             connections: BTreeMap::new(),
             last_connection: 0,
             away: vec![false; nodes as usize],
+            mute: false,
             unheard: Vec::new(),
         }
     }

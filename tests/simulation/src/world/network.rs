@@ -96,6 +96,9 @@ impl World {
     }
 
     fn arrive(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        if self.mute && to == platform::phone() && bytes.starts_with(b"BYE ") {
+            return;
+        }
         let text = String::from_utf8_lossy(&bytes).replace("\r\n", "~");
         event!("{} {from} to {to}: {text}", self.now);
         if to == platform::sip() {
