@@ -29,6 +29,9 @@ const RENEW_AGAIN: Duration = Duration::from_secs(1);
 /// A call taken over gives its leave to refresh back after so long, whether its far ends have answered or not.
 const REFRESH_HOLD: Duration = Duration::from_millis(500);
 
+/// An entry that the leader has applied comes here within so long.
+const KEPT_WITHIN: Duration = Duration::from_secs(5);
+
 /// One call on the node that runs it.
 pub struct CallActor {
     core: Arc<Core>,
@@ -53,6 +56,8 @@ pub struct CallActor {
     leave: Option<OwnedSemaphorePermit>,
     /// What the far ends were last told, where the state may not have it yet.
     told: Option<Told>,
+    /// The entry with which the state got it; this node may be behind that.
+    told_at: u64,
     keeping: Keeping,
 }
 
@@ -193,6 +198,7 @@ impl CallActor {
             started,
             leave: None,
             told: None,
+            told_at: 0,
             keeping: Keeping::Nothing,
         };
         let addr = actor.start();
@@ -446,7 +452,7 @@ impl CallActor {
         let committed = async move {
             let dialogs = legs.encoded(call, told).await;
             cluster
-                .propose(Command::Answered(Answered {
+                .propose_indexed(Command::Answered(Answered {
                     call,
                     epoch,
                     answered_at,
@@ -460,16 +466,16 @@ impl CallActor {
             committed
                 .into_actor(self)
                 .map(|reply, actor, ctx| match reply {
-                    Ok(Reply::Answered { unbind_at }) => {
-                        actor.told = None;
+                    Ok((index, Reply::Answered { unbind_at })) => {
+                        actor.is_told(index);
                         actor.feed(Event::Committed { unbind_at }, ctx)
                     }
                     // The tenure is over: the state has closed the call already.
-                    Ok(Reply::Refused(Refusal::StaleEpoch | Refusal::UnknownCall)) => {
+                    Ok((_, Reply::Refused(Refusal::StaleEpoch | Refusal::UnknownCall))) => {
                         actor.feed(Event::HangUp(reason::NODE_FAILURE), ctx);
                     }
                     // Far ends whose dialogs are too large to keep talk all the same, unprotected.
-                    Ok(Reply::Refused(refusal)) => {
+                    Ok((_, Reply::Refused(refusal))) => {
                         tracing::warn!(call = ?actor.id, ?refusal, "answer not replicated");
                         actor.feed(Event::NotKept, ctx);
                     }
@@ -489,26 +495,38 @@ impl CallActor {
         self.keeping = Keeping::Once;
         let (legs, core) = (self.legs.clone(), Arc::clone(&self.core));
         let (call, epoch) = (self.id, self.epoch);
-        let told = self.told.clone().unwrap_or_else(|| kept(&core, call));
+        let (told, told_at) = (self.told.clone(), self.told_at);
         let kept = async move {
+            let told = match told {
+                Some(told) => told,
+                None => kept(&core, call, told_at).await?,
+            };
             let dialogs = legs.encoded(call, told).await;
             // A leg that has just ended ends the call.
-            if !dialogs.is_empty() {
-                let keep = Keep {
-                    call,
-                    epoch,
-                    dialogs,
-                };
-                // A refusal says that the call is over, or another's by now.
-                let _ = core.cluster.propose(Command::Keep(keep)).await;
+            if dialogs.is_empty() {
+                return None;
             }
+            let keep = Keep {
+                call,
+                epoch,
+                dialogs,
+            };
+            // A refusal says that the call is over, or another's by now.
+            let kept = core.cluster.propose_indexed(Command::Keep(keep)).await;
+            kept.ok().map(|(index, _)| index)
         };
-        ctx.spawn(kept.into_actor(self).map(|(), actor, ctx| {
+        ctx.spawn(kept.into_actor(self).map(|index, actor, ctx| {
             match std::mem::replace(&mut actor.keeping, Keeping::Nothing) {
                 Keeping::Again => actor.keep(ctx),
-                _ => actor.told = None,
+                _ => actor.is_told(index.unwrap_or(0)),
             }
         }));
+    }
+
+    /// The state has what the far ends were told, since this entry: it need not be remembered here.
+    fn is_told(&mut self, index: u64) {
+        self.told = None;
+        self.told_at = self.told_at.max(index);
     }
 
     /// Waits for its turn among the calls that were taken over.
@@ -689,12 +707,13 @@ struct Begun {
     first: Vec<Action>,
 }
 
-/// What the far ends of an answered call were last told, as the state has it.
-fn kept(core: &Core, call: CallId) -> Told {
-    let (state, _) = core.cluster.state_now();
-    let row = state.call(call);
-    let handover = row.and_then(|row| handover::decode(&row.dialogs.0));
-    handover.map(|handover| handover.told()).unwrap_or_default()
+/// What the far ends of an answered call were last told, as the state has it since this entry: a reply comes from the
+/// leader, and the entry itself a moment later. `None` when there is no such call, or the entry does not come.
+async fn kept(core: &Core, call: CallId, told_at: u64) -> Option<Told> {
+    let state = core.cluster.state_at_least(told_at, KEPT_WITHIN).await;
+    let row = state.ok()?.call(call).cloned()?;
+    let handover = handover::decode(&row.dialogs.0)?;
+    Some(handover.told())
 }
 
 fn limits(core: &Core) -> Limits {
