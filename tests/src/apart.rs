@@ -1,5 +1,6 @@
 //! A cluster whose nodes are machines of their own as far as the network goes: a namespace each, joined by a bridge at
-//! which the test itself stands. Made and removed by the test; needs root.
+//! which the test itself stands. Made and removed by the test, also when it fails; what a test that was killed has left is
+//! removed by the next one. Needs root.
 //!
 //! Links are cut by a wrong entry in a node's own table of neighbours: what it sends to that address goes to nobody, as
 //! from a broken cable, and what it is sent still arrives. No packet filter is needed for that.
@@ -20,6 +21,8 @@ use crate::seed::Seed;
 use crate::switch::binary;
 use crate::wait::eventually;
 
+/// How the names of all that is made begin; the process id of the test follows.
+const TAG: &str = "tdm";
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const NODES: u8 = 3;
 /// The port of every node's SIP, and of the shared address.
@@ -71,9 +74,10 @@ impl Apart {
         let disk = apart.dir.path().join(format!("n{small}"));
         std::fs::create_dir(&disk).expect("a directory");
         let disk = disk.display();
+        let tag = &apart.tag;
         run(
             "mount",
-            &format!("-t tmpfs -o size={SMALL_DISK} tmpfs {disk}"),
+            &format!("-t tmpfs -o size={SMALL_DISK} {tag} {disk}"),
         );
         apart.small = Some(small);
         apart.start_platform();
@@ -84,12 +88,13 @@ impl Apart {
 
     #[track_caller]
     fn empty() -> Apart {
+        sweep();
         let pid = std::process::id();
         let keep = std::env::var_os("TANDEM_TEST_KEEP").is_some();
         let dir = tempfile::Builder::new().disable_cleanup(keep).tempdir();
         Apart {
             dir: dir.expect("a directory"),
-            tag: format!("t{pid}"),
+            tag: format!("{TAG}{pid}"),
             net: [10, 100 + (pid % 100) as u8, (pid / 100 % 250) as u8],
             nodes: Vec::new(),
             platform: None,
@@ -99,6 +104,8 @@ impl Apart {
 
     #[track_caller]
     fn begin(&mut self) {
+        let token = self.dir.path().join("token");
+        std::fs::write(token, TOKEN).expect("a token file");
         for node in 1..=NODES {
             self.node_file(node);
             let child = self.spawn(node);
@@ -177,7 +184,6 @@ impl Apart {
 
     fn node_file(&self, node: u8) {
         let dir = self.dir.path();
-        std::fs::write(dir.join("token"), TOKEN).expect("a token file");
         let peers: Vec<String> = (1..=NODES)
             .map(|id| format!("{{ id = {id}, address = \"{}:5070\" }}", self.ip(id)))
             .collect();
@@ -267,6 +273,18 @@ impl Apart {
             Duration::from_secs(60),
             ready,
         );
+    }
+
+    /// Waits until `/readyz` of the node says no, and why.
+    #[track_caller]
+    pub fn wait_unready(&self, node: u8, why: &str, limit: Duration) {
+        eventually(&format!("node {node} is not ready"), limit, || {
+            let at = self.api(node).at;
+            match http::request(at, "GET", "/readyz?verbose", None, None)? {
+                answer if answer.status == 503 && answer.body.contains(why) => Ok(()),
+                answer => Err(answer.body),
+            }
+        });
     }
 
     fn log(&self, node: u8) -> PathBuf {
@@ -479,22 +497,63 @@ impl Drop for Apart {
                 eprintln!("---- node {node} (end)\n{tail}");
             }
         }
-        let quietly = |program: &str, args: String| {
-            let mut command = Command::new(program);
-            command.args(args.split(' ')).stderr(Stdio::null());
-            // What was never made need not go.
-            let _ = command.status();
-        };
         for node in 1..=NODES {
-            quietly("ip", format!("netns del {}", self.space(node)));
-            quietly("ip", format!("link del {}", self.port(node)));
+            quietly("ip", &format!("netns del {}", self.space(node)));
+            quietly("ip", &format!("link del {}", self.port(node)));
         }
-        quietly("ip", format!("link del {}", self.tag));
+        quietly("ip", &format!("link del {}", self.tag));
         if let Some(small) = self.small {
             let disk = self.dir.path().join(format!("n{small}"));
-            quietly("umount", format!("-l {}", disk.display()));
+            quietly("umount", &format!("-l {}", disk.display()));
         }
     }
+}
+
+/// Removes what tests have left that were killed before they could: the processes in their namespaces, these, the
+/// interfaces and the mounted disks.
+fn sweep() {
+    let names = |dir: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| left_behind(name)).collect()
+    };
+    for space in names("/run/netns") {
+        let pids = Command::new("ip").args(["netns", "pids", &space]).output();
+        let pids = pids.map(|output| output.stdout).unwrap_or_default();
+        for pid in String::from_utf8_lossy(&pids).split_whitespace() {
+            if let Ok(pid) = pid.parse() {
+                process::signal(pid, "KILL");
+            }
+        }
+        quietly("ip", &format!("netns del {space}"));
+    }
+    for interface in names("/sys/class/net") {
+        quietly("ip", &format!("link del {interface}"));
+    }
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+    for mount in mounts.lines() {
+        let mut words = mount.split(' ');
+        if let (Some(tag), Some(disk)) = (words.next(), words.next())
+            && left_behind(tag)
+        {
+            quietly("umount", &format!("-l {disk}"));
+        }
+    }
+}
+
+/// Whether a name is that of a thing whose test is no more.
+fn left_behind(name: &str) -> bool {
+    let rest = name.strip_prefix(TAG).unwrap_or_default();
+    let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let pid = rest[..digits].parse();
+    pid.is_ok_and(|pid: u32| !process::alive(pid))
+}
+
+/// Runs a program and does not mind: what was never made need not go.
+fn quietly(program: &str, args: &str) {
+    let mut command = Command::new(program);
+    command.args(args.split(' ')).stderr(Stdio::null());
+    let _ = command.status();
 }
 
 #[track_caller]

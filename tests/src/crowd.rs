@@ -14,6 +14,7 @@ use crate::sipp::{Finished, Line, Running, numbers};
 
 /// What clocks, datagrams and a copy of BYE every half second may add between the switch and its far ends.
 pub const APART_SECS: f64 = 1.0;
+
 /// Customers and their phone, at work.
 #[derive(Debug)]
 pub struct Crowd {
@@ -47,6 +48,7 @@ impl Crowd {
         let phone = Sipp::phone("phone_stays", port)
             .from_ip(ip)
             .patience(600_000)
+            .steady()
             .start(dir);
         Crowd {
             dir: dir.to_owned(),
@@ -72,6 +74,7 @@ impl Crowd {
             .from_ip(self.ip)
             .fields(format!("{fields};{}", share.hold_secs))
             .rate(share.rate, 1_000)
+            .steady()
             .start(&self.dir);
         self.customers.push((order, customer));
     }
@@ -88,16 +91,32 @@ impl Crowd {
         let mut calls = BTreeMap::new();
         for (order, customer) in self.customers {
             let customer = customer.finish(limit);
-            // What SIPp calls failed has met a message that no scenario foresees; whether the call was harmed by it is
-            // seen by what it logged.
-            println!("failed calls by SIPp's own count: {}", customer.failed());
+            // Each came at a moment when its call waited for nothing; whether one was missed is seen by what was logged.
+            println!(
+                "node {}: its customers heard between two steps: {:?}",
+                order[0],
+                customer.dropped()
+            );
             from_customer(&mut calls, &order, &customer);
         }
         // A copy of the last BYE may still be on its way.
         std::thread::sleep(Duration::from_secs(1));
-        from_phone(&mut calls, &self.phone.stop());
+        let phone = self.phone.stop();
+        println!("the phone heard between two steps: {:?}", phone.dropped());
+        from_phone(&mut calls, &phone);
         calls.into_values().collect()
     }
+}
+
+/// A call as the phone saw it; seconds since 1970.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ring {
+    /// When it answered.
+    pub answered: Option<f64>,
+    /// When it heard BYE.
+    pub ended: Option<f64>,
+    /// When it gave up an answer that nobody acknowledged.
+    pub lost: Option<f64>,
 }
 
 /// A call as its far ends saw it; seconds since 1970.
@@ -122,18 +141,12 @@ pub struct Call {
     pub strange: usize,
     /// Requests that met its BYE.
     pub crossed: usize,
-    /// Answers of nodes that it had left for another one.
+    /// Answers, copies of them too, of nodes that it had left for another one.
     pub twice: usize,
     /// What must not be: the switch hung up, every node refused, BYE was not answered.
     pub faults: Vec<&'static str>,
-    /// INVITEs at the phone.
-    pub rang: usize,
-    /// Its answers.
-    pub phone_answers: Vec<f64>,
-    /// BYEs that it heard.
-    pub phone_ends: Vec<f64>,
-    /// Answers that were never acknowledged.
-    pub lost: usize,
+    /// What the phone saw of it, by its own count of calls: several when several nodes tried.
+    pub rings: BTreeMap<String, Ring>,
 }
 
 const FAULTS: [(&str, &str); 3] = [
@@ -186,24 +199,40 @@ fn from_customer(calls: &mut BTreeMap<String, Call>, order: &[u8], customer: &Fi
 }
 
 fn from_phone(calls: &mut BTreeMap<String, Call>, phone: &Finished) {
-    let mut each = |verb: &str, note: &dyn Fn(&mut Call, f64)| {
+    let mut each = |verb: &str, note: &dyn Fn(&mut Ring, f64)| {
         for line in phone.lines(verb) {
             // Probes ring it too.
             if let Some(call) = calls.get_mut(&plain(line.callee())) {
-                note(call, line.at);
+                let ring = call.rings.entry(line.words[2].clone()).or_default();
+                note(ring, line.at);
             }
         }
     };
-    each("INVITE", &|call, _| call.rang += 1);
-    each("ANSWER", &|call, at| call.phone_answers.push(at));
-    each("HUNGUP", &|call, at| call.phone_ends.push(at));
-    each("LOST", &|call, _| call.lost += 1);
+    each("INVITE", &|_, _| {});
+    each("ANSWER", &|ring, at| ring.answered = Some(at));
+    // The first of several copies.
+    each("HUNGUP", &|ring, at| {
+        ring.ended.get_or_insert(at);
+    });
+    each("LOST", &|ring, at| ring.lost = Some(at));
 }
 
 impl Call {
     /// The node that was tried first.
     pub fn first_node(&self) -> u8 {
         self.order[0]
+    }
+
+    /// How long the customer waited for the answer.
+    pub fn waited(&self) -> Option<f64> {
+        self.answered.map(|answered| answered - self.sent)
+    }
+
+    /// Both talk at this moment.
+    pub fn talks_at(&self, moment: f64) -> bool {
+        let over = self.leaves.unwrap_or(f64::INFINITY);
+        self.answered
+            .is_some_and(|answered| answered <= moment && moment < over)
     }
 
     /// The node that had its INVITE at this moment; `None` when it was not in set-up.
@@ -214,6 +243,38 @@ impl Call {
         }
         let tries = self.nexts.iter().filter(|(at, _)| *at <= moment).count();
         Some(self.order[tries % self.order.len()])
+    }
+}
+
+/// How new calls fared in a stretch of time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Served {
+    /// Calls that began in it.
+    pub placed: usize,
+    /// Those that were answered in the end.
+    pub answered: usize,
+    /// Those that were answered by the node that they tried first.
+    pub at_once: usize,
+    /// The longest that one waited for its answer, in seconds.
+    pub longest: f64,
+}
+
+impl Served {
+    /// Of calls sent between two moments to these nodes first.
+    pub fn between(calls: &[Call], from: f64, until: f64, nodes: &[u8]) -> Served {
+        let mut served = Served::default();
+        for call in calls {
+            if call.sent < from || call.sent >= until || !nodes.contains(&call.first_node()) {
+                continue;
+            }
+            served.placed += 1;
+            if let Some(waited) = call.waited() {
+                served.answered += 1;
+                served.at_once += usize::from(call.nexts.is_empty());
+                served.longest = served.longest.max(waited);
+            }
+        }
+        served
     }
 }
 
@@ -234,6 +295,10 @@ pub struct Findings {
     pub unheard_answers: usize,
     /// Attempts that ended without an answer.
     pub attempts: usize,
+    /// Calls that two nodes answered; the second answer was hung up at once.
+    pub twice: usize,
+    /// Answers of the phone that nobody acknowledged.
+    pub unacknowledged: usize,
     /// The largest difference between a record's talk and a far end's.
     pub apart: f64,
 }
@@ -254,6 +319,13 @@ pub fn none_lost(calls: &[Call], load: &Load, unseen_secs: f64) -> Findings {
         for fault in &call.faults {
             faults.push(format!("{fault}: {call:?}"));
         }
+        let open = |ring: &&Ring| ring.answered.is_some() && ring.ended.or(ring.lost).is_none();
+        if call.rings.values().any(|ring| open(&ring)) {
+            faults.push(format!("its phone was left alone: {call:?}"));
+        }
+        let lost = call.rings.values().filter(|ring| ring.lost.is_some());
+        found.unacknowledged += lost.count();
+        found.twice += usize::from(call.twice > 0);
         let none = Vec::new();
         let rows = by_callee.get(&call.callee).unwrap_or(&none);
         let (talks, tries): (Vec<&Record>, Vec<&Record>) = rows
@@ -270,9 +342,10 @@ pub fn none_lost(calls: &[Call], load: &Load, unseen_secs: f64) -> Findings {
             faults.push(format!("lost: {call:?}"));
             continue;
         };
-        // Its own record is the one whose answer the customer heard.
+        // Its own record is the one that tells of its talk; a second answer of another node was hung up at once.
+        let off = |began: f64, end: f64| (began - answered).abs() + (end - leaves).abs();
         let own = talks.iter().copied().min_by(|a, b| {
-            let off = |cdr: &Record| (secs(cdr, "answered_at") - answered).abs();
+            let off = |cdr: &Record| off(secs(cdr, "answered_at"), secs(cdr, "ended_at"));
             off(a).total_cmp(&off(b))
         });
         let Some(own) = own else {
@@ -293,8 +366,15 @@ pub fn none_lost(calls: &[Call], load: &Load, unseen_secs: f64) -> Findings {
         };
         found.crossed += usize::from(crossed);
         found.late_byes += usize::from(waited > APART_SECS);
-        let near = |a: &&f64, b: &&f64| (*a - answered).abs().total_cmp(&(*b - answered).abs());
-        let picked_up = call.phone_answers.iter().min_by(near);
+        let ring = call
+            .rings
+            .values()
+            .filter_map(|ring| Some((ring.answered?, ring.ended.or(ring.lost)?)))
+            .min_by(|a, b| {
+                let off = |ring: &(f64, f64)| (ring.0 - began).abs() + (ring.1 - end).abs();
+                off(a).total_cmp(&off(b))
+            });
+        let picked_up = ring.map(|(picked_up, _)| picked_up);
         // Between the two lies the wait for the replication of the answer, while a leader is elected.
         let earliest = picked_up.map_or(answered, |at| at.min(answered));
         let off = (least - answered - talk).max(talk - (most - earliest));
@@ -305,8 +385,7 @@ pub fn none_lost(calls: &[Call], load: &Load, unseen_secs: f64) -> Findings {
         } else if !crossed {
             found.apart = found.apart.max(off);
         }
-        let phone = picked_up.zip(call.phone_ends.last());
-        match phone {
+        match ring {
             Some((picked_up, hung_up)) => {
                 let off = (hung_up - picked_up - talk).abs();
                 // By then it had been talking to nobody for some time, which the customer does not pay.
@@ -319,7 +398,7 @@ pub fn none_lost(calls: &[Call], load: &Load, unseen_secs: f64) -> Findings {
                     found.apart = found.apart.max(off);
                 }
             }
-            None => faults.push(format!("its phone was left alone: {call:?}")),
+            None => faults.push(format!("its phone never answered: {call:?}")),
         }
         let reason = own.text("end_reason");
         if reason != "normal" && !crossed {

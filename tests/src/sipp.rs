@@ -26,6 +26,7 @@ pub struct Sipp {
     numbers: Vec<(String, String)>,
     fields: String,
     messages: bool,
+    behaviour: Option<&'static [&'static str]>,
 }
 
 impl Sipp {
@@ -44,6 +45,7 @@ impl Sipp {
             numbers: Vec::new(),
             fields: String::new(),
             messages: false,
+            behaviour: None,
         }
     }
 
@@ -114,6 +116,21 @@ impl Sipp {
         }
     }
 
+    /// A message that no step of the scenario waits for is dropped, as a network may do, and whoever sent it sends it
+    /// again; usually SIPp gives up its call. What was dropped is told by [`Finished::dropped`]. SIPp answers nothing of
+    /// its own accord either but, at a phone, BYE and CANCEL of calls that it no longer knows.
+    pub fn steady(self) -> Sipp {
+        let behaviour: &[&str] = match self.remote {
+            // Copies are the scenario's to answer: what SIPp would send is made of whatever it heard last.
+            Some(_) => &["-nr", "-default_behaviors", "none"],
+            None => &["-default_behaviors", "all,-abortunexp"],
+        };
+        Sipp {
+            behaviour: Some(behaviour),
+            ..self
+        }
+    }
+
     /// Keeps every message, read back by [`Finished::messages`].
     pub fn keep_messages(self) -> Sipp {
         Sipp {
@@ -164,6 +181,7 @@ impl Sipp {
             "-buff_size",
             "4194304",
         ]);
+        sipp.args(self.behaviour.unwrap_or_default());
         if self.messages {
             sipp.args(["-trace_msg", "-message_file", "messages"]);
         }
@@ -416,6 +434,25 @@ impl Finished {
         std::fs::read_to_string(self.place.join("messages")).unwrap_or_default()
     }
 
+    /// First lines of messages that a [`Sipp::steady`] dropped, and how many of each.
+    pub fn dropped(&self) -> BTreeMap<String, usize> {
+        let errors = std::fs::read(self.place.join("errors")).unwrap_or_default();
+        let errors = String::from_utf8_lossy(&errors);
+        let mut counts = BTreeMap::new();
+        for told in errors
+            .split("Continuing call on unexpected message")
+            .skip(1)
+        {
+            let said = told.split_once("received '").map_or("", |(_, said)| said);
+            let first = said.lines().next().unwrap_or_default();
+            // A request's method, a response's status.
+            let words = if first.starts_with("SIP/") { 2 } else { 1 };
+            let what = first.split(' ').take(words).collect::<Vec<_>>().join(" ");
+            *counts.entry(what).or_default() += 1;
+        }
+        counts
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.place.join("log")).unwrap_or_default()
     }
@@ -434,14 +471,17 @@ fn read_lines(place: &Path, verb: &str) -> Vec<Line> {
         .collect()
 }
 
-/// SIPp prints all its variables as floating numbers, seconds and microseconds too.
+/// SIPp prints all its variables as floating numbers, seconds and microseconds too, and nothing at all for a 0.
 fn read_line(line: &str, verb: &str) -> Option<Line> {
     let mut words = line.split(' ');
     if words.next() != Some(verb) {
         return None;
     }
     let secs: f64 = words.next()?.parse().ok()?;
-    let micros: f64 = words.next()?.parse().ok()?;
+    let micros: f64 = match words.next()? {
+        "" => 0.0,
+        micros => micros.parse().ok()?,
+    };
     Some(Line {
         at: secs + micros / 1e6,
         words: words.map(str::to_owned).collect(),
@@ -472,6 +512,12 @@ mod tests {
             ("13900000001", "13800000001")
         );
         assert_eq!(read_line("SENT 1 2 3 4", "ANSWERED"), None);
+        let sharp =
+            read_line("ENDED 1795379075.000000  139 138 200", "ENDED").expect("a whole line");
+        assert_eq!(
+            (sharp.at, sharp.words[2].as_str()),
+            (1_795_379_075.0, "200")
+        );
     }
 
     /// The scenarios themselves, customer straight to phone: they agree, and SIPp is what we think it is.
