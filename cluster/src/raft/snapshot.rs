@@ -232,6 +232,8 @@ impl Store {
                 disk.remove(&dir.join(&name)).map_err(named("removal"))?;
             }
         }
+        // A process that died right after it had named a snapshot left that name in the system's memory alone.
+        disk.sync_dir(dir).map_err(named("sync"))?;
         let store = Store {
             disk,
             dir: dir.to_path_buf(),

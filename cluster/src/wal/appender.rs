@@ -169,8 +169,14 @@ impl Appender {
             .or(recovered.facts.purged);
         recovered.facts.committed = recovered.facts.committed.min(last);
         log.facts = recovered.facts;
-        if log.segments.is_empty() {
-            log.begin_segment(numbers.last().copied().unwrap_or(1))?;
+        match log.segments.is_empty() {
+            true => log.begin_segment(numbers.last().copied().unwrap_or(1))?,
+            false => {
+                // A process that died between a write, or the making of a file, and its sync leaves what only the system's
+                // memory holds. What was read here counts as durable from now on, so it has to be.
+                log.sync()?;
+                log.disk.sync_dir(dir).map_err(named("sync"))?;
+            }
         }
         log.reserve()?;
         recovered.files = log

@@ -265,6 +265,39 @@ fn a_tail_torn_at_any_byte_leaves_the_longest_valid_prefix() {
     }
 }
 
+/// The process dies between a write and its sync, and what the next one reads it takes for durable: it is, even if the
+/// power goes before anything more is written, or when what is written next lies in another file.
+#[test]
+fn what_a_restarted_process_has_read_survives_a_loss_of_power() {
+    for more in [0, 1] {
+        let disk = SimDisk::default();
+        let (mut appender, _) = open(&disk).expect("opens");
+        let long = Record::Entry(entry(1, 0, SMALL.segment_bytes as usize));
+        appender.stage(&[long]).expect("is written");
+        drop(appender);
+        disk.restart();
+        let (mut appender, recovered) = open(&disk).expect("opens");
+        assert_eq!(recovered.entries.len(), 1);
+        for index in 1..=more {
+            let next = Record::Entry(entry(1, index, 10));
+            appender.write(&[next]).expect("is durable");
+        }
+        disk.crash(|| false);
+        let (_, recovered) = open(&disk).expect("opens");
+        assert_eq!(recovered.entries.len() as u64, 1 + more);
+    }
+    // A segment that was begun, whose name only the system remembers.
+    let (disk, steps) = (SimDisk::default(), 3);
+    disk.fail_after(steps);
+    assert!(open(&disk).is_err(), "stops before the directory is synced");
+    disk.restart();
+    let (mut appender, _) = open(&disk).expect("opens");
+    let written = appender.write(&[Record::Entry(entry(1, 0, 10))]);
+    written.expect("is durable");
+    disk.crash(|| false);
+    assert_eq!(open(&disk).expect("opens").1.entries.len(), 1);
+}
+
 #[test]
 fn a_damaged_block_with_sound_ones_behind_it_is_refused() {
     let bytes = three_batches(&SimDisk::default());
