@@ -22,6 +22,7 @@ pub(crate) mod kind {
     pub(crate) const SNAPSHOT_PART: u8 = 21;
     pub(crate) const SNAPSHOT_END: u8 = 22;
     pub(crate) const SNAPSHOT_ANSWER: u8 = 23;
+    pub(crate) const SNAPSHOT_WAIT: u8 = 24;
     pub(crate) const REQUEST: u8 = 30;
     pub(crate) const RESPONSE: u8 = 31;
 }

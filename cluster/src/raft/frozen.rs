@@ -210,6 +210,7 @@ fn links() -> Fixtures {
     };
     plain(&mut links, "snapshot-part", kind::SNAPSHOT_PART, b"abc");
     plain(&mut links, "snapshot-end", kind::SNAPSHOT_END, b"");
+    plain(&mut links, "snapshot-wait", kind::SNAPSHOT_WAIT, b"");
 
     let commands = [Bytes::from_static(b"ab"), Bytes::from_static(b"c")];
     for (name, question) in [

@@ -40,6 +40,9 @@ const COMMIT_WAIT: Duration = Duration::from_millis(20);
 const PART_BYTES: usize = 1 << 20;
 /// Longest time a peer may take to install a snapshot it has received.
 const INSTALL_LIMIT: Duration = Duration::from_secs(60);
+/// It says all the while that it is at it, and counts as gone when it has said nothing for so long: a machine that lost
+/// its power would otherwise get nothing until the whole limit is over, long after it is back.
+const INSTALL_SILENCE: Duration = Duration::from_secs(3);
 
 /// Makes a [`Network`] for each peer and purpose. Where a peer is, the roster knows: what this node's configuration
 /// says counts beside what the log remembers, so that a cluster may move while it is down.
@@ -167,10 +170,18 @@ impl Network {
             };
             offset += part as u64;
         }
-        let answer = timeout(INSTALL_LIMIT, connection.next())
+        let installed = async {
+            loop {
+                match timeout(INSTALL_SILENCE, connection.next()).await {
+                    Ok(Ok(word)) if word.kind == kind::SNAPSHOT_WAIT => {}
+                    Ok(answer) => return answer.map_err(failed),
+                    Err(_) => return Err(unreachable(LinkError::Overdue { node })),
+                }
+            }
+        };
+        let answer = timeout(INSTALL_LIMIT, installed)
             .await
-            .map_err(|_| unreachable(LinkError::Overdue { node }))?
-            .map_err(failed)?;
+            .map_err(|_| unreachable(LinkError::Overdue { node }))??;
         match (answer.kind, codec::decode(&answer.body)) {
             (kind::SNAPSHOT_ANSWER, Ok(vote)) => Ok(types::from_vote(&vote)),
             _ => Err(failed(LinkError::Protocol(

@@ -1,17 +1,22 @@
 //! The answering side of the consensus, a function per kind of connection. Each returns when the connection ends.
 
-use super::snapshot::Store;
+use super::snapshot::{Store, Unfinished};
 use super::types;
 use super::{Raft, wire};
 use crate::beside::beside;
 use crate::codec;
 use crate::link::{ANSWER_LIMIT, Connection, Frame, LinkError, kind};
-use crate::wal::record::BadRecord;
+use crate::wal::DiskFile;
+use crate::wal::record::{BadRecord, Vote};
+use bytes::Bytes;
 use futures::{FutureExt, SinkExt, StreamExt, stream};
 use openraft::type_config::alias::SnapshotOf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::timeout;
 
+/// While a snapshot is being installed its sender hears of it so often.
+const WORD_EVERY: Duration = Duration::from_millis(500);
 /// Largest snapshot taken from a peer.
 const SNAPSHOT_MAX: u64 = 16 << 30;
 
@@ -159,27 +164,48 @@ pub(crate) async fn snapshots(
                 _ => return Err(LinkError::Protocol("snapshot is not as long as announced")),
             }
         }
-        let receiver = store.clone();
-        let (snapshot, unfinished) = beside(move || {
-            file.sync()?;
-            receiver.received(&path).map(|snapshot| (snapshot, path))
-        })
-        .await??;
-        let meta = openraft::type_config::alias::SnapshotMetaOf::<types::TypeConfig> {
-            last_log_id: begin.last.as_ref().map(types::from_log_id),
-            last_membership: types::from_members(&begin.members)?,
+        // A task of its own: what is half installed must not lose its file when the connection ends.
+        let installing = install(raft.clone(), store.clone(), file, path, begin);
+        let mut installing = tokio::spawn(installing);
+        let vote = loop {
+            match timeout(WORD_EVERY, &mut installing).await {
+                Ok(installed) => break installed.map_err(stopped)??,
+                Err(_) => {
+                    let wait = Frame::new(kind::SNAPSHOT_WAIT, Bytes::new());
+                    connection.writer.send(wait).await?;
+                }
+            }
         };
-        let snapshot = SnapshotOf::<types::TypeConfig, _> { meta, snapshot };
-        let installed = raft
-            .install_full_snapshot(types::from_vote(&begin.vote), snapshot)
-            .await
-            .map_err(stopped)?;
-        drop(unfinished);
-        let vote = types::to_vote(&installed.vote);
         connection
             .writer
             .send(Frame::new(kind::SNAPSHOT_ANSWER, wire::put(&vote)))
             .await?;
     }
     Ok(())
+}
+
+/// Puts a snapshot that was received whole in place of the state; answers our vote.
+async fn install(
+    raft: Raft,
+    store: Arc<Store>,
+    file: Arc<dyn DiskFile>,
+    path: Unfinished,
+    begin: wire::SnapshotBegin,
+) -> Result<Vote, LinkError> {
+    let (snapshot, unfinished) = beside(move || {
+        file.sync()?;
+        store.received(&path).map(|snapshot| (snapshot, path))
+    })
+    .await??;
+    let meta = openraft::type_config::alias::SnapshotMetaOf::<types::TypeConfig> {
+        last_log_id: begin.last.as_ref().map(types::from_log_id),
+        last_membership: types::from_members(&begin.members)?,
+    };
+    let snapshot = SnapshotOf::<types::TypeConfig, _> { meta, snapshot };
+    let installed = raft
+        .install_full_snapshot(types::from_vote(&begin.vote), snapshot)
+        .await
+        .map_err(stopped)?;
+    drop(unfinished);
+    Ok(types::to_vote(&installed.vote))
 }
