@@ -19,8 +19,9 @@ use std::collections::BTreeMap;
 const PULL: i64 = 50;
 /// A follower's idea of it may be drawn back by this part of what passes: entries come late, never early.
 const LAG_PULL: i64 = 20;
-/// What a node said of its clock counts for so long.
-const HEARD_US: u64 = 10_000_000;
+/// What a node said of its clock counts for so long, six pings: the clock may have been set right since, and then a
+/// second wrong one would have the majority.
+const HEARD_US: u64 = 3_000_000;
 
 /// The log's time as one node knows it.
 #[derive(Debug, Default)]
@@ -237,6 +238,19 @@ mod tests {
         world.reach = [false; 2];
         world.time.seen(world.truth() as u64, world.us());
         world.now_ms += 400;
+        let ahead = world.lead(1_000);
+        assert!(ahead.iter().all(|ahead| *ahead == 0), "{ahead:?}");
+    }
+
+    #[test]
+    fn what_a_node_last_said_of_its_clock_is_soon_forgotten() {
+        let mut world = World::new([0, 0, 2 * HOUR]);
+        world.time.seen(world.truth() as u64, world.us());
+        world.ping();
+        // It is set right where nobody hears of it, and then the leader's own goes wrong.
+        world.reach = [true, false];
+        world.now_ms += 3_000;
+        world.off = [HOUR, 0, 0];
         let ahead = world.lead(1_000);
         assert!(ahead.iter().all(|ahead| *ahead == 0), "{ahead:?}");
     }
