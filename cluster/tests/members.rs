@@ -144,6 +144,35 @@ async fn three_nodes_become_five_and_three_again_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_leader_without_a_majority_begins_no_change() {
+    let mut three = Three::start().await;
+    let leader = three.leader().await;
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    let (_, member) = three.grow().await;
+    for at in others {
+        three.kill(at);
+    }
+    let refused = three.node(leader).add_member(member.clone(), None).await;
+    let refused = refused.expect_err("nobody confirms it");
+    assert!(
+        matches!(
+            refused,
+            MemberError::Unknown(_) | MemberError::NotLeader(_) | MemberError::Failed(_)
+        ),
+        "{refused}"
+    );
+    for at in others {
+        three.up(at).await;
+    }
+    let proposed = three.node(leader).propose(Note::new(1)).await;
+    proposed.expect("is applied");
+    let members = three.node(leader).status().members;
+    let members: Vec<u64> = members.iter().map(|member| member.node).collect();
+    assert_eq!(members, [1, 2, 3]);
+    three.add(&member, None).await.expect("is added");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_dead_node_is_replaced_in_one_change() {
     let mut three = Three::start().await;
     let dead = three.follower().await;

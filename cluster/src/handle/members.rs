@@ -10,10 +10,10 @@ use crate::link::{ANSWER_LIMIT, Channel, Dialer, LinkError, Peer, RequestError};
 use crate::raft::Raft;
 use crate::raft::types::{LogId, TypeConfig};
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::errors::{ChangeMembershipError, ClientWriteError, LinearizableReadError, RaftError};
 use openraft::impls::BasicNode;
 use openraft::raft::Precondition;
-use openraft::{ChangeMembers, RaftMetrics};
+use openraft::{ChangeMembers, RaftMetrics, ReadPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -27,6 +27,10 @@ const ADDRESS_MAX: usize = 261;
 const CHANGE_LIMIT: Duration = Duration::from_secs(5);
 /// So many entries behind, a learner counts as caught up: a busy leader is never quite reached.
 const CAUGHT_UP: u64 = 200;
+/// The last change is waited for so long before another one is refused: its answer may be ahead of the news of it.
+const SETTLED_LIMIT: Duration = Duration::from_millis(200);
+/// A majority must confirm within this that this node leads.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(1);
 /// A change that stands half done for so long is finished by the leader.
 const FINISH_AFTER: Duration = Duration::from_secs(2);
 
@@ -106,7 +110,7 @@ pub enum MemberError {
         active: Level,
     },
     /// The node has a log that is not this cluster's.
-    #[error("node {0} holds a log of its own: empty its data directory and configure it to join")]
+    #[error("node {0} holds a log already: let it join with an empty data directory and a new id")]
     NotEmpty(u64),
     /// A majority of those who stay must be alive.
     #[error(
@@ -163,8 +167,10 @@ struct View {
     id: Option<LogId>,
     nodes: BTreeMap<u64, String>,
     voters: BTreeSet<u64>,
-    /// A change is not finished.
+    /// A change is half done.
     joint: bool,
+    /// The last entry that changed them is committed: what stands here was not only wanted by a leader.
+    committed: bool,
 }
 
 impl View {
@@ -176,21 +182,41 @@ impl View {
             nodes: nodes.map(|(id, node)| (*id, node.addr.clone())).collect(),
             voters: stored.voter_ids().collect(),
             joint: stored.membership().get_joint_config().len() > 1,
+            committed: stored.log_id() == metrics.committed_membership_config.log_id(),
         }
     }
 }
 
 impl Core {
-    /// The members, when this node leads and no change is under way.
-    fn leading(&self) -> Result<View, MemberError> {
+    /// The members, when this node leads and no change is under way. A majority has confirmed it: one that slept while
+    /// another was elected would judge by a list of the past.
+    async fn leading(&self) -> Result<View, MemberError> {
         let Standing { role, leader, .. } = *self.standing.borrow();
         if role != Role::Leader {
             return Err(MemberError::NotLeader(leader));
         }
-        let view = View::of(&self.raft.metrics().borrow_watched());
-        match view.joint {
-            true => Err(MemberError::Busy),
-            false => Ok(view),
+        let mut metrics = self.raft.metrics();
+        let settled = async {
+            loop {
+                let view = View::of(&metrics.borrow_and_update());
+                if view.committed && !view.joint {
+                    return Ok(view);
+                }
+                if metrics.changed().await.is_err() {
+                    return Err(MemberError::Failed("cluster node has stopped".into()));
+                }
+            }
+        };
+        let settled = timeout(SETTLED_LIMIT, settled).await;
+        let view = settled.unwrap_or(Err(MemberError::Busy))?;
+        let confirmed = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
+        match timeout(CONFIRM_LIMIT, confirmed).await {
+            Ok(Ok(_)) => Ok(view),
+            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
+                Err(MemberError::NotLeader(forward.leader_id))
+            }
+            Ok(Err(error)) => Err(MemberError::Failed(error.to_string())),
+            Err(_) => Err(MemberError::Unknown(CONFIRM_LIMIT)),
         }
     }
 
@@ -217,7 +243,7 @@ impl Core {
         replaces: Option<u64>,
     ) -> Result<Joining, MemberError> {
         check(member.id, &member.address)?;
-        let view = self.leading()?;
+        let view = self.leading().await?;
         let node = member.id;
         let known = view.nodes.contains_key(&node);
         match view.nodes.get(&node) {
@@ -313,7 +339,7 @@ impl Core {
     /// to be the member would each have its vote.
     pub(crate) async fn move_member(&self, member: Member) -> Result<bool, MemberError> {
         check(member.id, &member.address)?;
-        let view = self.leading()?;
+        let view = self.leading().await?;
         let Member { id: node, address } = member;
         match view.nodes.get(&node) {
             None => return Err(MemberError::NoMember(node)),
@@ -347,7 +373,7 @@ impl Core {
 
     /// Gives a node its vote, and takes that of the one it replaces.
     async fn promote(&self, node: u64, replaces: Option<u64>) -> Result<(), MemberError> {
-        let view = self.leading()?;
+        let view = self.leading().await?;
         let mut stay = view.voters.clone();
         stay.insert(node);
         let add = ChangeMembers::AddVoterIds(BTreeSet::from([node]));
@@ -367,7 +393,7 @@ impl Core {
     }
 
     pub(crate) async fn remove_member(&self, node: u64, force: bool) -> Result<bool, MemberError> {
-        let view = self.leading()?;
+        let view = self.leading().await?;
         if !view.nodes.contains_key(&node) {
             // Said again after an answer that was lost.
             return match self.shared.progress.former.borrow().contains(&node) {
