@@ -7,16 +7,17 @@
 use crate::{entropy, trace, world};
 use std::io::Read;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::prelude::*;
 
-/// A seed that takes longer than this, by the real clock, hangs.
-const LONGEST: Duration = Duration::from_secs(120);
+/// A seed that takes longer than this, by the real clock, hangs: a second or a minute, as long as nothing else has the
+/// processor.
+const LONGEST: Duration = Duration::from_secs(600);
 /// Stack of the thread in which everything happens, bytes.
 const STACK: usize = 16 << 20;
 /// Seeds that fail are listed up to this many.
@@ -45,6 +46,24 @@ pub struct Summary {
     pub failed: Vec<(u64, String)>,
     /// Real time of all together.
     pub took: Duration,
+}
+
+/// What panicked first: the runtime catches a panic of a task, and the world goes on without it.
+static PANIC: Mutex<Option<String>> = Mutex::new(None);
+
+fn panicked() -> MutexGuard<'static, Option<String>> {
+    PANIC.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes panics; `quiet`: they are not printed, for nobody reads along.
+fn note_panics(quiet: bool) {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !quiet {
+            print(panic);
+        }
+        panicked().get_or_insert_with(|| panic.to_string().replace('\n', " "));
+    }));
 }
 
 struct VirtualTime;
@@ -123,6 +142,8 @@ fn one(scenario: Scenario, run: Run, quiet: bool) -> ExitCode {
             .with(layer.with_filter(targets))
             .init();
     }
+    note_panics(quiet);
+    let seed = run.seed;
     // A thread of its own: what has drawn randomness so far changes nothing of what happens.
     let world = std::thread::Builder::new()
         .stack_size(STACK)
@@ -132,18 +153,21 @@ fn one(scenario: Scenario, run: Run, quiet: bool) -> ExitCode {
             }
             let outcome = scenario(&run);
             let (events, hash) = trace::digest();
-            let (verdict, text, code) = match outcome {
-                Ok(text) => ("holds", text, ExitCode::SUCCESS),
-                Err(text) => ("fails", text, ExitCode::FAILURE),
+            let (verdict, text, code) = match (outcome, &*panicked()) {
+                (Ok(text), None) => ("holds", text, ExitCode::SUCCESS),
+                (Err(text), None) => ("fails", text, ExitCode::FAILURE),
+                (_, Some(panic)) => ("fails", panic.clone(), ExitCode::FAILURE),
             };
-            let seed = run.seed;
             println!("seed {seed} {verdict}, {events} events, hash {hash:016x}: {text}");
             code
         });
     match world.map(|world| world.join()) {
         Ok(Ok(code)) => code,
-        // A panic has been printed.
-        Ok(Err(_)) => ExitCode::FAILURE,
+        Ok(Err(_)) => {
+            let panic = panicked().clone().unwrap_or_default();
+            println!("seed {seed} fails: {panic}");
+            ExitCode::FAILURE
+        }
         Err(error) => {
             eprintln!("no thread for the world: {error}");
             ExitCode::FAILURE

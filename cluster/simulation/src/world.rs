@@ -163,6 +163,11 @@ impl World {
         &self.hosts[&id].disk
     }
 
+    /// Whether there is such a machine.
+    pub fn has(&self, id: u64) -> bool {
+        self.hosts.contains_key(&id)
+    }
+
     /// Whether a machine is on, paused or not.
     pub fn is_on(&self, id: u64) -> bool {
         self.hosts[&id].running.is_some()

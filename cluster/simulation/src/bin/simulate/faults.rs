@@ -1,6 +1,8 @@
 //! What goes wrong, and when it stops going wrong.
 
 use super::ledger::{Ledger, Order};
+use super::members::Change;
+use super::node;
 use super::plan::{self, Plan};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -39,8 +41,10 @@ enum Kind {
     Drift,
     Transfer,
     Snapshot,
+    Members,
 }
 
+/// But for changes of the members, of which the plan decides.
 const KINDS: [Kind; 15] = [
     Kind::Kill,
     Kind::PowerOff,
@@ -59,6 +63,9 @@ const KINDS: [Kind; 15] = [
     Kind::Snapshot,
 ];
 
+/// Everybody has heard within this that a clock is right again, pings that come late included.
+const HEARD_MS: u64 = 10_000;
+
 pub struct Trouble {
     plan: Rc<Plan>,
     ledger: Rc<Ledger>,
@@ -67,6 +74,8 @@ pub struct Trouble {
     /// By moment and order.
     remedies: BTreeMap<(u64, u64), Remedy>,
     next_ms: u64,
+    /// Whose clock was stepped last, and since when it is right again.
+    clock: Option<(u64, Option<u64>)>,
     pub count: u64,
 }
 
@@ -78,6 +87,9 @@ impl Trouble {
         if kinds.is_empty() {
             kinds = vec![Kind::PowerLoss];
         }
+        if plan.changes {
+            kinds.extend([Kind::Members; 2]);
+        }
         event!("trouble of these kinds: {kinds:?}");
         Trouble {
             plan,
@@ -86,12 +98,14 @@ impl Trouble {
             kinds,
             remedies: BTreeMap::new(),
             next_ms: now_ms,
+            clock: None,
             count: 0,
         }
     }
 
     fn node(&mut self) -> u64 {
-        self.rng.random_range(1..=self.plan.nodes)
+        let machines = self.ledger.roll.machines();
+        machines[self.rng.random_range(0..machines.len())]
     }
 
     fn after(&mut self, world: &World, least_ms: u64, most_ms: u64, remedy: Remedy) {
@@ -108,7 +122,8 @@ impl Trouble {
             let remedy = first.remove();
             self.remedy(world, remedy);
         }
-        for id in self.plan.ids() {
+        self.attend(world);
+        for id in self.ledger.roll.machines() {
             if world.is_on(id) && world.disk(id).is_off() {
                 self.die(world, id, Death::Power, 2_000);
             } else if world.has_ended(id) {
@@ -120,6 +135,21 @@ impl Trouble {
             self.next_ms = world.now_ms() + self.rng.random_range(least_ms..most_ms);
             let kind = self.kinds[self.rng.random_range(0..self.kinds.len())];
             self.begin(world, kind);
+        }
+    }
+
+    /// Machines come into service and go out of it.
+    fn attend(&mut self, world: &mut World) {
+        for id in self.ledger.roll.machines() {
+            if !world.has(id) {
+                node::install(world, &self.plan, &self.ledger, id);
+            }
+        }
+        for id in self.ledger.roll.retired() {
+            if world.is_on(id) {
+                world.kill(id, Death::Process);
+                self.ledger.node_down(id);
+            }
         }
     }
 
@@ -137,7 +167,7 @@ impl Trouble {
             Kind::Kill => self.die(world, id, Death::Process, 2_000),
             Kind::PowerOff => self.die(world, id, Death::Power, 2_000),
             Kind::PowerLoss => {
-                for id in self.plan.ids() {
+                for id in self.ledger.roll.machines() {
                     self.die(world, id, Death::Power, 1_000);
                 }
             }
@@ -148,18 +178,20 @@ impl Trouble {
                 }
             }
             Kind::Isolate => {
-                for other in self.plan.ids().filter(|other| *other != id) {
+                let machines = self.ledger.roll.machines();
+                for other in machines.into_iter().filter(|other| *other != id) {
                     world.net().cut(id, other);
                     world.net().cut(other, id);
                 }
                 self.after(world, 50, 2_500, Remedy::Heal);
             }
             Kind::Split => {
-                let side: Vec<bool> = self.plan.ids().map(|_| self.rng.random()).collect();
-                for from in self.plan.ids() {
-                    for to in self.plan.ids() {
-                        if side[from as usize - 1] != side[to as usize - 1] {
-                            world.net().cut(from, to);
+                let machines = self.ledger.roll.machines().into_iter();
+                let sides: Vec<(u64, bool)> = machines.map(|id| (id, self.rng.random())).collect();
+                for (from, here) in &sides {
+                    for (to, there) in &sides {
+                        if here != there {
+                            world.net().cut(*from, *to);
                         }
                     }
                 }
@@ -200,17 +232,13 @@ impl Trouble {
                 world.disk(id).fail_after(left);
             }
             Kind::StepClock => {
-                // A majority of the clocks stays as it was.
                 let ahead_ms = self.rng.random_range(-3_600_000..3_600_000);
-                let ahead_ms = if self.rng.random() {
-                    ahead_ms / 1_000
-                } else {
-                    ahead_ms
+                let ahead_ms = match self.rng.random_range(0..4) {
+                    0 => 0,
+                    1 | 2 => ahead_ms / 1_000,
+                    _ => ahead_ms,
                 };
-                for id in self.plan.ids() {
-                    world.set_clock(id, 0);
-                }
-                world.set_clock(id, ahead_ms);
+                self.step_clock(world, id, ahead_ms);
             }
             Kind::Drift => {
                 let fast_ppm = self.rng.random_range(-50_000..50_000);
@@ -218,16 +246,51 @@ impl Trouble {
             }
             Kind::Transfer => {
                 let to = self.node();
-                for id in self.plan.ids() {
+                for id in self.ledger.roll.machines() {
                     self.ledger.order(id, Order::Transfer(to));
                 }
             }
             Kind::Snapshot => self.ledger.order(id, Order::Snapshot),
+            Kind::Members => {
+                let settled = self.ledger.roll.is_settled();
+                let change = self.ledger.roll.want(&mut self.rng);
+                // Half of those that are replaced are broken for good.
+                if let Some(Change::Join {
+                    replaces: Some(gone),
+                    ..
+                }) = change
+                    && settled
+                    && self.rng.random()
+                {
+                    self.ledger.roll.retire(gone);
+                }
+                self.attend(world);
+            }
         }
+    }
+
+    /// Sets the clock of this machine, or of the one whose clock is wrong: a majority of the clocks is right, by what any
+    /// node has heard of them.
+    fn step_clock(&mut self, world: &mut World, id: u64, ahead_ms: i64) {
+        let now_ms = world.now_ms();
+        if let Some((wrong, None)) = self.clock
+            && !self.ledger.roll.serves(wrong)
+        {
+            self.clock = Some((wrong, Some(now_ms)));
+        }
+        let id = match self.clock {
+            Some((_, Some(right_ms))) if right_ms + HEARD_MS < now_ms => id,
+            Some((last, _)) if self.ledger.roll.serves(last) => last,
+            Some(_) => return,
+            None => id,
+        };
+        world.set_clock(id, ahead_ms);
+        self.clock = Some((id, (ahead_ms == 0).then_some(now_ms)));
     }
 
     fn remedy(&mut self, world: &mut World, remedy: Remedy) {
         match remedy {
+            Remedy::Start(id) if !self.ledger.roll.serves(id) => {}
             Remedy::Start(id) => world.start(id),
             Remedy::Resume(id) => world.resume(id),
             Remedy::Heal => {
@@ -243,10 +306,11 @@ impl Trouble {
     /// Ends every fault. Clocks stay as they are: what they are off by must do no harm.
     pub fn end(&mut self, world: &mut World) {
         event!("the world is healed");
+        self.attend(world);
         self.remedies.clear();
         self.remedy(world, Remedy::Heal);
         self.remedy(world, Remedy::Clear);
-        for id in self.plan.ids() {
+        for id in self.ledger.roll.machines() {
             self.remedy(world, Remedy::Quicken(id));
             self.remedy(world, Remedy::Enlarge(id));
             if world.is_paused(id) {
@@ -262,7 +326,8 @@ impl Trouble {
 
     /// Starts whatever has died.
     pub fn revive(&mut self, world: &mut World) {
-        for id in self.plan.ids() {
+        self.attend(world);
+        for id in self.ledger.roll.machines() {
             let off = world.disk(id).is_off();
             if world.is_on(id) && (off || world.has_ended(id)) {
                 world.kill(id, if off { Death::Power } else { Death::Process });

@@ -100,7 +100,7 @@ impl History {
                 }
                 self.ledger.unknown.set(self.ledger.unknown.get() + 1);
             }
-            at = at % self.plan.nodes + 1;
+            at = self.ledger.roll.after(at);
             sleep(ms(self.random(5, 50))).await;
         }
         None

@@ -1,5 +1,7 @@
 //! What the world knows beside the nodes: what they have acknowledged, and what must therefore be true in the end.
 
+use super::members::Roll;
+use super::plan::Plan;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -67,6 +69,8 @@ pub struct Ledger {
     /// When a node last had something committed, milliseconds of the world.
     probed: RefCell<BTreeMap<u64, u64>>,
     broken: RefCell<Option<String>>,
+    /// Who is in service.
+    pub roll: Roll,
     pub commands: Cell<u64>,
     pub unknown: Cell<u64>,
     pub adopted: Cell<u64>,
@@ -74,7 +78,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn new() -> Rc<Ledger> {
+    pub fn new(plan: &Plan) -> Rc<Ledger> {
         Rc::new(Ledger {
             phase: Cell::new(Phase::Setup),
             count: Cell::new(0),
@@ -87,6 +91,7 @@ impl Ledger {
             marks: RefCell::default(),
             probed: RefCell::default(),
             broken: RefCell::default(),
+            roll: Roll::new(plan),
             commands: Cell::new(0),
             unknown: Cell::new(0),
             adopted: Cell::new(0),
@@ -199,10 +204,11 @@ impl Ledger {
         }
     }
 
-    /// A record in any node's store.
+    /// A record in the store of any node that is in service.
     pub fn fetch(&self, number: u64) -> Option<Arc<[u8]>> {
         let stored = self.stored.borrow();
-        stored.values().find_map(|rows| rows.get(&number).cloned())
+        let mut there = stored.iter().filter(|(node, _)| self.roll.serves(**node));
+        there.find_map(|(_, rows)| rows.get(&number).cloned())
     }
 
     /// Nodes shall be compared at a mark.
@@ -298,7 +304,8 @@ impl Ledger {
     /// Every record from the first on, each once and alike wherever it is.
     fn records(&self, state: &State) -> Result<Records, String> {
         let mut records: Records = state.outbox_from(1, usize::MAX).into_iter().collect();
-        for (node, rows) in &*self.stored.borrow() {
+        let stored = self.stored.borrow();
+        for (node, rows) in stored.iter().filter(|(node, _)| self.roll.serves(**node)) {
             for (number, record) in rows {
                 let known = records.entry(*number).or_insert_with(|| record.clone());
                 if known != record {

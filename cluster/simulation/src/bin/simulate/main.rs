@@ -5,6 +5,8 @@
 //! what the switch does with it ([`node`], [`calls`]). [`faults`] lays the trouble, [`ledger`] knows what was
 //! acknowledged and states what must follow from it.
 //!
+//! In some seeds nodes join, leave and are replaced meanwhile ([`members`]).
+//!
 //! Every fourth seed has callers who outlive the nodes ([`history`]); with `--operations` every one has, and there is
 //! trouble until they have done so much.
 //!
@@ -18,6 +20,7 @@ mod calls;
 mod faults;
 mod history;
 mod ledger;
+mod members;
 mod node;
 mod plan;
 #[path = "../../../../tests/linearizable/pool.rs"]
@@ -34,8 +37,6 @@ use ledger::{Ledger, Phase};
 use plan::Plan;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::sync::Arc;
-use tandem_cluster::wal::{AnyDisk, SimDisk};
 use tandem_simulation::runner::{self, Run};
 use tandem_simulation::{Death, World, event};
 
@@ -43,6 +44,8 @@ use tandem_simulation::{Death, World, event};
 const CALLERS: u64 = 100;
 /// Within so long after healing every node gets something committed.
 const ALIVE_MS: u64 = 10_000;
+/// Within so long before that every wanted change of the members is carried out.
+const CHANGED_MS: u64 = 20_000;
 /// Calls that are under way get so long for their ends.
 const ENDING_MS: u64 = 3_000;
 /// And within so long after that every call and every binding has ended, and all nodes are alike.
@@ -54,21 +57,17 @@ fn main() -> ExitCode {
 
 fn scenario(run: &Run) -> Result<String, String> {
     let mut plan = Plan::of(run.seed);
+    // What a flaw leads to is to be seen by itself.
+    plan.changes &= run.flaw.is_none();
     plan.history |= run.operations.is_some() || run.flaw.as_deref() == Some("twice");
     let plan = Rc::new(plan);
     event!("{plan:?}");
-    let ledger = Ledger::new();
+    let ledger = Ledger::new(&plan);
     let mut world = World::new(run.seed, plan.step_ms);
     for id in plan.ids() {
-        let config = plan.config(id, &world, AnyDisk::default());
-        let (plan, ledger) = (plan.clone(), ledger.clone());
-        let disk = world.add(id, move |disk: SimDisk| {
-            let mut config = config.clone();
-            config.disk = AnyDisk(Arc::new(disk.clone()));
-            node::run(id, plan.clone(), config, disk, ledger.clone())
-        });
-        disk.set_lies(run.flaw.as_deref() == Some("lies"));
-        world.start(id);
+        node::install(&mut world, &plan, &ledger, id);
+        let lies = run.flaw.as_deref() == Some("lies");
+        world.disk(id).set_lies(lies);
     }
     until(
         &mut world,
@@ -101,6 +100,19 @@ fn scenario(run: &Run) -> Result<String, String> {
     }
     trouble.end(&mut world);
 
+    if plan.changes {
+        until(
+            &mut world,
+            &ledger,
+            CHANGED_MS,
+            "not every change of the members is done and known to those who went",
+            |world| {
+                trouble.revive(world);
+                ledger.roll.is_settled()
+                    && ledger.roll.members().into_iter().eq(ledger.roll.machines())
+            },
+        )?;
+    }
     let healed_ms = world.now_ms();
     until(
         &mut world,
@@ -109,7 +121,8 @@ fn scenario(run: &Run) -> Result<String, String> {
         "not every node gets something committed",
         |world| {
             trouble.revive(world);
-            plan.ids().all(|id| ledger.probed_at(id) > healed_ms)
+            let mut machines = ledger.roll.machines().into_iter();
+            machines.all(|id| ledger.probed_at(id) > healed_ms)
         },
     )?;
     ledger.enter(Phase::Drain);
@@ -127,22 +140,22 @@ fn scenario(run: &Run) -> Result<String, String> {
         history.check(run.flaw.as_deref() == Some("twice"))?;
     }
     world.run_for(ENDING_MS);
-    until(
+    let drained = until(
         &mut world,
         &ledger,
         DRAINED_MS,
         "calls or bindings are left",
         |world| {
             trouble.revive(world);
-            plan.ids().all(|id| {
-                let node = ledger.node(id);
-                node.is_some_and(|node| {
-                    let (state, _) = node.state_now();
-                    state.calls().len() + state.bindings().len() == 0
-                })
-            })
+            let mut machines = ledger.roll.machines().into_iter();
+            machines.all(|id| held(&ledger, id).is_some_and(|held| held.is_empty()))
         },
-    )?;
+    );
+    drained.map_err(|what| {
+        let machines = ledger.roll.machines().into_iter();
+        let held: Vec<_> = machines.map(|id| (id, held(&ledger, id))).collect();
+        format!("{what}: {held:?}")
+    })?;
     ledger.enter(Phase::Quiet);
     // What is still on its way arrives.
     world.run_for(3_000);
@@ -152,19 +165,20 @@ fn scenario(run: &Run) -> Result<String, String> {
         DRAINED_MS,
         "nodes have not applied the same",
         |_| {
-            let applied = plan
-                .ids()
-                .map(|id| ledger.node(id).map(|node| node.state_now().1));
-            let applied: Vec<Option<u64>> = applied.collect();
+            let machines = ledger.roll.machines().into_iter();
+            let applied: Vec<Option<u64>> = machines
+                .map(|id| ledger.node(id).map(|node| node.state_now().1))
+                .collect();
             applied.windows(2).all(|pair| pair[0] == pair[1])
         },
     )?;
     let mut hashes = Vec::new();
-    for id in plan.ids() {
+    for id in ledger.roll.machines() {
         let node = ledger.node(id).ok_or("a node is not there")?;
         let (state, upto) = node.state_now();
         ledger
             .check(&state)
+            .and_then(|()| ledger.roll.check(&node))
             .map_err(|what| format!("node {id}: {what}"))?;
         hashes.push((upto, state.hash()));
     }
@@ -173,7 +187,7 @@ fn scenario(run: &Run) -> Result<String, String> {
     }
     ledger.verdict()?;
     Ok(format!(
-        "{} nodes, {:.1} s, {} faults, {} commands, {} unknown at first, {} calls, {} adopted, {} comparisons, {} operations",
+        "{} nodes, {:.1} s, {} faults, {} commands, {} unknown at first, {} calls, {} adopted, {} comparisons, {} operations, {} changes of members",
         plan.nodes,
         world.now_ms() as f64 / 1000.0,
         trouble.count,
@@ -183,7 +197,17 @@ fn scenario(run: &Run) -> Result<String, String> {
         ledger.adopted.get(),
         ledger.compared.get(),
         history.operations(),
+        ledger.roll.changed(),
     ))
+}
+
+/// What is under way as a node has it; `None` when it is not there.
+fn held(ledger: &Ledger, id: u64) -> Option<Vec<String>> {
+    let (state, _) = ledger.node(id)?.state_now();
+    let calls = state.calls().map(|call| format!("call {:?}", call.id()));
+    let bindings = state.bindings();
+    let bindings = bindings.map(|binding| format!("binding {} of {:?}", binding.id, binding.call));
+    Some(calls.chain(bindings).collect())
 }
 
 /// Goes on until it is so, for at most so long.

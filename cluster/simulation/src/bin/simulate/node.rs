@@ -14,8 +14,8 @@ use std::time::Duration;
 use tandem_cluster::command::*;
 use tandem_cluster::handle::{Cluster, Config, ProposeError, Role, StartError};
 use tandem_cluster::state::testing::PerPeriod;
-use tandem_cluster::wal::SimDisk;
-use tandem_simulation::{event, world};
+use tandem_cluster::wal::{AnyDisk, SimDisk};
+use tandem_simulation::{World, event, world};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
@@ -37,11 +37,27 @@ pub struct Node {
     rng: RefCell<StdRng>,
 }
 
+/// Sets a machine up and switches it on.
+pub fn install(world: &mut World, plan: &Rc<Plan>, ledger: &Rc<Ledger>, id: u64) {
+    let config = plan.config(id, world, AnyDisk::default());
+    let (plan, ledger) = (plan.clone(), ledger.clone());
+    world.add(id, move |disk: SimDisk| {
+        let mut config = config.clone();
+        config.disk = AnyDisk(Arc::new(disk.clone()));
+        run(id, plan.clone(), config, disk, ledger.clone())
+    });
+    world.start(id);
+}
+
 /// Runs until the node stops by itself or its machine does.
-pub async fn run(id: u64, plan: Rc<Plan>, config: Config, disk: SimDisk, ledger: Rc<Ledger>) {
+async fn run(id: u64, plan: Rc<Plan>, config: Config, disk: SimDisk, ledger: Rc<Ledger>) {
     let boot = ledger.next();
     let cluster = match Cluster::start(config, Arc::new(PerPeriod)).await {
         Ok(cluster) => cluster,
+        Err(StartError::Expelled(why)) if ledger.roll.may_go(id) => {
+            event!("does not start: {why}");
+            return ledger.roll.retire(id);
+        }
         Err(error) => {
             event!("does not start: {error}");
             if !may_fail(&error, &disk) {
@@ -66,6 +82,7 @@ pub async fn run(id: u64, plan: Rc<Plan>, config: Config, disk: SimDisk, ledger:
     spawn_local(node.clone().store_records());
     spawn_local(node.clone().compare());
     spawn_local(node.clone().probe());
+    spawn_local(node.clone().change_members());
     if id == 1 && ledger.rows().is_none() {
         spawn_local(setup::configure(node.clone()));
     }
@@ -80,7 +97,10 @@ pub async fn run(id: u64, plan: Rc<Plan>, config: Config, disk: SimDisk, ledger:
     let expelled = node.cluster.expelled();
     loop {
         if let Some(why) = &*expelled.borrow() {
-            ledger.broken(format!("node {id} is expelled: {why}"));
+            match ledger.roll.may_go(id) {
+                true => return ledger.roll.retire(id),
+                false => ledger.broken(format!("node {id} is expelled: {why}")),
+            }
         }
         let role = standing.borrow().role;
         if role == Role::Stopped {

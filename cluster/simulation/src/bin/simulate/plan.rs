@@ -26,6 +26,8 @@ pub struct Plan {
     pub lease_ms: u32,
     /// Callers outlive the nodes, and what they saw is checked for being linearizable.
     pub history: bool,
+    /// Nodes come and go.
+    pub changes: bool,
     /// How long there is trouble.
     pub trouble_ms: u64,
     /// Least and most between two faults.
@@ -35,6 +37,14 @@ pub struct Plan {
 /// A generator of its own for each purpose.
 pub fn rng(seed: u64, purpose: u64) -> StdRng {
     StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ purpose.rotate_left(32))
+}
+
+/// A node as the others know it.
+pub fn member(id: u64) -> Member {
+    Member {
+        id,
+        address: SimNet::address(id, PORT).to_string(),
+    }
 }
 
 impl Plan {
@@ -67,21 +77,25 @@ impl Plan {
             history: seed.is_multiple_of(4),
             trouble_ms: rng.random_range(3_000..7_000),
             fault_every_ms: (30, rng.random_range(300..1_200)),
+            changes: rng.random_bool(0.35),
         }
     }
 
+    /// Nodes that begin the cluster.
     pub fn ids(&self) -> impl Iterator<Item = u64> + use<> {
         1..=self.nodes
     }
 
     /// How a node takes part.
     pub fn config(&self, id: u64, world: &World, disk: AnyDisk) -> Config {
-        let members = self.ids().map(|id| Member {
-            id,
-            address: SimNet::address(id, PORT).to_string(),
-        });
+        let join = id > self.nodes;
+        let members = match join {
+            true => Vec::new(),
+            false => self.ids().map(member).collect(),
+        };
         let listen = SimNet::address(id, PORT);
-        let mut config = Config::new(id, "simulated", "/data", listen, members.collect());
+        let mut config = Config::new(id, "simulated", "/data", listen, members);
+        config.join = join;
         config.timings = self.timings;
         config.snapshots = self.snapshots;
         config.entries_per_s = self.entries_per_s;
