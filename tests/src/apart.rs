@@ -509,8 +509,8 @@ impl Drop for Apart {
     }
 }
 
-/// Removes what tests have left that were killed before they could: the processes in their namespaces, these, the
-/// interfaces and the mounted disks.
+/// Removes what tests have left that were killed before they could: their processes, namespaces, interfaces, and the
+/// directories with the mounted disks.
 fn sweep() {
     let names = |dir: &str| -> Vec<String> {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
@@ -536,7 +536,15 @@ fn sweep() {
         if let (Some(tag), Some(disk)) = (words.next(), words.next())
             && left_behind(tag)
         {
+            let dir = Path::new(disk).parent().expect("it was mounted within one");
+            for pid in process::working_on(dir) {
+                process::signal(pid, "KILL");
+            }
             quietly("umount", &format!("-l {disk}"));
+            // Whoever keeps what tests wrote keeps this.
+            if std::env::var_os("TANDEM_TEST_KEEP").is_none() {
+                let _ = std::fs::remove_dir_all(dir);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Processes as the kernel shows them: who descends from whom, processor time, resident memory, signals.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -57,17 +58,16 @@ pub fn gone(pid: u32, limit: Duration) -> bool {
     true
 }
 
+/// All processes there are.
+fn pids() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 /// All processes that descend from `root`, without it.
 pub fn descendants(root: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
+    for pid in pids() {
         if let Some(parent) = stat(pid).and_then(|fields| fields.get(1)?.parse().ok()) {
             children.entry(parent).or_default().push(pid);
         }
@@ -80,6 +80,18 @@ pub fn descendants(root: u32) -> Vec<u32> {
         next.extend(own);
     }
     found
+}
+
+/// All processes that work in a directory or have it in their command line.
+pub fn working_on(dir: &Path) -> Vec<u32> {
+    let names = dir.as_os_str().as_encoded_bytes();
+    let on = |pid: &u32| {
+        let there = std::fs::read_link(format!("/proc/{pid}/cwd"));
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        there.is_ok_and(|there| there.starts_with(dir))
+            || line.windows(names.len()).any(|part| part == names)
+    };
+    pids().filter(on).collect()
 }
 
 /// User and system time that the process has used, all threads.
