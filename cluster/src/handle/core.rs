@@ -43,6 +43,21 @@ pub struct Standing {
     pub leader: Option<u64>,
 }
 
+impl Standing {
+    /// Waits until there is another leader than the one known here, or the same of another term. What that one was asked
+    /// need not be waited for any longer: one that fell silent, with its machine or its network, would answer nothing
+    /// until the time is up, and an election takes less.
+    pub(crate) async fn succeeded(self, mut standing: Receiver<Standing>) {
+        let other = |now: &Standing| {
+            now.leader.is_some() && (now.leader, now.term) != (self.leader, self.term)
+        };
+        if standing.wait_for(other).await.is_err() {
+            // The node stops, which ends what was asked as well.
+            std::future::pending().await
+        }
+    }
+}
+
 /// How long a question waits for a link before its node counts as out of reach.
 const REDIAL_LIMIT: Duration = Duration::from_millis(200);
 /// How long an orderly stop waits for submitted commands, and for another leader.
@@ -122,8 +137,8 @@ impl Core {
     /// The index after the last entry a reader must have applied, asked of the leader; `None` when there is none that
     /// can tell.
     pub(crate) async fn read_index(&self) -> Option<u64> {
-        let Standing { role, leader, .. } = *self.standing.borrow();
-        if role == Role::Leader {
+        let standing = *self.standing.borrow();
+        if standing.role == Role::Leader {
             let (read, _) = self
                 .raft
                 .get_read_log_id(ReadPolicy::ReadIndex)
@@ -131,8 +146,12 @@ impl Core {
                 .ok()?;
             return Some(read.index() + 1);
         }
-        let peer = self.shared.peer(leader?)?;
-        serve::take_index(&peer.ask(serve::read_index(), ANSWER_LIMIT).await.ok()?)
+        let peer = self.shared.peer(standing.leader?)?;
+        tokio::select! {
+            biased;
+            answer = peer.ask(serve::read_index(), ANSWER_LIMIT) => serve::take_index(&answer.ok()?),
+            () = standing.succeeded(self.standing.clone()) => None,
+        }
     }
 
     pub(crate) fn log_time(&self) -> Option<u64> {
@@ -349,5 +368,31 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::watch;
+
+    #[tokio::test]
+    async fn a_leader_is_succeeded_by_another_or_in_another_term_and_not_by_nobody() {
+        let standing = |leader, term| Standing {
+            role: Role::Follower,
+            term,
+            leader,
+        };
+        let was = standing(Some(1), 4);
+        let (sender, receiver) = watch::channel(was);
+        let mut succeeded = Box::pin(was.succeeded(receiver));
+        for (leader, term, is) in [(Some(1), 4, false), (None, 5, false), (Some(3), 5, true)] {
+            sender.send_replace(standing(leader, term));
+            let done = succeeded.as_mut().now_or_never().is_some();
+            assert_eq!(done, is, "leader {leader:?} of term {term}");
+        }
+        let again = was.succeeded(sender.subscribe());
+        sender.send_replace(standing(Some(1), 6));
+        assert!(again.now_or_never().is_some(), "the same of another term");
     }
 }

@@ -459,18 +459,22 @@ impl Proposer {
         } else {
             let question = serve::forward(commands);
             let peer = standing.leader.and_then(|leader| self.shared.peer(leader));
+            let others = self.standing.clone();
             crate::metrics::forwarded();
             Box::pin(async move {
                 let outcome = match peer {
                     None => Err("leader is not known"),
-                    Some(peer) => match peer.ask(question, ANSWER_LIMIT).await {
-                        Ok(answer) => {
-                            serve::take_forwarded(&answer).ok_or("leader's answer cannot be read")
-                        }
-                        Err(error) => {
-                            tracing::debug!(%error, "batch was not forwarded");
-                            Err("leader cannot be reached")
-                        }
+                    Some(peer) => tokio::select! {
+                        biased;
+                        answer = peer.ask(question, ANSWER_LIMIT) => match answer {
+                            Ok(answer) => serve::take_forwarded(&answer)
+                                .ok_or("leader's answer cannot be read"),
+                            Err(error) => {
+                                tracing::debug!(%error, "batch was not forwarded");
+                                Err("leader cannot be reached")
+                            }
+                        },
+                        () = standing.succeeded(others) => Err("another leader was elected"),
                     },
                 };
                 Carried {
