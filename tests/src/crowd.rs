@@ -113,6 +113,8 @@ impl Crowd {
 pub struct Ring {
     /// When it answered.
     pub answered: Option<f64>,
+    /// When it heard that its answer had come through.
+    pub acked: Option<f64>,
     /// When it heard BYE.
     pub ended: Option<f64>,
     /// When it gave up an answer that nobody acknowledged.
@@ -210,6 +212,7 @@ fn from_phone(calls: &mut BTreeMap<String, Call>, phone: &Finished) {
     };
     each("INVITE", &|_, _| {});
     each("ANSWER", &|ring, at| ring.answered = Some(at));
+    each("ACKED", &|ring, at| ring.acked = Some(at));
     // The first of several copies.
     each("HUNGUP", &|ring, at| {
         ring.ended.get_or_insert(at);
@@ -301,6 +304,8 @@ pub struct Findings {
     pub unacknowledged: usize,
     /// The largest difference between a record's talk and a far end's.
     pub apart: f64,
+    /// The longest that a phone with such a talk waited for ACK: an answer is acknowledged once it is replicated.
+    pub longest_ack: f64,
 }
 
 /// No answered call was lost: each ended when its customer hung up, each BYE was answered, its phone heard of it, and it
@@ -369,12 +374,13 @@ pub fn none_lost(calls: &[Call], load: &Load, unseen_secs: f64) -> Findings {
         let ring = call
             .rings
             .values()
-            .filter_map(|ring| Some((ring.answered?, ring.ended.or(ring.lost)?)))
+            .filter_map(|ring| Some((ring.answered?, ring.acked, ring.ended.or(ring.lost)?)))
             .min_by(|a, b| {
-                let off = |ring: &(f64, f64)| (ring.0 - began).abs() + (ring.1 - end).abs();
+                let off =
+                    |ring: &(f64, Option<f64>, f64)| (ring.0 - began).abs() + (ring.2 - end).abs();
                 off(a).total_cmp(&off(b))
             });
-        let picked_up = ring.map(|(picked_up, _)| picked_up);
+        let picked_up = ring.map(|(picked_up, ..)| picked_up);
         // Between the two lies the wait for the replication of the answer, while a leader is elected.
         let earliest = picked_up.map_or(answered, |at| at.min(answered));
         let off = (least - answered - talk).max(talk - (most - earliest));
@@ -386,10 +392,14 @@ pub fn none_lost(calls: &[Call], load: &Load, unseen_secs: f64) -> Findings {
             found.apart = found.apart.max(off);
         }
         match ring {
-            Some((picked_up, hung_up)) => {
-                let off = (hung_up - picked_up - talk).abs();
-                // By then it had been talking to nobody for some time, which the customer does not pay.
-                let off = if crossed { 0.0 } else { off };
+            // By then it had been talking to nobody for some time, which the customer does not pay.
+            Some(_) if crossed => {}
+            Some((picked_up, acked, hung_up)) => {
+                // Its talk begins when ACK says that it is heard. The switch may have noted the answer before that, but
+                // not before there was one.
+                let heard = acked.unwrap_or(picked_up);
+                found.longest_ack = found.longest_ack.max(heard - picked_up);
+                let off = (hung_up - heard - talk).max(talk - (hung_up - picked_up));
                 if off > APART_SECS {
                     faults.push(format!(
                         "{talk:.3} s in the record, {off:.3} s off the phone's: {call:?} {own:?}"
