@@ -486,3 +486,6 @@ impl<S: Stream<Item = Append> + Unpin> Session<'_, S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
