@@ -18,7 +18,7 @@ use crate::platform::{Log, Platform};
 use crate::process::{self, Guarded};
 use crate::records::{self, Record};
 use crate::seed::Seed;
-use crate::switch::binary;
+use crate::switch::{binary, log_end};
 use crate::wait::eventually;
 
 /// How the names of all that is made begin; the process id of the test follows.
@@ -491,10 +491,7 @@ impl Drop for Apart {
         self.nodes.clear();
         if std::thread::panicking() {
             for node in 1..=NODES {
-                let text = std::fs::read_to_string(self.log(node)).unwrap_or_default();
-                let lines: Vec<&str> = text.lines().collect();
-                let tail = lines[lines.len().saturating_sub(25)..].join("\n");
-                eprintln!("---- node {node} (end)\n{tail}");
+                eprint!("{}", log_end(&self.log(node)));
             }
         }
         for node in 1..=NODES {

@@ -491,17 +491,23 @@ impl Switch {
         paths.extend((1..=NODES).map(|n| self.dir.path().join(format!("dev-node-{n}.log"))));
         paths.extend((1..=NODES).map(|n| self.data().join(format!("n{n}/log"))));
         for path in paths.iter().filter(|path| path.exists()) {
-            let whole = std::fs::read_to_string(path).unwrap_or_default();
-            // What the consensus library says about itself would push everything else out.
-            let ours: Vec<&str> = whole
-                .lines()
-                .filter(|line| !line.contains(" openraft::"))
-                .collect();
-            let tail = ours[ours.len().saturating_sub(25)..].join("\n");
-            text.push_str(&format!("---- {} (end)\n{tail}\n", path.display()));
+            text.push_str(&log_end(path));
         }
         text
     }
+}
+
+/// The end of a log, for a test that fails.
+pub(crate) fn log_end(path: &Path) -> String {
+    let whole = std::fs::read_to_string(path).unwrap_or_default();
+    // What the consensus library says about itself, or hundreds of calls that were taken over, would push all else out.
+    let noise = [" openraft::", "taken over", "taken up"];
+    let lines: Vec<&str> = whole
+        .lines()
+        .filter(|line| !noise.iter().any(|noise| line.contains(noise)))
+        .collect();
+    let tail = lines[lines.len().saturating_sub(12)..].join("\n");
+    format!("---- {} (end)\n{tail}\n", path.display())
 }
 
 impl Operated for Switch {
