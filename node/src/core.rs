@@ -183,6 +183,12 @@ impl Core {
         (!self.is_held()).then(|| "the claim was not renewed in time".to_owned())
     }
 
+    /// Whether what begins under this tenure is still this node's, as far as the process can tell: see
+    /// [`hold_until`](Core::hold_until).
+    pub fn serves_under(&self, epoch: Epoch) -> bool {
+        self.epoch() == Some(epoch) && self.is_held()
+    }
+
     fn is_held(&self) -> bool {
         self.clock.mono() < self.held_until.load(Ordering::Acquire)
     }

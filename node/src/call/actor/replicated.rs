@@ -55,9 +55,16 @@ impl CallActor {
             committed
                 .into_actor(self)
                 .map(|reply, actor, ctx| match reply {
-                    Ok((index, Reply::Answered { unbind_at })) => {
+                    Ok((index, Reply::Answered { unbind_at }))
+                        if actor.core.serves_under(actor.epoch) =>
+                    {
                         actor.is_told(index);
                         actor.feed(Event::Committed { unbind_at }, ctx)
+                    }
+                    // A process that was stopped reads the reply when it goes on. By then another node has the call,
+                    // and has heard from the customer, who was told of no answer, that there is none.
+                    Ok((_, Reply::Answered { .. })) => {
+                        actor.feed(Event::HangUp(reason::NODE_FAILURE), ctx);
                     }
                     // The tenure is over: the state has closed the call already.
                     Ok((_, Reply::Refused(Refusal::StaleEpoch | Refusal::UnknownCall))) => {
