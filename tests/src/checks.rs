@@ -15,8 +15,9 @@ use std::time::Duration;
 /// How late an unbind may take effect at the platform after its moment, in seconds: two processes, one HTTP exchange
 /// and a shared machine lie between.
 pub const LATE_SECS: f64 = 0.5;
-/// How early: both moments are this machine's clock, read by two processes.
-pub const EARLY_SECS: f64 = 0.002;
+/// How early: a follower knows the log's time, which deadlines follow, to some milliseconds, and better with each message
+/// that comes sooner than those before: so the first calls of a cluster may be unbound by as much too early.
+pub const EARLY_SECS: f64 = 0.010;
 
 /// When the far ends did what a binding's life hangs on, by this machine's clock, which is the simulator's too: records
 /// keep the log's time, which may be some milliseconds off.
