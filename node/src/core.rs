@@ -189,6 +189,11 @@ impl Core {
         self.epoch() == Some(epoch) && self.is_held()
     }
 
+    /// Whether there is a tenure that the clock says is over, and nobody has said yet whether it is.
+    pub fn is_in_doubt(&self) -> bool {
+        self.epoch().is_some() && !self.is_held()
+    }
+
     fn is_held(&self) -> bool {
         self.clock.mono() < self.held_until.load(Ordering::Acquire)
     }

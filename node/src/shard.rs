@@ -118,6 +118,9 @@ struct Legs {
     max_forwards: u32,
 }
 
+/// Who stood still looks so often whether its tenure goes on.
+const DOUBT_MS: u64 = 50;
+
 /// One shard.
 pub struct Shard {
     /// Its number among the threads of the node.
@@ -193,14 +196,23 @@ impl Shard {
             Some((_, handle)) => drop(ctx.cancel_future(handle)),
             None => {}
         }
-        let wait = Duration::from_millis(deadline.saturating_sub(self.now()).max(1));
+        self.wake_at(deadline, ctx);
+    }
+
+    fn wake_at(&mut self, at: u64, ctx: &mut Context<Self>) {
+        let wait = Duration::from_millis(at.saturating_sub(self.now()).max(1));
         let handle = ctx.run_later(wait, |shard, ctx| {
             shard.timer = None;
             let now = shard.now();
+            // Whoever stood still for long would repeat now what it had said before, to far ends that another node has
+            // taken over meanwhile: an answer that was lost, and of a call that is no more.
+            if shard.stillness.look(now) && shard.core.is_in_doubt() {
+                return shard.wake_at(now + DOUBT_MS, ctx);
+            }
             shard.endpoint.advance(now);
             shard.drain(ctx);
         });
-        self.timer = Some((deadline, handle));
+        self.timer = Some((at, handle));
     }
 
     fn leg_event(&mut self, leg: LegId, event: LegEvent, ctx: &mut Context<Self>) {
