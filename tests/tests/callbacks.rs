@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -25,25 +26,49 @@ fn rows(switch: &Switch, node: u8, args: &[&str]) -> Vec<Value> {
     text.lines().map(row).collect()
 }
 
+/// All events of a kind, when every node shows the same.
+fn alike(switch: &Switch, kind: &str) -> Result<Vec<Value>, String> {
+    let args = ["platform-event", "export", "-o", "jsonl", "--kind", kind];
+    let first = switch.cli(1, &args);
+    for node in 2..=NODES {
+        if switch.cli(node, &args) != first {
+            return Err(format!("node {node} shows others than {first}"));
+        }
+    }
+    let lines = first.lines();
+    Ok(lines
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect())
+}
+
 /// All events, once every node shows the same `count` of this kind.
 #[track_caller]
 fn told(switch: &Switch, kind: &str, count: usize) -> Vec<Value> {
     let what = format!("{count} of {kind} on all nodes");
     eventually(&what, Duration::from_secs(20), || {
-        let args = ["platform-event", "export", "-o", "jsonl", "--kind", kind];
-        let first = switch.cli(1, &args);
-        for node in 2..=NODES {
-            if switch.cli(node, &args) != first {
-                return Err(format!("node {node} shows others than {first}"));
-            }
+        let events = alike(switch, kind)?;
+        match events.len() == count {
+            true => Ok(events),
+            false => Err(format!("{} of {kind}: {events:?}", events.len())),
         }
-        let lines: Vec<Value> = first
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("JSON"))
+    })
+}
+
+/// All events of a kind, once every node shows the same, each with its call, and of this many calls.
+///
+/// An event and the record of its call are written by nodes of their own, and neither waits for the other.
+#[track_caller]
+fn told_of(switch: &Switch, kind: &str, calls: usize) -> Vec<Value> {
+    let what = format!("{kind} of {calls} calls on all nodes");
+    eventually(&what, Duration::from_secs(20), || {
+        let events = alike(switch, kind)?;
+        let known: BTreeSet<_> = events
+            .iter()
+            .map(|event| event["flow_no"].as_str())
             .collect();
-        match lines.len() == count {
-            true => Ok(lines),
-            false => Err(format!("{} of {kind}: {first}", lines.len())),
+        match known.len() == calls && !known.contains(&None) {
+            true => Ok(events),
+            false => Err(format!("{kind} of {known:?}: {events:?}")),
         }
     })
 }
@@ -70,22 +95,16 @@ fn every_node_holds_what_the_platform_told_and_the_report_shows_what_it_billed_w
     calls(&switch, 2, 13_800_000_901, 1);
     platform.heal();
 
-    let bills = told(&switch, "bill", 7);
+    let bills = told_of(&switch, "bill", 7);
+    assert_eq!(bills.len(), 7, "each once: {bills:?}");
     let records = switch.axb_cdrs(1);
     assert_eq!(records.len(), 7);
     for bill in &bills {
         let by = bill["matched_by"].as_str().unwrap_or_default();
         assert!(by == "own_id" || by == "handle", "{bill}");
     }
-    for kind in ["started", "answered", "ended"] {
-        let args = ["platform-event", "export", "--kind", kind];
-        let events = rows(&switch, 3, &args);
-        let calls: std::collections::BTreeSet<_> = events
-            .iter()
-            .map(|event| event["flow_no"].as_str())
-            .collect();
-        assert_eq!(calls.len(), 7, "{kind}: {events:?}");
-        assert!(!calls.contains(&None), "{kind}: {events:?}");
+    for kind in ["started", "ringing", "answered", "ended"] {
+        told_of(&switch, kind, 7);
     }
     let of_one = rows(
         &switch,
