@@ -124,6 +124,11 @@ impl Skew {
         }
     }
 
+    /// Whether the last answer contradicted what is known, and is not believed yet.
+    pub fn is_contested(&self) -> bool {
+        self.rival.is_some()
+    }
+
     /// Our clock as the platform would read its own.
     pub fn correct(&self, now_ms: u64) -> u64 {
         now_ms.saturating_add_signed(self.offset_ms())

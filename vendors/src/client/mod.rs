@@ -25,8 +25,8 @@ use tokio::time::Instant;
 pub use self::bindings::{COUNT_MAX, DETAILS_MAX, HELD_MAX};
 use self::http::Session;
 pub use self::outside::{Carried, Carrying, Lost, Outside};
-use self::record::Seen;
 pub use self::record::Tap;
+use self::record::{Dated, Seen};
 use crate::breaker::{self, Breaker};
 use crate::bucket::Bucket;
 use crate::definition::{Plan, Values};
@@ -41,6 +41,9 @@ use crate::skew::{GRAIN_MS, Skew};
 
 /// The code of a failure by our own rate limit.
 const RATE_LIMIT: &str = "rate_limit";
+/// A request that is refused while its date is in question is sent so many times more: a clock that has jumped is believed
+/// when a second answer says the same.
+const REDATED_MAX: u32 = 2;
 
 /// Why an interface cannot be used at all.
 #[derive(Debug, Error)]
@@ -231,27 +234,48 @@ impl Client {
         })
     }
 
-    /// One request and its answer, or why there is none; counted either way.
+    /// One request and its answer, or why there is none; sent again when it was refused for its date alone, as far as
+    /// anybody can tell: the refusal says what time it is at the platform, and what was refused has changed nothing.
     async fn ask<T: Outcome>(
         &self,
         op: Op,
         values: &Values<'_>,
-        read: impl FnOnce(&Plan, &Response) -> (T, Auth),
+        read: impl Fn(&Plan, &Response) -> (T, Auth),
     ) -> T {
+        for _ in 0..REDATED_MAX {
+            let (outcome, misdated) = self.ask_once(op, values, &read, true).await;
+            if !misdated {
+                return outcome;
+            }
+        }
+        self.ask_once(op, values, &read, false).await.0
+    }
+
+    /// One request and its answer, counted either way, and whether it may have been refused for its date alone.
+    async fn ask_once<T: Outcome>(
+        &self,
+        op: Op,
+        values: &Values<'_>,
+        read: impl Fn(&Plan, &Response) -> (T, Auth),
+        again: bool,
+    ) -> (T, bool) {
         let plan = &self.inner.plan;
         let mut seen = Seen::default();
         let exchanged = self
             .exchange(op, &mut seen, |attempt| plan.build(op, values, attempt))
             .await;
+        let mut misdated = false;
         let outcome = match exchanged {
             Ok(response) => {
                 let (outcome, auth) = read(plan, &response);
-                // A request that was dated by a wrong clock may be refused for that alone, and the answer has set the
-                // clock right: the next one tells.
-                let auth = match auth {
-                    Auth::Refused if seen.clock_set => Auth::Fine,
-                    auth => auth,
-                };
+                misdated = auth == Auth::Refused
+                    && match seen.dated {
+                        Dated::Well => false,
+                        Dated::Wrongly => true,
+                        Dated::Doubtfully => again,
+                    };
+                // Then it says nothing of our credentials: the next one tells.
+                let auth = if misdated { Auth::Fine } else { auth };
                 self.note(breaker::Result::Answered(auth));
                 seen.body = Some(response.body);
                 outcome
@@ -260,7 +284,7 @@ impl Client {
         };
         metrics::request(&self.inner.name, op, outcome.word(), seen.took);
         self.record(op, &outcome, seen);
-        outcome
+        (outcome, misdated)
     }
 
     /// Whether the circuit breaker holds requests back now.
@@ -291,7 +315,7 @@ impl Client {
         if let Some(head) = &seen.head
             && let Some(date_ms) = head.date_ms()
         {
-            seen.clock_set = self.note_clock(date_ms, seen.at_ms, head.read_ms);
+            seen.dated = self.note_clock(date_ms, seen.at_ms, head.read_ms);
         }
         if let Err(failure) = &sent {
             let result = match failure.class {
@@ -346,25 +370,30 @@ impl Client {
         }
     }
 
-    /// What an answer tells about the platform's clock; answers whether requests are dated quite differently now.
-    fn note_clock(&self, date_ms: u64, sent_ms: u64, read_ms: u64) -> bool {
-        let (before, after) = self.gate(|gate, _| {
+    /// What an answer tells about the platform's clock, and so of the date of its request.
+    fn note_clock(&self, date_ms: u64, sent_ms: u64, read_ms: u64) -> Dated {
+        let (before, after, contested) = self.gate(|gate, _| {
             let before = gate.skew.offset_ms();
             gate.skew.note(date_ms, sent_ms, read_ms);
-            (before, gate.skew.offset_ms())
+            (before, gate.skew.offset_ms(), gate.skew.is_contested())
         });
-        if before == after {
-            return false;
+        if before != after {
+            metrics::clock(&self.inner.name, after);
+            // It moves a little with every answer that makes it finer; that is no news.
+            if (before == 0) != (after == 0) {
+                tracing::warn!(
+                    interface = %self.inner.name, offset_ms = after,
+                    "clock of the platform differs from ours; requests are dated by it"
+                );
+            }
         }
-        metrics::clock(&self.inner.name, after);
-        // It moves a little with every answer that makes it finer; that is no news.
-        if (before == 0) != (after == 0) {
-            tracing::warn!(
-                interface = %self.inner.name, offset_ms = after,
-                "clock of the platform differs from ours; requests are dated by it"
-            );
+        if before.abs_diff(after) > GRAIN_MS.unsigned_abs() {
+            Dated::Wrongly
+        } else if contested {
+            Dated::Doubtfully
+        } else {
+            Dated::Well
         }
-        before.abs_diff(after) > GRAIN_MS.unsigned_abs()
     }
 
     fn gate<T>(&self, with: impl FnOnce(&mut Gate, u64) -> T) -> T {

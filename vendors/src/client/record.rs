@@ -16,14 +16,25 @@ use crate::outcome::Outcome;
 /// Hears of exchanges as they end; called on the task that asked, so it must be quick.
 pub type Tap = Arc<dyn Fn(&Exchange) + Send + Sync>;
 
+/// What the date of an answer says of the date of its request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Dated {
+    /// Nothing against it.
+    #[default]
+    Well,
+    /// It was off by more than dates are fine, and the next one will not be.
+    Wrongly,
+    /// It may have been off: the answer contradicts what is known, and the next one will confirm it or not.
+    Doubtfully,
+}
+
 /// One request on its way, as far as it came.
 #[derive(Default)]
 pub(super) struct Seen {
     /// When it left, by our clock.
     pub(super) at_ms: u64,
     pub(super) clock_offset_ms: i64,
-    /// The answer's date has moved it by more than dates are fine.
-    pub(super) clock_set: bool,
+    pub(super) dated: Dated,
     /// Absent when none could be built.
     pub(super) request: Option<Request>,
     /// Absent when nothing was sent.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 const BOUND: &str = r#"{"resultcode":"0","subscriptionId":"s"}"#;
+/// The platform's refusal of a proof, here for its date.
+const MISDATED: &str =
+    r#"{"resultcode":"1023016","resultdesc":"Created is too far from our clock"}"#;
 
 /// What a server saw.
 #[derive(Default)]
@@ -60,21 +63,21 @@ async fn head<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> Option<String>
     Some(head)
 }
 
-/// Serves HTTP/1.1 on one connection, each answer with these headers.
+/// Serves HTTP/1.1 on one connection: each request's head to the answer's headers and body.
 async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     saw: &Saw,
-    headers: impl Fn() -> String,
+    answer: impl Fn(&str) -> (String, &'static str),
 ) {
     saw.connections.fetch_add(1, Ordering::SeqCst);
     let mut stream = BufReader::new(stream);
     while let Some(head) = head(&mut stream).await {
+        let (headers, body) = answer(&head);
         saw.heads.lock().unwrap().push(head);
         saw.versions.lock().unwrap().insert("1.1");
         let answer = format!(
-            "HTTP/1.1 200 OK\r\n{}Content-Length: {}\r\n\r\n{BOUND}",
-            headers(),
-            BOUND.len()
+            "HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
@@ -101,16 +104,23 @@ fn h2_response() -> ::http::Response<()> {
     ::http::Response::builder().status(200).body(()).unwrap()
 }
 
-/// A plain server of HTTP/1.1.
+/// A plain server of HTTP/1.1 that binds whatever it is asked, with these headers.
 async fn plain(headers: impl Fn() -> String + Clone + Send + 'static) -> (SocketAddr, Arc<Saw>) {
+    answering(move |_| (headers(), BOUND)).await
+}
+
+/// A plain server of HTTP/1.1.
+async fn answering(
+    answer: impl Fn(&str) -> (String, &'static str) + Clone + Send + 'static,
+) -> (SocketAddr, Arc<Saw>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let saw = Arc::new(Saw::default());
     let told = Arc::clone(&saw);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (told, headers) = (Arc::clone(&told), headers.clone());
-            tokio::spawn(async move { serve_one(stream, &told, headers).await });
+            let (told, answer) = (Arc::clone(&told), answer.clone());
+            tokio::spawn(async move { serve_one(stream, &told, answer).await });
         }
     });
     (address, saw)
@@ -143,7 +153,7 @@ async fn secure(alpn: &[&str]) -> (SocketAddr, String, Arc<Saw>) {
                 };
                 match tls.get_ref().1.alpn_protocol() {
                     Some(b"h2") => serve_two(tls, &told).await,
-                    _ => serve_one(tls, &told, String::new).await,
+                    _ => serve_one(tls, &told, |_| (String::new(), BOUND)).await,
                 }
             });
         }
@@ -407,25 +417,27 @@ async fn a_proxy_that_is_down_or_refuses_us_is_named_without_its_password() {
     }
 }
 
-/// The time of signing of each request, in seconds since 1970.
-fn created(saw: &Saw) -> Vec<i64> {
-    let of = |head: String| {
-        let at = head.split("Created=\"").nth(1).unwrap();
-        let at = at.split('"').next().unwrap().to_owned();
-        let date: Vec<i64> = at
-            .split(|c: char| !c.is_ascii_digit())
-            .filter_map(|digits| digits.parse().ok())
-            .collect();
-        // Days since 1970 of a date in the Gregorian calendar.
-        let (y, m) = if date[1] > 2 {
-            (date[0], date[1] - 3)
-        } else {
-            (date[0] - 1, date[1] + 9)
-        };
-        let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + date[2] - 719_469;
-        days * 86_400 + date[3] * 3_600 + date[4] * 60 + date[5]
+/// The time of signing of a request, in seconds since 1970.
+fn created_of(head: &str) -> i64 {
+    let at = head.split("Created=\"").nth(1).unwrap();
+    let at = at.split('"').next().unwrap();
+    let date: Vec<i64> = at
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|digits| digits.parse().ok())
+        .collect();
+    // Days since 1970 of a date in the Gregorian calendar.
+    let (y, m) = if date[1] > 2 {
+        (date[0], date[1] - 3)
+    } else {
+        (date[0] - 1, date[1] + 9)
     };
-    saw.heads().into_iter().map(of).collect()
+    let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + date[2] - 719_469;
+    days * 86_400 + date[3] * 3_600 + date[4] * 60 + date[5]
+}
+
+/// The times of signing of all requests.
+fn created(saw: &Saw) -> Vec<i64> {
+    saw.heads().iter().map(|head| created_of(head)).collect()
 }
 
 fn now_s() -> i64 {
@@ -437,13 +449,7 @@ fn now_s() -> i64 {
 async fn requests_are_dated_by_the_clock_that_the_platform_shows() {
     // How far the platform is off, and by how much its second request is dated otherwise.
     for (off_s, applied) in [(0_i64, false), (150, true), (-7_200, true)] {
-        let date = move || {
-            let at = SystemTime::now();
-            let shift = Duration::from_secs(off_s.unsigned_abs());
-            let at = if off_s < 0 { at - shift } else { at + shift };
-            format!("Date: {}\r\n", httpdate::fmt_http_date(at))
-        };
-        let (address, saw) = plain(date).await;
+        let (address, saw) = plain(move || dated(off_s)).await;
         let client = Client::new(&interface(&format!("http://{address}"))).unwrap();
         for _ in 0..2 {
             bound(&client.bind(&numbers()).await);
@@ -458,6 +464,47 @@ async fn requests_are_dated_by_the_clock_that_the_platform_shows() {
         );
         let offset_s = client.health().clock_offset_ms / 1_000;
         assert!((offset_s - off_s).abs() <= 1, "{offset_s}");
+    }
+}
+
+/// A `Date` so many seconds from now.
+fn dated(off_s: i64) -> String {
+    let shift = Duration::from_secs(off_s.unsigned_abs());
+    let now = SystemTime::now();
+    let at = if off_s < 0 { now - shift } else { now + shift };
+    format!("Date: {}\r\n", httpdate::fmt_http_date(at))
+}
+
+#[tokio::test]
+async fn what_is_refused_for_its_date_is_sent_again_with_the_platforms() {
+    // The platform takes what is dated within a minute of its own clock, which is off, and jumps.
+    let off_s = Arc::new(AtomicI64::new(-1_800));
+    let clock = Arc::clone(&off_s);
+    let (address, saw) = answering(move |head| {
+        let off_s = clock.load(Ordering::SeqCst);
+        let apart = created_of(head).abs_diff(now_s() + off_s);
+        (dated(off_s), if apart > 60 { MISDATED } else { BOUND })
+    })
+    .await;
+    let client = Client::new(&interface(&format!("http://{address}"))).unwrap();
+    // The first answer of all is believed at once, one that contradicts it when the next says the same.
+    for (jumps_to, requests) in [(-1_800, 2), (-1_800, 3), (3_600, 6), (3_600, 7), (0, 10)] {
+        off_s.store(jumps_to, Ordering::SeqCst);
+        bound(&client.bind(&numbers()).await);
+        assert_eq!(saw.heads().len(), requests, "at {jumps_to}");
+        assert!(!client.breaker_open(), "at {jumps_to}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_are_refused_whatever_the_date_are_sent_twice_at_most() {
+    for (off_s, requests) in [(0, 1), (1_800, 2)] {
+        let (address, saw) = answering(move |_| (dated(off_s), MISDATED)).await;
+        let client = Client::new(&interface(&format!("http://{address}"))).unwrap();
+        let (failure, text) = class(client.bind(&numbers()).await).expect("it fails");
+        assert_eq!(failure, Class::Config, "{text}");
+        assert_eq!(saw.heads().len(), requests, "off by {off_s} s");
+        assert!(client.breaker_open(), "off by {off_s} s");
     }
 }
 
