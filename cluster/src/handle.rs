@@ -10,6 +10,7 @@
 
 mod board;
 mod config;
+mod confirm;
 mod core;
 mod driver;
 mod effects;

@@ -6,6 +6,7 @@ mod watch;
 
 pub(crate) use self::shared::Shared;
 
+use super::confirm;
 use super::levels::Dialect;
 use super::proposer::Queue;
 use super::serve;
@@ -17,7 +18,6 @@ use crate::wal::Fullness;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
-use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -139,12 +139,7 @@ impl Core {
     pub(crate) async fn read_index(&self) -> Option<u64> {
         let standing = *self.standing.borrow();
         if standing.role == Role::Leader {
-            let (read, _) = self
-                .raft
-                .get_read_log_id(ReadPolicy::ReadIndex)
-                .await
-                .ok()?;
-            return Some(read.index() + 1);
+            return confirm::read_index(&self.raft, &self.shared).await.ok();
         }
         let peer = self.shared.peer(standing.leader?)?;
         tokio::select! {

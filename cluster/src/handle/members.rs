@@ -4,7 +4,7 @@
 //! two leaves the rest to the next one ([`finish_changes`]).
 
 use super::core::{Core, Standing};
-use super::{Member, Role, serve};
+use super::{Member, Role, confirm, serve};
 use crate::level::Level;
 use crate::link::{ANSWER_LIMIT, Channel, Dialer, LinkError, Peer, RequestError};
 use crate::raft::Raft;
@@ -210,8 +210,15 @@ impl Core {
         let settled = timeout(SETTLED_LIMIT, settled).await;
         let view = settled.unwrap_or(Err(MemberError::Busy))?;
         let confirmed = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
+        let confirmed = async {
+            let (read, _) = confirmed.await?;
+            let leader = read.committed_leader_id();
+            let rank = (leader.term, leader.node_id);
+            Ok(confirm::still_leads(&self.raft, &self.shared, rank).await)
+        };
         match timeout(CONFIRM_LIMIT, confirmed).await {
-            Ok(Ok(_)) => Ok(view),
+            Ok(Ok(Ok(()))) => Ok(view),
+            Ok(Ok(Err(why))) => Err(MemberError::Failed(why)),
             Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
                 Err(MemberError::NotLeader(forward.leader_id))
             }

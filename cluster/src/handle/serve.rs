@@ -3,6 +3,7 @@
 //! A question is `[tag u8] content`. Answers to forwarded batches: `[index u64]` and the list of replies.
 
 use super::Role;
+use super::confirm::{self, Rank};
 use super::core::{Shared, Standing};
 use crate::level::Level;
 use crate::link::Channel;
@@ -18,7 +19,6 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, SinkExt, StreamExt};
-use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,7 @@ const READ_INDEX: u8 = 2;
 const PING: u8 = 3;
 const PEER: u8 = 4;
 const ABOUT: u8 = 5;
+const VOTE: u8 = 6;
 
 /// Questions of one node answered at once.
 const ANSWERING_MAX: usize = 64;
@@ -70,6 +71,22 @@ pub(crate) fn ping() -> Bytes {
 /// Asks a node how much log it has.
 pub(crate) fn about() -> Bytes {
     Bytes::from_static(&[ABOUT])
+}
+
+/// Asks a node for its vote.
+pub(crate) fn vote() -> Bytes {
+    Bytes::from_static(&[VOTE])
+}
+
+/// Answers with a vote: `[term u64][node u64]`.
+pub(crate) fn put_vote((term, node): Rank) -> Bytes {
+    [term.to_le_bytes(), node.to_le_bytes()].concat().into()
+}
+
+/// Reads a vote.
+pub(crate) fn take_vote(answer: &[u8]) -> Option<Rank> {
+    let mut answer = Cursor(answer);
+    Some((answer.u64().ok()?, answer.u64().ok()?))
 }
 
 /// Answers a ping: `[applied u64][clock u64][level u8]`. What a newer release adds stands behind that, and who does not
@@ -227,13 +244,10 @@ impl Server {
                 Ok(put_forwarded(index, &replies))
             }
             Some(READ_INDEX) => {
-                let (read, _) = self
-                    .raft
-                    .get_read_log_id(ReadPolicy::ReadIndex)
-                    .await
-                    .map_err(|error| error.to_string())?;
-                Ok(Bytes::copy_from_slice(&(read.index() + 1).to_le_bytes()))
+                let index = confirm::read_index(&self.raft, &self.shared).await?;
+                Ok(Bytes::copy_from_slice(&index.to_le_bytes()))
             }
+            Some(VOTE) => Ok(put_vote(confirm::voted(&self.raft).await?)),
             Some(PING) => Ok(pong(
                 *self.shared.progress.applied.borrow(),
                 (self.shared.wall)(),

@@ -219,6 +219,7 @@ fn links() -> Fixtures {
         ("ping", questions::ping()),
         ("peer", questions::peer(b"abc")),
         ("about", questions::about()),
+        ("vote-question", questions::vote()),
     ] {
         let mut body = 300_u64.to_le_bytes().to_vec();
         body.extend_from_slice(&question);
@@ -241,6 +242,9 @@ fn links() -> Fixtures {
     assert_eq!(questions::take_clock(&pong), Some(1_763_762_400_000));
     assert_eq!(questions::take_level(&pong), Some(2));
     answer(&mut links, "pong", Ok(pong));
+    let vote = questions::put_vote((7, 300));
+    assert_eq!(questions::take_vote(&vote), Some((7, 300)));
+    answer(&mut links, "vote-answer", Ok(vote));
     let forwarded = questions::put_forwarded(77, &commands);
     let read = questions::take_forwarded(&forwarded);
     assert_eq!(read, Some((77, commands.to_vec())));
