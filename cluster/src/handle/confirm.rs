@@ -10,37 +10,63 @@ use super::core::Shared;
 use super::serve;
 use crate::link::ANSWER_LIMIT;
 use crate::raft::Raft;
+use crate::raft::types::TypeConfig;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use openraft::ReadPolicy;
+use openraft::LinearizerOption;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{LinearizableReadError, RaftError};
 use std::collections::BTreeSet;
 
 /// Term and node of a vote, or of a leader, in the order that rules: who has voted takes no part under a lesser one.
 pub(crate) type Rank = (u64, u64);
 
-/// The index after the last entry that a reader must have applied who asks now, of this node as the leader. The reason if
-/// it does not lead, or no majority says so.
-pub(crate) async fn read_index(raft: &Raft, shared: &Shared) -> Result<u64, String> {
-    let read = raft.get_read_log_id(ReadPolicy::LeaseRead).await;
-    let (read, _) = read.map_err(|error| error.to_string())?;
+/// Why a node cannot say that it leads.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unconfirmed {
+    /// Another does, or stands for it; who, as far as known.
+    #[error("this node does not lead")]
+    NotLeader(Option<u64>),
+    /// Too few answer.
+    #[error("no majority confirms that this node leads")]
+    NoQuorum,
+    /// The consensus has stopped.
+    #[error("{0}")]
+    Stopped(String),
+}
+
+/// The index after the last entry that a reader must have applied who asks now, of this node as the leader: a majority,
+/// of both sides in the midst of a change of members, has voted for nobody above it when they are asked after that. Each
+/// is waited for as long as for any answer.
+pub(crate) async fn read_index(raft: &Raft, shared: &Shared) -> Result<u64, Unconfirmed> {
+    // The lease is no proof here, and spares the heartbeats that would be none either.
+    let read = raft.get_read_log_id(LinearizerOption::new(None, true));
+    let (read, _) = read.await.map_err(unconfirmed)?;
     let leader = read.committed_leader_id();
     still_leads(raft, shared, (leader.term, leader.node_id)).await?;
     Ok(read.index() + 1)
 }
 
+fn unconfirmed(error: RaftError<TypeConfig, LinearizableReadError<TypeConfig>>) -> Unconfirmed {
+    match error {
+        RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)) => {
+            Unconfirmed::NotLeader(forward.leader_id)
+        }
+        RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => Unconfirmed::NoQuorum,
+        RaftError::Fatal(error) => Unconfirmed::Stopped(error.to_string()),
+    }
+}
+
 /// The vote of this node.
-pub(crate) async fn voted(raft: &Raft) -> Result<Rank, String> {
+pub(crate) async fn voted(raft: &Raft) -> Result<Rank, Unconfirmed> {
     let vote = raft
         .with_raft_state(|state| state.vote_ref().leader_id)
         .await;
-    let vote = vote.map_err(|error| error.to_string())?;
+    let vote = vote.map_err(|error| Unconfirmed::Stopped(error.to_string()))?;
     Ok((vote.term, vote.node_id))
 }
 
-/// Whether a majority, of both sides in the midst of a change of members, has voted for nobody above this node as the
-/// leader of that rank. Each is asked now, and waited for as long as for any answer.
-pub(crate) async fn still_leads(raft: &Raft, shared: &Shared, leads: Rank) -> Result<(), String> {
+async fn still_leads(raft: &Raft, shared: &Shared, leads: Rank) -> Result<(), Unconfirmed> {
     let own = *raft.node_id();
     let sides: Vec<BTreeSet<u64>> = {
         let metrics = raft.metrics();
@@ -56,19 +82,20 @@ pub(crate) async fn still_leads(raft: &Raft, shared: &Shared, leads: Rank) -> Re
             Some(async move { (node, peer.ask(serve::vote(), ANSWER_LIMIT).await) })
         })
         .collect();
-    let deposed = |vote: Rank| match vote > leads {
-        true => Err("another leader was elected".to_owned()),
+    // Who was voted for has not won yet; whether he has, nobody here can know.
+    let not_above = |vote: Rank| match vote > leads {
+        true => Err(Unconfirmed::NotLeader(None)),
         false => Ok(()),
     };
-    deposed(voted(raft).await?)?;
+    not_above(voted(raft).await?)?;
     let mut behind = BTreeSet::from([own]);
     while !is_majority(&sides, &behind) {
         let Some((node, answer)) = asked.next().await else {
-            return Err("no majority confirms this leader".to_owned());
+            return Err(Unconfirmed::NoQuorum);
         };
         // Who does not answer may be dead, which says nothing of the others.
         if let Some(vote) = answer.ok().and_then(|answer| serve::take_vote(&answer)) {
-            deposed(vote)?;
+            not_above(vote)?;
             behind.insert(node);
         }
     }

@@ -3,17 +3,18 @@
 //! Each change is one entry, or two by way of a joint majority of old and new voters. A leader that dies between the
 //! two leaves the rest to the next one ([`finish_changes`]).
 
+use super::confirm::{self, Unconfirmed};
 use super::core::{Core, Standing};
-use super::{Member, Role, confirm, serve};
+use super::{Member, Role, serve};
 use crate::level::Level;
 use crate::link::{ANSWER_LIMIT, Channel, Dialer, LinkError, Peer, RequestError};
 use crate::raft::Raft;
 use crate::raft::types::{LogId, TypeConfig};
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ChangeMembershipError, ClientWriteError, LinearizableReadError, RaftError};
+use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::impls::BasicNode;
 use openraft::raft::Precondition;
-use openraft::{ChangeMembers, RaftMetrics, ReadPolicy};
+use openraft::{ChangeMembers, RaftMetrics};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -209,20 +210,11 @@ impl Core {
         };
         let settled = timeout(SETTLED_LIMIT, settled).await;
         let view = settled.unwrap_or(Err(MemberError::Busy))?;
-        let confirmed = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
-        let confirmed = async {
-            let (read, _) = confirmed.await?;
-            let leader = read.committed_leader_id();
-            let rank = (leader.term, leader.node_id);
-            Ok(confirm::still_leads(&self.raft, &self.shared, rank).await)
-        };
+        let confirmed = confirm::read_index(&self.raft, &self.shared);
         match timeout(CONFIRM_LIMIT, confirmed).await {
-            Ok(Ok(Ok(()))) => Ok(view),
-            Ok(Ok(Err(why))) => Err(MemberError::Failed(why)),
-            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
-                Err(MemberError::NotLeader(forward.leader_id))
-            }
-            Ok(Err(error)) => Err(MemberError::Failed(error.to_string())),
+            Ok(Ok(_)) => Ok(view),
+            Ok(Err(Unconfirmed::NotLeader(leader))) => Err(MemberError::NotLeader(leader)),
+            Ok(Err(why)) => Err(MemberError::Failed(why.to_string())),
             Err(_) => Err(MemberError::Unknown(CONFIRM_LIMIT)),
         }
     }

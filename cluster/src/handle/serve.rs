@@ -244,10 +244,14 @@ impl Server {
                 Ok(put_forwarded(index, &replies))
             }
             Some(READ_INDEX) => {
-                let index = confirm::read_index(&self.raft, &self.shared).await?;
+                let index = confirm::read_index(&self.raft, &self.shared).await;
+                let index = index.map_err(|error| error.to_string())?;
                 Ok(Bytes::copy_from_slice(&index.to_le_bytes()))
             }
-            Some(VOTE) => Ok(put_vote(confirm::voted(&self.raft).await?)),
+            Some(VOTE) => {
+                let vote = confirm::voted(&self.raft).await;
+                vote.map(put_vote).map_err(|error| error.to_string())
+            }
             Some(PING) => Ok(pong(
                 *self.shared.progress.applied.borrow(),
                 (self.shared.wall)(),

@@ -92,9 +92,11 @@ impl History {
         while self.ledger.phase() < Phase::Quiet {
             if let Some(node) = self.ledger.node(at) {
                 let patience = ms(self.random(5, 1_000));
-                if let Ok(Ok(reply)) = timeout(patience, node.propose(command.clone())).await {
+                let proposed = timeout(patience, node.propose_indexed(command.clone())).await;
+                if let Ok(Ok((index, reply))) = proposed {
                     // The node may be ahead of this machine by as much as a step.
                     sleep(ms(self.plan.step_ms)).await;
+                    self.ledger.answered(index);
                     event!("{command:?} gives {reply:?}");
                     return Some(reply);
                 }

@@ -71,8 +71,11 @@ pub struct Ledger {
     broken: RefCell<Option<String>>,
     /// Who is in service.
     pub roll: Roll,
+    /// Entries up to the last one whose reply somebody has, for so long that every machine may know.
+    answered: Cell<u64>,
     pub commands: Cell<u64>,
     pub unknown: Cell<u64>,
+    pub reads: Cell<u64>,
     pub adopted: Cell<u64>,
     pub compared: Cell<u64>,
 }
@@ -92,8 +95,10 @@ impl Ledger {
             probed: RefCell::default(),
             broken: RefCell::default(),
             roll: Roll::new(plan),
+            answered: Cell::new(0),
             commands: Cell::new(0),
             unknown: Cell::new(0),
+            reads: Cell::new(0),
             adopted: Cell::new(0),
             compared: Cell::new(0),
         })
@@ -120,6 +125,16 @@ impl Ledger {
 
     pub fn set_rows(&self, rows: Rows) {
         *self.rows.borrow_mut() = Some(Rc::new(rows));
+    }
+
+    /// The reply of an entry is known to somebody, and the step in which he got it is over.
+    pub fn answered(&self, index: u64) {
+        self.answered.set(self.answered.get().max(index + 1));
+    }
+
+    /// So many entries a reader must see who asks now.
+    pub fn answered_upto(&self) -> u64 {
+        self.answered.get()
     }
 
     /// Something is wrong; the first such word counts.

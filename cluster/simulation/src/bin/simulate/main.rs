@@ -187,12 +187,13 @@ fn scenario(run: &Run) -> Result<String, String> {
     }
     ledger.verdict()?;
     Ok(format!(
-        "{} nodes, {:.1} s, {} faults, {} commands, {} unknown at first, {} calls, {} adopted, {} comparisons, {} operations, {} changes of members",
+        "{} nodes, {:.1} s, {} faults, {} commands, {} unknown at first, {} reads, {} calls, {} adopted, {} comparisons, {} operations, {} changes of members",
         plan.nodes,
         world.now_ms() as f64 / 1000.0,
         trouble.count,
         ledger.commands.get(),
         ledger.unknown.get(),
+        ledger.reads.get(),
         ledger.calls(),
         ledger.adopted.get(),
         ledger.compared.get(),

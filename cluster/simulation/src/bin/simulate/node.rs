@@ -82,6 +82,7 @@ async fn run(id: u64, plan: Rc<Plan>, config: Config, disk: SimDisk, ledger: Rc<
     spawn_local(node.clone().store_records());
     spawn_local(node.clone().compare());
     spawn_local(node.clone().probe());
+    spawn_local(node.clone().read());
     spawn_local(node.clone().change_members());
     if id == 1 && ledger.rows().is_none() {
         spawn_local(setup::configure(node.clone()));
@@ -160,6 +161,12 @@ impl Node {
             match timeout(patience, self.cluster.propose_indexed(command.clone())).await {
                 Ok(Ok((index, reply))) => {
                     event!("{index}: {command:?} gives {reply:?}");
+                    let (ledger, step) = (self.ledger.clone(), ms(self.plan.step_ms));
+                    spawn_local(async move {
+                        // Machines that run later in this step may have earlier moments of it before them.
+                        sleep(step).await;
+                        ledger.answered(index);
+                    });
                     return Some((index, reply));
                 }
                 Ok(Err(ProposeError::Stopped)) => return None,
@@ -315,6 +322,24 @@ impl Node {
             let Some(id) = mark else { continue };
             if let Ok((state, upto)) = self.cluster.marked(id, ms(1_000)).await {
                 self.ledger.marked(self.id, id, &state, upto);
+            }
+        }
+    }
+
+    /// Whoever reads here sees what anybody was answered before he asked.
+    async fn read(self: Rc<Self>) {
+        while self.ledger.phase() < Phase::Quiet {
+            self.rest(2, 100).await;
+            let least = self.ledger.answered_upto();
+            let Ok(upto) = self.cluster.caught_up(ms(500)).await else {
+                continue;
+            };
+            self.ledger.reads.set(self.ledger.reads.get() + 1);
+            if upto < least {
+                self.ledger.broken(format!(
+                    "node {} reads what was so after {upto} entries, and {least} were answered before",
+                    self.id
+                ));
             }
         }
     }
