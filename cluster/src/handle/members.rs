@@ -307,6 +307,8 @@ impl Core {
         let about = about.map_err(|error: RequestError| absent(error.to_string()))?;
         match serve::take_index(&about) {
             Some(0) => Ok(()),
+            // What it holds it may have by now from a leader that followed this one.
+            Some(_) if self.leading().await?.id != view.id => Err(MemberError::Busy),
             Some(_) => Err(MemberError::NotEmpty(node)),
             None => Err(absent("its answer cannot be read".into())),
         }
