@@ -1,6 +1,7 @@
 //! Nodes of two levels in one cluster: what they may say to each other, and when the level rises.
 
-use std::net::SocketAddr;
+mod nodes;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tandem_cluster::command::{Claim, ClaimAt, Command, Put, Reply};
@@ -22,18 +23,10 @@ struct Mixed {
     puts: u64,
 }
 
-fn free_addresses(n: usize) -> Vec<SocketAddr> {
-    let listeners: Vec<_> = (0..n)
-        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("binds"))
-        .collect();
-    let addresses = listeners.iter().map(|l| l.local_addr().expect("is bound"));
-    addresses.collect()
-}
-
 impl Mixed {
     /// Nodes that speak these levels.
     async fn start(levels: [Level; 3]) -> Mixed {
-        let addresses = free_addresses(3);
+        let addresses = nodes::free_addresses(3);
         let members: Vec<Member> = (1..)
             .zip(&addresses)
             .map(|(id, address)| Member {
@@ -236,7 +229,7 @@ async fn the_level_rises_behind_the_last_upgraded_node_and_older_ones_stay_out()
     mixed.up(1).await.expect("starts");
 
     // A new one of the older release.
-    let address = free_addresses(1)[0];
+    let address = nodes::free_addresses(1)[0];
     let dir = tempfile::tempdir().expect("temporary directory");
     let joining = Config {
         join: true,

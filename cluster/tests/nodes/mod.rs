@@ -4,7 +4,8 @@
 use imbl::{OrdMap, Vector};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tandem_cluster::handle::{
@@ -84,14 +85,22 @@ pub struct Three<M: Machine = Notes> {
     dirs: Vec<TempDir>,
 }
 
-/// Addresses of this machine that nobody listens at.
+/// Addresses of this machine that nobody listens at. Their ports lie below those that the kernel gives to connections and
+/// to whoever asks for any: a node that is down for a while finds its own free when it comes back.
 pub fn free_addresses(n: usize) -> Vec<SocketAddr> {
-    let listeners: Vec<_> = (0..n)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("binds"))
-        .collect();
-    listeners
-        .iter()
-        .map(|listener| listener.local_addr().expect("is bound"))
+    let mut listeners = Vec::new();
+    for _ in 0..1_000 {
+        if listeners.len() == n {
+            break;
+        }
+        let drawn = RandomState::new().build_hasher().finish();
+        let port = 11_000 + (drawn % 21_000) as u16;
+        listeners.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+    }
+    assert_eq!(listeners.len(), n, "too few ports are free");
+    let addresses = listeners.iter().map(|listener| listener.local_addr());
+    addresses
+        .map(|address| address.expect("is bound"))
         .collect()
 }
 
