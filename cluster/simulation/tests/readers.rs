@@ -151,7 +151,7 @@ fn read_of_the_past(seed: u64) -> (Option<u64>, u64) {
     world.run_for(4);
     world.net().heal(0);
     // To each other half of the seeds the old leader can ask nobody anything.
-    for other in others.iter().filter(|_| seed % 2 == 0) {
+    for other in others.iter().filter(|_| seed.is_multiple_of(2)) {
         world.net().cut(old, *other);
     }
     world.run_for(2 * LATE_MS);

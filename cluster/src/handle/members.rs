@@ -32,6 +32,8 @@ const CAUGHT_UP: u64 = 200;
 const SETTLED_LIMIT: Duration = Duration::from_millis(200);
 /// A majority must confirm within this that this node leads.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(1);
+/// It is asked again after this.
+const CONFIRM_PAUSE: Duration = Duration::from_millis(20);
 /// A change that stands half done for so long is finished by the leader.
 const FINISH_AFTER: Duration = Duration::from_secs(2);
 
@@ -210,7 +212,15 @@ impl Core {
         };
         let settled = timeout(SETTLED_LIMIT, settled).await;
         let view = settled.unwrap_or(Err(MemberError::Busy))?;
-        let confirmed = confirm::read_index(&self.raft, &self.shared);
+        let confirmed = async {
+            loop {
+                match confirm::read_index(&self.raft, &self.shared).await {
+                    // A link that was cut is not dialled again at once.
+                    Err(Unconfirmed::NoQuorum) => sleep(CONFIRM_PAUSE).await,
+                    outcome => return outcome,
+                }
+            }
+        };
         match timeout(CONFIRM_LIMIT, confirmed).await {
             Ok(Ok(_)) => Ok(view),
             Ok(Err(Unconfirmed::NotLeader(leader))) => Err(MemberError::NotLeader(leader)),
