@@ -75,7 +75,8 @@ fn list(mistakes: &[Finding]) -> String {
 /// The session of one interface; cheap to clone, all clones share it. Make one per interface and
 /// node, and a new one when the interface changes ([`Client::renewed`]).
 ///
-/// Every call needs a tokio runtime with time and I/O, takes at most `timeout_ms`, and may be
+/// Every call needs a tokio runtime with time and I/O, takes at most `timeout_ms` for each request
+/// it sends (one, and up to two more while the platform refuses it for its date), and may be
 /// dropped at any moment (the platform may then hold what was asked, as after a time-out).
 #[derive(Clone)]
 pub struct Client {
