@@ -19,6 +19,8 @@ const COMMIT_LAG: Duration = Duration::from_millis(200);
 
 /// A full disk is looked at again after this long.
 const FULL_WAIT: Duration = Duration::from_millis(200);
+/// A write that is durable only after this is worth a line: calls in set-up have waited for it.
+const SLOW_WRITE: Duration = Duration::from_millis(500);
 
 /// What a handle asks for, and who is told when it is done.
 pub(super) enum Job {
@@ -278,7 +280,15 @@ impl Worker {
     fn settle(&mut self, batch: Batch, written: Result<Written, WalError>) -> Result<(), WalError> {
         match written {
             Ok(written) => {
-                crate::metrics::log_written(batch.begun.elapsed(), batch.ids.len());
+                let took = batch.begun.elapsed();
+                if took >= SLOW_WRITE {
+                    tracing::warn!(
+                        ?took,
+                        entries = batch.ids.len(),
+                        "disk is slow, the log waited for it"
+                    );
+                }
+                crate::metrics::log_written(took, batch.ids.len());
                 let mut memory = self.shared.memory();
                 memory.written(&batch.ids, written);
                 memory.evict();
