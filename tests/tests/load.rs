@@ -5,7 +5,6 @@
 
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::time::Duration;
 use tandem_tests::checks::{Ends, Load};
 use tandem_tests::platform::plain;
@@ -105,9 +104,6 @@ fn two_thousand_calls(delay: Option<u32>) {
     let tariff = Tariff::read(&api);
     switch.comes_to_rest(&[1, 2, 3], Duration::from_secs(5));
 
-    // What was built or written before this test would be made durable in the midst of it, and all syncs wait for that.
-    let synced = Command::new("sync").status().expect("there is a sync");
-    assert!(synced.success());
     let phone = Sipp::phone("phone", switch.phone_port())
         .pause(20)
         .start(switch.dir());
