@@ -1,5 +1,6 @@
 //! Three nodes on simulated machines, in situations laid by hand that a seed would seldom bring about.
 
+mod disks;
 mod readers;
 
 use futures::future::LocalBoxFuture;

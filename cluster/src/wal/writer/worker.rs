@@ -281,7 +281,8 @@ impl Worker {
         match written {
             Ok(written) => {
                 let took = batch.begun.elapsed();
-                if took >= SLOW_WRITE {
+                // What waited for room has had a line that says so.
+                if took >= SLOW_WRITE && !self.full {
                     tracing::warn!(
                         ?took,
                         entries = batch.ids.len(),
